@@ -1,0 +1,170 @@
+//! Commands: taken from outside, handed to the source that owns the target, ended by an observed effect.
+//!
+//! Accepted is not done: [`Commands::submit`] only hands over; the owner calls [`Commands::finish`] when it has seen
+//! the effect, and that publishes `command_result`. A command nobody finishes in time ends as `timed_out`.
+
+use super::Bus;
+use crate::limits;
+use crate::model::{CommandResult, CommandState, Draft};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// A command on its way to the owner of its target.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Unique; a second submit with the same id is the same command.
+    pub id: String,
+    /// A topic, such as `recorder/rec1`.
+    pub target: String,
+    /// Such as `start`.
+    pub action: String,
+    /// The rest of the request's JSON.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Who asked.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What became of a submit.
+#[derive(Debug)]
+pub enum Submitted {
+    /// Handed to the owner; 202.
+    Accepted(CommandResult),
+    /// This id was submitted before; this is how it stands.
+    Known(CommandResult),
+    /// Nobody owns the target; 404.
+    NoTarget,
+    /// The owner does not know the action; 404. Lists those it knows.
+    NoAction(Vec<String>),
+    /// The owner has too many waiting; 503.
+    Busy,
+}
+
+/// What is known of a command id.
+pub type Lookup = Option<CommandResult>;
+
+struct Owner {
+    actions: Vec<String>,
+    to: Sender<Command>,
+}
+
+struct Known {
+    result: CommandResult,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Inner {
+    owners: HashMap<String, Owner>,
+    known: HashMap<String, Known>,
+    order: VecDeque<String>,
+}
+
+/// The desk between those who ask and those who do.
+pub struct Commands {
+    bus: Arc<Bus>,
+    inner: Mutex<Inner>,
+}
+
+impl Commands {
+    /// A desk that publishes outcomes on `bus`.
+    pub fn new(bus: Arc<Bus>) -> Self {
+        Commands { bus, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Makes the caller the owner of `target`, such as `recorder/rec1`.
+    pub fn own(&self, target: &str, actions: &[&str]) -> Receiver<Command> {
+        let (to, from) = bounded(16);
+        self.own_with(target, actions, to);
+        from
+    }
+
+    /// The same for an owner of several targets with one channel.
+    pub fn own_with(&self, target: &str, actions: &[&str], to: Sender<Command>) {
+        let actions = actions.iter().map(|a| (*a).to_string()).collect();
+        self.lock().owners.insert(target.to_string(), Owner { actions, to });
+    }
+
+    /// Hands a command to its owner.
+    pub fn submit(&self, command: Command) -> Submitted {
+        let mut inner = self.lock();
+        if let Some(known) = inner.known.get(&command.id) {
+            return Submitted::Known(known.result.clone());
+        }
+        let Some(owner) = inner.owners.get(&command.target) else { return Submitted::NoTarget };
+        if !owner.actions.contains(&command.action) {
+            return Submitted::NoAction(owner.actions.clone());
+        }
+        let result = CommandResult {
+            command_id: command.id.clone(),
+            action: command.action.clone(),
+            target: command.target.clone(),
+            state: CommandState::Accepted,
+            status: None,
+            latency_ms: 0,
+            reason: command.reason.clone(),
+        };
+        let id = command.id.clone();
+        match owner.to.try_send(command) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Submitted::Busy,
+            Err(TrySendError::Disconnected(_)) => return Submitted::NoTarget,
+        }
+        inner.known.insert(id.clone(), Known { result: result.clone(), since: Instant::now() });
+        inner.order.push_back(id);
+        while inner.order.len() > limits::COMMANDS {
+            if let Some(oldest) = inner.order.pop_front() {
+                inner.known.remove(&oldest);
+            }
+        }
+        Submitted::Accepted(result)
+    }
+
+    /// Says how a command ended; the first end counts. Publishes `command_result` on the target's topic.
+    pub fn finish(&self, id: &str, state: CommandState, status: Option<&str>, reason: Option<&str>) {
+        let result = {
+            let mut inner = self.lock();
+            let Some(known) = inner.known.get_mut(id) else { return };
+            if known.result.state != CommandState::Accepted {
+                return;
+            }
+            known.result.state = state;
+            known.result.status = status.map(str::to_string);
+            known.result.latency_ms = known.since.elapsed().as_millis() as u64;
+            if let Some(reason) = reason {
+                known.result.reason = Some(reason.to_string());
+            }
+            known.result.clone()
+        };
+        match Draft::of("command_result", &result) {
+            Ok(draft) => drop(self.bus.publish(draft)),
+            Err(e) => ::log::error!("command {id} could not be reported: {e}"),
+        }
+    }
+
+    /// How a command stands.
+    pub fn lookup(&self, id: &str) -> Lookup {
+        self.lock().known.get(id).map(|known| known.result.clone())
+    }
+
+    /// Ends what nobody finished in time; called about once a second.
+    pub fn expire(&self) {
+        let late: Vec<String> = self
+            .lock()
+            .known
+            .iter()
+            .filter(|(_, k)| k.result.state == CommandState::Accepted && k.since.elapsed() > limits::COMMAND_TIME)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in late {
+            self.finish(&id, CommandState::TimedOut, None, Some("no effect was observed in time"));
+        }
+    }
+}

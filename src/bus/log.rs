@@ -1,0 +1,459 @@
+//! The log itself: ids, state, the hot end, and what waits for the disk.
+
+use crate::clock::{ClockQuality, ClockWatch, Wall};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::model::{Class, Cursor, Draft, Event, SharedEvent, TopicFilter};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// What the store knew when the bus was made.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The epoch of this run, already persisted.
+    pub epoch: u64,
+    /// The last committed seq of the log.
+    pub head: u64,
+    /// The newest event of every state key.
+    pub state: Vec<SharedEvent>,
+    /// Idempotency keys and the cursor each led to, oldest first.
+    pub remembered: Vec<(String, u64)>,
+}
+
+/// What came of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The id of the last event; the head when nothing was new.
+    pub cursor: Cursor,
+    /// How many events were new.
+    pub accepted: usize,
+    /// How many had been published before.
+    pub duplicates: usize,
+}
+
+/// Why nothing was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// More waits for the disk than is allowed: 503, try later.
+    Lagging,
+    /// More state keys than are allowed: 507-like, but told as 422.
+    TooManyKeys,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Lagging => "the store can't keep up; try again in a few seconds",
+            Refused::TooManyKeys => "too many different ids; no new ones are taken",
+            Refused::Stopping => "the daemon is stopping",
+        })
+    }
+}
+impl std::error::Error for Refused {}
+
+/// A reader asked for events that are no longer in the hot log: read the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FellOut;
+
+/// The whole state at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The moment.
+    pub cursor: Cursor,
+    /// The newest event of every key that matches, in order of `seq`.
+    pub state: Vec<SharedEvent>,
+}
+
+type Waker = Box<dyn Fn() + Send + Sync>;
+
+struct Inner {
+    head: u64,
+    committed: u64,
+    /// `hot[i].cursor.seq == base + 1 + i`.
+    base: u64,
+    hot: VecDeque<SharedEvent>,
+    hot_bytes: usize,
+    /// Bytes of the events past `committed`.
+    lag_bytes: usize,
+    /// When the oldest event that waits for the disk was published.
+    lag_since: Option<Instant>,
+    lag_has_record: bool,
+    urgent: bool,
+    state: HashMap<Arc<str>, SharedEvent>,
+    dirty: HashSet<Arc<str>>,
+    remembered: HashMap<String, u64>,
+    remembered_order: VecDeque<String>,
+    remembered_new: Vec<(String, u64)>,
+    stopping: bool,
+    stamp: (Wall, String),
+}
+
+/// See the module above.
+pub struct Bus {
+    epoch: u64,
+    inner: Mutex<Inner>,
+    to_writer: Condvar,
+    durable: Condvar,
+    wakers: Mutex<Arc<Vec<Waker>>>,
+    clock: ClockWatch,
+    /// The daemon's counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Bus {
+    /// A bus that goes on where the store left off.
+    pub fn new(start: Start, metrics: Arc<Metrics>) -> Self {
+        let mut remembered_order = VecDeque::new();
+        let mut remembered = HashMap::new();
+        for (key, seq) in start.remembered {
+            remembered_order.push_back(key.clone());
+            remembered.insert(key, seq);
+        }
+        let state = start.state.into_iter().filter_map(|e| e.key.clone().map(|k| (k, e))).collect();
+        Bus {
+            epoch: start.epoch,
+            inner: Mutex::new(Inner {
+                head: start.head,
+                committed: start.head,
+                base: start.head,
+                hot: VecDeque::new(),
+                hot_bytes: 0,
+                lag_bytes: 0,
+                lag_since: None,
+                lag_has_record: false,
+                urgent: false,
+                state,
+                dirty: HashSet::new(),
+                remembered,
+                remembered_order,
+                remembered_new: Vec::new(),
+                stopping: false,
+                stamp: (Wall(u64::MAX), String::new()),
+            }),
+            to_writer: Condvar::new(),
+            durable: Condvar::new(),
+            wakers: Mutex::default(),
+            clock: ClockWatch::default(),
+            metrics,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Publishes one event.
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing was published then.
+    pub fn publish(&self, draft: Draft) -> Result<Cursor, Refused> {
+        self.publish_all(vec![draft], None).map(|p| p.cursor)
+    }
+
+    /// Publishes several events in one step: all or none, with ids that follow each other.
+    ///
+    /// With an idempotency `key` that was used before, nothing is published and the earlier cursor is given back.
+    /// Events whose producer and number were seen before are left out one by one.
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing was published then.
+    pub fn publish_all(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Published, Refused> {
+        let now = Wall::now();
+        let unsynced = self.clock.quality() == ClockQuality::Unsynced;
+        let mut accepted = 0;
+        let cursor;
+        let mut duplicates = 0;
+        {
+            let mut inner = self.lock();
+            if let Some(seq) = key.and_then(|k| inner.remembered.get(k)) {
+                return Ok(Published { cursor: Cursor { epoch: self.epoch, seq: *seq }, accepted: 0, duplicates: drafts.len() });
+            }
+            if inner.stopping {
+                return Err(Refused::Stopping);
+            }
+            if inner.lag_bytes > limits::LAG_BYTES {
+                self.metrics.events_refused_total.add(drafts.len() as u64);
+                return Err(Refused::Lagging);
+            }
+            let new_keys = drafts.iter().filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k))).count();
+            if new_keys > 0 && inner.state.len() + new_keys > limits::STATE_KEYS {
+                self.metrics.events_refused_total.add(drafts.len() as u64);
+                return Err(Refused::TooManyKeys);
+            }
+            if inner.stamp.0 != now {
+                inner.stamp = (now, now.rfc3339());
+            }
+            let stamp = std::mem::take(&mut inner.stamp.1);
+            for draft in drafts {
+                if let Some((producer, number)) = &draft.producer {
+                    let name = format!("producer:{producer}");
+                    if inner.remembered.get(&name).is_some_and(|last| number <= last) {
+                        duplicates += 1;
+                        continue;
+                    }
+                    inner.remember(name, *number);
+                }
+                accepted += 1;
+                let id = Cursor { epoch: self.epoch, seq: inner.head + 1 };
+                inner.append(draft, id, &stamp, unsynced);
+            }
+            inner.stamp.1 = stamp;
+            cursor = Cursor { epoch: self.epoch, seq: inner.head };
+            if let Some(key) = key {
+                inner.remember(key.to_string(), cursor.seq);
+            }
+            inner.trim();
+            if accepted > 0 {
+                self.to_writer.notify_one();
+            }
+        }
+        self.metrics.events_total.add(accepted as u64);
+        if accepted > 0 {
+            self.wake();
+        }
+        Ok(Published { cursor, accepted, duplicates })
+    }
+
+    fn wake(&self) {
+        let wakers = Arc::clone(&self.wakers.lock().unwrap_or_else(|e| e.into_inner()));
+        for waker in wakers.iter() {
+            waker();
+        }
+    }
+
+    /// Has `waker` called after every publish, outside the lock. It must not block.
+    pub fn on_publish(&self, waker: impl Fn() + Send + Sync + 'static) {
+        let mut wakers = self.wakers.lock().unwrap_or_else(|e| e.into_inner());
+        let mut list: Vec<Waker> = Vec::new();
+        if let Ok(old) = Arc::try_unwrap(std::mem::take(&mut *wakers)) {
+            list = old;
+        }
+        list.push(Box::new(waker));
+        *wakers = Arc::new(list);
+    }
+
+    /// The id of the newest event.
+    pub fn head(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.lock().head }
+    }
+
+    /// The epoch of this run.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The seq up to which everything is on the disk.
+    pub fn committed(&self) -> u64 {
+        self.lock().committed
+    }
+
+    /// Whether the wall clock is synchronised.
+    pub fn clock(&self) -> ClockQuality {
+        self.clock.quality()
+    }
+
+    /// Events after `seq`, oldest first, at most `most`, straight from memory.
+    ///
+    /// # Errors
+    /// [`FellOut`] when the oldest of them is only in the store.
+    pub fn after(&self, seq: u64, most: usize) -> Result<Vec<SharedEvent>, FellOut> {
+        let inner = self.lock();
+        let skip = seq.checked_sub(inner.base).ok_or(FellOut)? as usize;
+        Ok(inner.hot.iter().skip(skip).take(most).cloned().collect())
+    }
+
+    /// The state that matches, at one moment.
+    pub fn snapshot(&self, filter: &TopicFilter) -> Snapshot {
+        let inner = self.lock();
+        let mut state: Vec<_> =
+            inner.state.values().filter(|e| filter.matches(e.topic.as_str(), e.global)).cloned().collect();
+        let cursor = Cursor { epoch: self.epoch, seq: inner.head };
+        drop(inner);
+        state.sort_by_key(|e| e.cursor.seq);
+        Snapshot { cursor, state }
+    }
+
+    /// The newest values of state keys that changed in `after < seq <= through`, in order.
+    pub fn state_between(&self, after: u64, through: u64, filter: &TopicFilter) -> Vec<SharedEvent> {
+        let inner = self.lock();
+        let mut state: Vec<_> = inner
+            .state
+            .values()
+            .filter(|e| e.class == Class::State && e.cursor.seq > after && e.cursor.seq <= through)
+            .filter(|e| filter.matches(e.topic.as_str(), e.global))
+            .cloned()
+            .collect();
+        drop(inner);
+        state.sort_by_key(|e| e.cursor.seq);
+        state
+    }
+
+    /// Those of `events` that a resuming reader gets: records, and state that nothing newer has replaced.
+    pub fn only_newest(&self, events: &mut Vec<SharedEvent>) {
+        let inner = self.lock();
+        events.retain(|e| {
+            e.class == Class::Record
+                || e.key.as_ref().and_then(|k| inner.state.get(k)).is_some_and(|newest| newest.cursor == e.cursor)
+        });
+    }
+
+    /// The newest event of one state key, such as `recorder_status/rec1`.
+    pub fn state_of(&self, key: &str) -> Option<SharedEvent> {
+        self.lock().state.get(key).cloned()
+    }
+
+    /// Waits until everything up to `seq` is on the disk; false when that took longer than `time`.
+    pub fn wait_durable(&self, seq: u64, time: Duration) -> bool {
+        let mut inner = self.lock();
+        inner.urgent = true;
+        self.to_writer.notify_one();
+        let (inner, _) = self
+            .durable
+            .wait_timeout_while(inner, time, |inner| inner.committed < seq)
+            .unwrap_or_else(|e| e.into_inner());
+        inner.committed >= seq
+    }
+
+    /// No more events are taken; what waits for the disk is written as soon as may be.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.to_writer.notify_all();
+        self.wake();
+    }
+
+    // ---- for the store's writer ----
+
+    /// Waits until it is time for a commit: `window` after the first record that waits, `state_window` after the
+    /// first change of state alone, at once when something is urgent. Gives nothing when stopping and all is written.
+    pub(crate) fn next_batch(&self, window: Duration, state_window: Duration) -> Option<Batch> {
+        let mut inner = self.lock();
+        loop {
+            if let Some(since) = inner.lag_since {
+                let due = if inner.urgent || inner.stopping || inner.lag_bytes > limits::LAG_BYTES / 8 {
+                    Duration::ZERO
+                } else if inner.lag_has_record {
+                    window
+                } else {
+                    state_window
+                };
+                let waited = since.elapsed();
+                if waited >= due {
+                    return Some(inner.take(self.epoch));
+                }
+                inner = self.to_writer.wait_timeout(inner, due - waited).unwrap_or_else(|e| e.into_inner()).0;
+            } else if inner.stopping {
+                return None;
+            } else {
+                inner = self.to_writer.wait(inner).unwrap_or_else(|e| e.into_inner());
+            }
+        }
+    }
+
+    /// The batch is on the disk.
+    pub(crate) fn committed_through(&self, seq: u64) {
+        let mut inner = self.lock();
+        let from = (inner.committed - inner.base) as usize;
+        let count = (seq - inner.committed) as usize;
+        let bytes: usize = inner.hot.iter().skip(from).take(count).map(|e| e.bytes()).sum();
+        inner.lag_bytes = inner.lag_bytes.saturating_sub(bytes);
+        inner.committed = seq;
+        inner.trim();
+        drop(inner);
+        self.durable.notify_all();
+    }
+
+    /// The batch could not be written: its state is dirty again, its events still wait.
+    pub(crate) fn not_committed(&self, batch: Batch) {
+        let mut inner = self.lock();
+        for (key, _) in batch.state {
+            inner.dirty.insert(key);
+        }
+        let mut remembered = batch.remembered;
+        remembered.append(&mut inner.remembered_new);
+        inner.remembered_new = remembered;
+        inner.lag_since.get_or_insert_with(Instant::now);
+        inner.lag_has_record = true;
+    }
+}
+
+/// What one commit writes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Everything published up to here is in this batch or an earlier one.
+    pub through: Cursor,
+    /// The records, in order.
+    pub records: Vec<SharedEvent>,
+    /// State keys that changed: the newest event, or none when the key is gone.
+    pub state: Vec<(Arc<str>, Option<SharedEvent>)>,
+    /// New idempotency keys.
+    pub remembered: Vec<(String, u64)>,
+    /// Forgotten idempotency keys.
+    pub since: Instant,
+}
+
+impl Inner {
+    fn append(&mut self, draft: Draft, id: Cursor, stamp: &str, unsynced: bool) {
+        self.urgent |= draft.urgent;
+        let event = Arc::new(Event::publish(draft, id, stamp, unsynced));
+        self.head = id.seq;
+        if let Some(key) = &event.key {
+            if event.open == Some(false) {
+                self.state.remove(key);
+            } else {
+                self.state.insert(Arc::clone(key), Arc::clone(&event));
+            }
+            self.dirty.insert(Arc::clone(key));
+        }
+        self.lag_has_record |= event.class == Class::Record;
+        self.lag_since.get_or_insert_with(Instant::now);
+        self.hot_bytes += event.bytes();
+        self.lag_bytes += event.bytes();
+        self.hot.push_back(event);
+    }
+
+    fn remember(&mut self, key: String, seq: u64) {
+        if self.remembered.insert(key.clone(), seq).is_none() {
+            self.remembered_order.push_back(key.clone());
+            if self.remembered_order.len() > limits::IDEMPOTENCY_KEYS
+                && let Some(oldest) = self.remembered_order.pop_front()
+            {
+                self.remembered.remove(&oldest);
+            }
+        }
+        self.remembered_new.push((key, seq));
+    }
+
+    fn trim(&mut self) {
+        while self.hot_bytes > limits::HOT_BYTES
+            && self.hot.front().is_some_and(|oldest| oldest.cursor.seq <= self.committed)
+            && let Some(oldest) = self.hot.pop_front()
+        {
+            self.hot_bytes -= oldest.bytes();
+            self.base = oldest.cursor.seq;
+        }
+    }
+
+    fn take(&mut self, epoch: u64) -> Batch {
+        let skip = (self.committed - self.base) as usize;
+        let records = self.hot.iter().skip(skip).filter(|e| e.class == Class::Record).cloned().collect();
+        let dirty: Vec<_> = self.dirty.drain().collect();
+        let state = dirty.into_iter().map(|key| {
+            let newest = self.state.get(&key).cloned();
+            (key, newest)
+        });
+        let batch = Batch {
+            through: Cursor { epoch, seq: self.head },
+            records,
+            state: state.collect(),
+            remembered: std::mem::take(&mut self.remembered_new),
+            since: self.lag_since.take().unwrap_or_else(Instant::now),
+        };
+        self.lag_has_record = false;
+        self.urgent = false;
+        batch
+    }
+}

@@ -1,0 +1,296 @@
+//! The settings the program uses, with their defaults.
+
+use crate::limits;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Shown in the page's header, such as `van 3`.
+    pub name: String,
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// The folder of the database, the keys and the last good configuration.
+    pub data: PathBuf,
+    /// Serve the page from this folder instead of the one built in.
+    pub www: Option<PathBuf>,
+    /// Run the simulated bench.
+    pub bench: bool,
+    /// Seed of the simulated bench.
+    pub bench_seed: u64,
+    /// `[http]`.
+    pub http: Http,
+    /// `[access]`.
+    pub access: Access,
+    /// `[store]`.
+    pub store: Store,
+    /// `[push]`.
+    pub push: Push,
+    /// `[host]`.
+    pub host: Host,
+    /// `[[gpio]]`.
+    pub gpio: Vec<GpioPin>,
+    /// `[[serial]]`.
+    pub serial: Vec<SerialPort>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            name: "telltale".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("telltale-data"),
+            www: None,
+            bench: false,
+            bench_seed: 42,
+            http: Http::default(),
+            access: Access::default(),
+            store: Store::default(),
+            push: Push::default(),
+            host: Host::default(),
+            gpio: Vec::new(),
+            serial: Vec::new(),
+        }
+    }
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// Connections that may have a thread at one time.
+    pub connections: usize,
+    /// Streams that may be open at one time.
+    pub streams: usize,
+    /// Connections from one address that is not loopback.
+    pub per_address: usize,
+    /// Names in `Host` that are answered besides IP addresses, `localhost`, this host's name and `<it>.local`.
+    pub hosts: Vec<String>,
+    /// Origins besides our own that may read and post with a key.
+    pub origins: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            connections: limits::CONNECTIONS,
+            streams: limits::STREAMS,
+            per_address: limits::PER_ADDRESS,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+        }
+    }
+}
+
+/// `[access]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// Whether anyone who reaches the port may look. Acting always needs a key, except from loopback.
+    pub open_view: bool,
+    /// Whether loopback needs no key. Switch off behind a reverse proxy on the same host.
+    pub trust_loopback: bool,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Access { open_view: true, trust_loopback: true }
+    }
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// How long a record waits for others before it is committed.
+    pub commit: Duration,
+    /// The same where only state has changed.
+    pub state_commit: Duration,
+    /// redb's page cache, in bytes.
+    pub cache_bytes: usize,
+    /// Bytes of records that are kept; the oldest go first.
+    pub keep_bytes: u64,
+    /// Age of records that are kept; only applied while the clock is synchronised.
+    pub keep_age: Option<Duration>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store {
+            commit: Duration::from_secs(1),
+            state_commit: Duration::from_secs(5),
+            cache_bytes: 4 * 1024 * 1024,
+            keep_bytes: 512 * 1024 * 1024,
+            keep_age: None,
+        }
+    }
+}
+
+/// `[push]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Push {
+    /// Threads that write to readers.
+    pub threads: usize,
+    /// How often a heartbeat is sent.
+    pub heartbeat: Duration,
+    /// A reader that takes no byte for this long is closed.
+    pub stall: Duration,
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Push { threads: cores.clamp(1, 2), heartbeat: limits::HEARTBEAT, stall: limits::READER_STALL }
+    }
+}
+
+/// `[host]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// How often the box's health is read.
+    pub interval: Duration,
+    /// Paths whose file systems are watched, besides that of the data folder.
+    pub disks: Vec<PathBuf>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Host { interval: Duration::from_secs(5), disks: Vec::new() }
+    }
+}
+
+/// What a reading becomes: `recorder = "rec1"`, `instrument = "psu"`, `stream = "temp"` or `topic = "app/x"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Folded into that recorder's `recorder_status`.
+    Recorder(String),
+    /// Folded into that instrument's `instrument_status` as channels.
+    Instrument(String),
+    /// Published as `stream_value` of that stream (several columns: `{id}.{column}`).
+    Stream(String),
+    /// Published as `reading` on that topic under `app/`.
+    Topic(String),
+}
+
+/// How one field of a line becomes a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    /// The column's number (CSV, from 0), member (JSON, dots go deeper) or group (regex).
+    pub from: String,
+    /// The name it gets: a channel, or a member of `recorder_status` such as `level_db` or `status`.
+    pub to: String,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// The number is multiplied by this, then `offset` is added.
+    pub scale: f64,
+    /// See `scale`.
+    pub offset: f64,
+    /// For words: what they become, such as `REC = "recording"`.
+    pub words: BTreeMap<String, String>,
+}
+
+/// Bias of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Pull {
+    Off,
+    Up,
+    Down,
+}
+
+/// Which edges count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Edge {
+    Rising,
+    Falling,
+    Both,
+}
+
+/// How a chattering contact is calmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debounce {
+    /// Every edge counts.
+    None,
+    /// A level counts when it has held this long.
+    StableFor(Duration),
+    /// The first edge counts at once, then none for this long.
+    IgnoreAfter(Duration),
+}
+
+/// `[[gpio]]`: one input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpioPin {
+    /// Id of the source, unique.
+    pub id: String,
+    /// BCM number, as printed on pinout sheets after "GPIO".
+    pub pin: u8,
+    /// Bias.
+    pub pull: Pull,
+    /// Low means active.
+    pub active_low: bool,
+    /// Which edges are published.
+    pub edge: Edge,
+    /// See [`Debounce`].
+    pub debounce: Debounce,
+    /// What it becomes.
+    pub sink: Sink,
+    /// For a recorder: the status while active, such as `recording`. For an instrument: the channel's name.
+    pub active: Option<String>,
+    /// For a recorder: the status while not active.
+    pub inactive: Option<String>,
+}
+
+/// Parity bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Parity {
+    None,
+    Even,
+    Odd,
+}
+
+/// How a line is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// One JSON object a line.
+    Json,
+    /// Values between `separator`.
+    Csv {
+        /// Usually `,`.
+        separator: char,
+    },
+    /// A regular expression with named groups.
+    Regex(String),
+}
+
+/// `[[serial]]`: one port that sends lines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SerialPort {
+    /// Id of the source, unique.
+    pub id: String,
+    /// Such as `/dev/serial/by-id/...` or `/dev/ttyAMA0`. Kept as it is written and resolved at every opening.
+    pub device: PathBuf,
+    /// Bits per second.
+    pub baud: u32,
+    /// 5 to 8.
+    pub data_bits: u8,
+    /// Parity.
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop_bits: u8,
+    /// How a line is read.
+    pub format: LineFormat,
+    /// Which of it is used; empty: every member, group or column under its own name.
+    pub map: Vec<Mapping>,
+    /// What it becomes.
+    pub sink: Sink,
+    /// The name people see.
+    pub name: Option<String>,
+    /// Silence after which it is stale.
+    pub stale_after: Duration,
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// Sent when the port has been opened, such as `*IDN?\n`.
+    pub hello: Option<String>,
+}

@@ -1,0 +1,66 @@
+//! Every bound in one place, with its reason and what happens when it is reached.
+
+use std::time::Duration;
+
+/// Stack of a connection's thread. JSON nests at most 128 deep in serde_json, which needs about 100 KB in a debug
+/// build; untouched pages cost nothing.
+pub const CONN_STACK: usize = 256 * 1024;
+/// Stack of every other thread.
+pub const STACK: usize = 512 * 1024;
+
+/// Memory of the hot log that readers resume from without touching the disk. Older events are read from the store.
+pub const HOT_BYTES: usize = 3 * 1024 * 1024;
+/// Events that wait for the disk. When they are more, publishing is refused (503 to programs, a counter and an alert
+/// for sources): the log stays dense and acquisition is told, rather than memory growing or events vanishing.
+pub const LAG_BYTES: usize = 64 * 1024 * 1024;
+/// State keys. A publisher that invents ids for ever is refused a new key after this many.
+pub const STATE_KEYS: usize = 20_000;
+/// Idempotency keys and producers remembered; the oldest is forgotten first.
+pub const IDEMPOTENCY_KEYS: usize = 4_096;
+
+/// Silence after which a reader is sent a heartbeat. Contracts: 5 s, named, with data.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A live reader that accepts no byte for this long is closed; it resumes from its cursor.
+pub const READER_STALL: Duration = Duration::from_secs(20);
+/// What a group of readers keeps encoded for its slow members; who is further behind is fed from the store.
+pub const GROUP_BYTES: usize = 512 * 1024;
+/// What one send takes at most, so that one reader with a huge socket buffer does not hold up the others.
+pub const SEND_BYTES: usize = 256 * 1024;
+/// Readers being fed from the store at one time, each with a thread; further ones are asked to come back.
+pub const CATCH_UPS: usize = 64;
+/// One page of history: read, encoded and sent before the next is read.
+pub const PAGE_BYTES: usize = 256 * 1024;
+/// One `snapshot` frame; a larger state is split.
+pub const SNAPSHOT_BYTES: usize = 256 * 1024;
+
+/// The head of a request, in bytes and in time. More is 431, later is 408.
+pub const HEAD_BYTES: usize = 16 * 1024;
+/// Headers of one request; more is 431.
+pub const HEADERS: usize = 64;
+/// Time for a whole head once its first byte is there.
+pub const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Time a kept-alive connection may be silent.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);
+/// A body that is read whole; more is 413. Streams of NDJSON have no limit in sum, only a line has.
+pub const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// One line of NDJSON.
+pub const LINE_BYTES: usize = 128 * 1024;
+/// Time without a byte of the body.
+pub const BODY_TIME: Duration = Duration::from_secs(20);
+/// Events in one JSON array or one poll.
+pub const BATCH: usize = 10_000;
+/// Connections with a thread. At the cap the one idle longest without a request gives way.
+pub const CONNECTIONS: usize = 512;
+/// Readers holding a stream. At the cap a new one is told 503 with Retry-After.
+pub const STREAMS: usize = 8_192;
+/// Connections from one address that is not loopback. At the cap its own longest idle one gives way, else 503.
+pub const PER_ADDRESS: usize = 64;
+
+/// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
+pub const SERIAL_LINE: usize = 4 * 1024;
+/// Commands remembered after their end, for `GET /api/commands/{id}`.
+pub const COMMANDS: usize = 1_024;
+/// A command whose effect is not observed within this time has timed out.
+pub const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// Stop: everything is on the disk and closed within this time.
+pub const STOP_TIME: Duration = Duration::from_secs(2);

@@ -1,0 +1,286 @@
+//! Drafts (what a source wants published) and events (what was published, encoded once and shared).
+
+use super::kind::{Global, RESERVED, TopicRule};
+use super::{Cursor, Kind, Level, Topic, find_kind};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// What becomes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The newest of each key is kept; a slow reader may be given fewer, never older.
+    State,
+    /// Kept one by one until retention; never dropped silently.
+    Record,
+    /// About the connection itself; never stored, has no id of its own.
+    Control,
+}
+
+/// An event before it has an id: checked, addressed, its payload already compact JSON.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub(crate) kind: Arc<str>,
+    pub(crate) class: Class,
+    pub(crate) topic: Topic,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) global: bool,
+    pub(crate) payload: Box<str>,
+    /// Committed early rather than at the end of the window.
+    pub(crate) urgent: bool,
+    /// Folded into the state while open, though a record: an alert. `Some(false)` takes it out again.
+    pub(crate) open: Option<bool>,
+    /// Who sent it and as its how-manyeth: one that was seen before is not published again.
+    pub(crate) producer: Option<(Arc<str>, u64)>,
+}
+
+/// Why something can't be published. `field` says where, the text what was sent and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftError {
+    /// The member at fault, such as `payload.scan_id`; empty when it is the whole.
+    pub field: String,
+    /// One sentence.
+    pub detail: String,
+}
+
+impl fmt::Display for DraftError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+impl std::error::Error for DraftError {}
+
+fn fault(field: impl Into<String>, detail: impl Into<String>) -> DraftError {
+    DraftError { field: field.into(), detail: detail.into() }
+}
+
+/// The largest payload of one event, in bytes of compact JSON.
+pub const PAYLOAD_BYTES: usize = 64 * 1024;
+/// The deepest nesting of a payload.
+const DEPTH: usize = 32;
+
+impl Draft {
+    /// A draft from one of our own payload types. Numbers that are not finite become `null`.
+    ///
+    /// Errors when the payload lacks what its type demands, or an id is not one: a fault of the caller, to be logged.
+    pub fn of<T: serde::Serialize>(kind: &str, payload: &T) -> Result<Draft, DraftError> {
+        Draft::on(kind, None, payload)
+    }
+
+    /// The same on a topic the caller names, for the types whose topic is given.
+    pub fn on<T: serde::Serialize>(kind: &str, topic: Option<Topic>, payload: &T) -> Result<Draft, DraftError> {
+        let value = serde_json::to_value(payload).map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
+        Draft::checked(kind, topic.as_ref().map(Topic::as_str), value)
+    }
+
+    /// A draft from outside: checks the type, the topic, mandatory fields, enums, size and depth.
+    pub fn checked(kind: &str, topic: Option<&str>, payload: Value) -> Result<Draft, DraftError> {
+        let Value::Object(payload) = payload else {
+            return Err(fault("payload", format!("payload is {}; expected a JSON object", name_of(&payload))));
+        };
+        if let Some(at) = too_deep(&payload) {
+            return Err(fault("payload", format!("payload nests deeper than {DEPTH} levels at {at:?}")));
+        }
+        let text = serde_json::to_string(&payload).map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
+        if text.len() > PAYLOAD_BYTES {
+            return Err(fault("payload", format!("payload has {} bytes; at most {PAYLOAD_BYTES}", text.len())));
+        }
+        match find_kind(kind) {
+            Some(row) => Draft::of_ours(row, topic, payload, text),
+            None => Draft::of_theirs(kind, topic, text),
+        }
+    }
+
+    fn of_ours(row: &Kind, topic: Option<&str>, payload: Map<String, Value>, text: String) -> Result<Draft, DraftError> {
+        for name in row.mandatory {
+            if !payload.contains_key(*name) {
+                return Err(fault(format!("payload.{name}"), format!(
+                    "{} lacks {name:?}; it must have {}", row.name, row.mandatory.join(", ")
+                )));
+            }
+        }
+        super::kind_check(row.name, &Value::Object(payload.clone()))
+            .map_err(|e| fault("payload", format!("{}: {e}", row.name)))?;
+        let id = match payload.get(row.id_field) {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            // Some instruments are numbered; a number is as good an id as a word.
+            Some(Value::Number(id)) => Some(id.to_string()),
+            Some(other) => return Err(fault(format!("payload.{}", row.id_field), format!(
+                "{} is {}; expected a string", row.id_field, name_of(other)
+            ))),
+        };
+        if let Some(id) = &id && !super::topic::is_id(id) {
+            return Err(fault(format!("payload.{}", row.id_field), format!(
+                "{} is {id:?}; expected 1 to 64 characters of A-Z a-z 0-9 _ . : -", row.id_field
+            )));
+        }
+        let own = match (&row.topic, &id) {
+            (TopicRule::Fixed(fixed), _) => Some((*fixed).to_string()),
+            (TopicRule::ById(kind), Some(id)) => Some(format!("{kind}/{id}")),
+            (TopicRule::ById(_), None) => return Err(fault(format!("payload.{}", row.id_field), format!("{} lacks its {}", row.name, row.id_field))),
+            (TopicRule::Given, _) => given_topic(&payload),
+        };
+        let topic = match (own, topic) {
+            (Some(own), Some(said)) if own != said && row.topic != TopicRule::Given => {
+                return Err(fault("topic", format!("{} belongs on topic {own:?}, not on {said:?}", row.name)));
+            }
+            (_, Some(said)) => said.to_string(),
+            (Some(own), None) => own,
+            (None, None) => return Err(fault("topic", format!("{} needs a topic", row.name))),
+        };
+        let topic = Topic::parse(&topic).map_err(|e| fault("topic", e.to_string()))?;
+        let global = match row.global {
+            Global::Yes => true,
+            Global::No => false,
+            Global::FromWarning => payload.get("level").and_then(Value::as_str).and_then(Level::parse) >= Some(Level::Warning),
+        };
+        let is_alert = row.name == "alert";
+        let open = is_alert.then(|| payload.get("state").and_then(Value::as_str) != Some("closed"));
+        let key = match (row.class, is_alert) {
+            (Class::State, _) | (_, true) => Some(match &id {
+                Some(id) => format!("{}/{id}", row.name).into(),
+                None => row.name.into(),
+            }),
+            _ => None,
+        };
+        let urgent = is_alert || row.name == "command_result";
+        Ok(Draft { kind: row.name.into(), class: row.class, topic, key, global, payload: text.into(), urgent, open, producer: None })
+    }
+
+    fn of_theirs(kind: &str, topic: Option<&str>, text: String) -> Result<Draft, DraftError> {
+        let named = kind.len() <= 64
+            && kind.starts_with(|c: char| c.is_ascii_lowercase())
+            && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !named || RESERVED.contains(&kind) {
+            let shown: String = kind.chars().filter(|c| !c.is_control()).take(70).collect();
+            return Err(fault("type", format!(
+                "type {shown:?} can't be published; expected one of the types in docs/api.md or your own, [a-z][a-z0-9_]{{0,63}} and none of {}",
+                RESERVED.join(", ")
+            )));
+        }
+        let topic = topic.ok_or_else(|| fault("topic", format!("type {kind:?} is your own, so it needs a topic under app/")))?;
+        let topic = Topic::parse(topic).map_err(|e| fault("topic", e.to_string()))?;
+        if topic.kind() != "app" {
+            return Err(fault("topic", format!("type {kind:?} is your own, so its topic must start with app/, not {topic}")));
+        }
+        Ok(Draft { kind: kind.into(), class: Class::Record, topic, key: None, global: false, payload: text.into(), urgent: false, open: None, producer: None })
+    }
+
+    /// Asks for an early commit.
+    pub fn urgent(mut self) -> Self {
+        self.urgent = true;
+        self
+    }
+
+    /// Marks it as number `seq` of `producer`, so that a retry is not published twice.
+    pub fn by(mut self, producer: &str, seq: u64) -> Self {
+        self.producer = Some((producer.into(), seq));
+        self
+    }
+
+    /// The topic it will be published on.
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+}
+
+/// `queue_log` names its queue or scan, `command_result` its target.
+fn given_topic(payload: &Map<String, Value>) -> Option<String> {
+    let text = |name: &str| payload.get(name).and_then(Value::as_str);
+    text("target")
+        .map(str::to_string)
+        .or_else(|| text("scan_id").map(|id| format!("scan/{id}")))
+        .or_else(|| text("queue_id").map(|id| format!("queue/{id}")))
+}
+
+fn name_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The first member that nests too deep.
+fn too_deep(payload: &Map<String, Value>) -> Option<&str> {
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    payload.iter().find(|(_, value)| 1 + depth(value) > DEPTH).map(|(name, _)| name.as_str())
+}
+
+/// A published event, encoded once: every reader is sent these bytes.
+#[derive(Debug)]
+pub struct Event {
+    /// Its id.
+    pub cursor: Cursor,
+    /// Its type.
+    pub kind: Arc<str>,
+    /// State or record.
+    pub class: Class,
+    /// Its topic.
+    pub topic: Topic,
+    /// The state key it replaces, for state events and open alerts.
+    pub key: Option<Arc<str>>,
+    /// Whether it belongs to `global`.
+    pub global: bool,
+    /// See [`Draft::open`].
+    pub(crate) open: Option<bool>,
+    frame: Box<str>,
+    data_at: u32,
+}
+
+/// An event as it is passed around.
+pub type SharedEvent = Arc<Event>;
+
+impl Event {
+    /// Gives a draft its id and its one encoding. `stamp` is the envelope's time, RFC 3339.
+    pub(crate) fn publish(draft: Draft, cursor: Cursor, stamp: &str, unsynced: bool) -> Event {
+        use std::fmt::Write;
+        let mut frame = String::with_capacity(draft.payload.len() + 2 * draft.kind.len() + draft.topic.as_str().len() + 160);
+        let _ = write!(frame, "id: {cursor}\nevent: {}\ndata: ", draft.kind);
+        let data_at = frame.len() as u32;
+        // Names and ids are checked to need no escaping; the payload is compact JSON from serde_json, one line.
+        let _ = write!(frame, r#"{{"type":"{}","id":"{cursor}","topic":"{}","timestamp":"{stamp}""#, draft.kind, draft.topic);
+        if unsynced {
+            frame.push_str(r#","clock":"unsynced""#);
+        }
+        frame.push_str(r#","payload":"#);
+        frame.push_str(&draft.payload);
+        frame.push_str("}\n\n");
+        Event {
+            cursor, kind: draft.kind, class: draft.class, topic: draft.topic, key: draft.key, global: draft.global,
+            open: draft.open, frame: frame.into(), data_at,
+        }
+    }
+
+    /// An event read back from the store: its parts and its envelope as one line of JSON.
+    pub(crate) fn restored(cursor: Cursor, class: Class, kind: Arc<str>, topic: Topic, key: Option<Arc<str>>, global: bool, data: &str) -> Event {
+        let head = format!("id: {cursor}\nevent: {kind}\ndata: ");
+        let data_at = head.len() as u32;
+        Event { cursor, kind, class, topic, open: key.as_ref().map(|_| true), key, global, frame: (head + data + "\n\n").into(), data_at }
+    }
+
+    /// The whole SSE frame: `id:`, `event:`, `data:`, blank line.
+    pub fn frame(&self) -> &str {
+        &self.frame
+    }
+
+    /// The envelope: one line of compact JSON without a line end.
+    pub fn data(&self) -> &str {
+        &self.frame[self.data_at as usize..self.frame.len() - 2]
+    }
+
+    /// What it takes in memory, roughly: the bound of the hot log counts this.
+    pub fn bytes(&self) -> usize {
+        self.frame.len() + std::mem::size_of::<Event>() + 64
+    }
+}

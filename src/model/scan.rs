@@ -1,0 +1,80 @@
+//! A scan and the points it measures.
+
+use crate::clock::Wall;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How a scan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum ScanState {
+    Queued, Running, Paused, Completed, Aborted, Failed,
+}
+
+/// `scan_status`. `progress` is 0 to 1 and freezes when a scan ends early.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ScanStatus {
+    pub scan_id: String,
+    pub status: ScanState,
+    pub pending: Option<String>,
+    pub progress: Option<f64>,
+    pub allowed_actions: Vec<String>,
+    pub revision: u64,
+    pub timestamp: Wall,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points_done: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points_total: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub num_points: BTreeMap<String, u64>,
+}
+
+/// `data_point`. `data` maps a column, whose name carries its unit, to a number or null.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DataPoint {
+    pub scan_id: String,
+    pub measurement: String,
+    pub sequence_index: u64,
+    pub data: BTreeMap<String, Option<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_rel: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Wall>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quality: BTreeMap<String, String>,
+}
+
+/// `data_batch`: several points, a column each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DataBatch {
+    pub scan_id: String,
+    pub measurement: String,
+    pub first_index: u64,
+    pub data: BTreeMap<String, Vec<Option<f64>>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub t_rel: Vec<f64>,
+}

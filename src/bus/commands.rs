@@ -92,6 +92,11 @@ impl Commands {
         self.lock().owners.insert(target.to_string(), Owner { actions, to });
     }
 
+    /// Nobody owns `target` any more, such as a scan that is over.
+    pub fn disown(&self, target: &str) {
+        self.lock().owners.remove(target);
+    }
+
     /// Hands a command to its owner.
     pub fn submit(&self, command: Command) -> Submitted {
         let mut inner = self.lock();

@@ -172,7 +172,11 @@ impl Bus {
         {
             let mut inner = self.lock();
             if let Some(seq) = key.and_then(|k| inner.remembered.get(k)) {
-                return Ok(Published { cursor: Cursor { epoch: self.epoch, seq: *seq }, accepted: 0, duplicates: drafts.len() });
+                return Ok(Published {
+                    cursor: Cursor { epoch: self.epoch, seq: *seq },
+                    accepted: 0,
+                    duplicates: drafts.len(),
+                });
             }
             if inner.stopping {
                 return Err(Refused::Stopping);
@@ -181,7 +185,10 @@ impl Bus {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::Lagging);
             }
-            let new_keys = drafts.iter().filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k))).count();
+            let new_keys = drafts
+                .iter()
+                .filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k)))
+                .count();
             if new_keys > 0 && inner.state.len() + new_keys > limits::STATE_KEYS {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::TooManyKeys);
@@ -299,7 +306,10 @@ impl Bus {
         let inner = self.lock();
         events.retain(|e| {
             e.class == Class::Record
-                || e.key.as_ref().and_then(|k| inner.state.get(k)).is_some_and(|newest| newest.cursor == e.cursor)
+                || e.key
+                    .as_ref()
+                    .and_then(|k| inner.state.get(k))
+                    .is_some_and(|newest| newest.cursor == e.cursor)
         });
     }
 

@@ -475,3 +475,96 @@ fn live_readers_get_everything_once_while_it_is_published() {
         assert_eq!(seen, (from..n).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_reader_that_stops_for_a_while_is_fed_from_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    let start = world.bus.head();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    world.push.serve(Arc::new(server), request(Since::After(start), "app/x"), Box::new(()));
+    let pad = "x".repeat(600);
+    let count = 40_000;
+    for n in 0..count {
+        let draft = Draft::checked("note", Some("app/x"), json!({ "n": n, "pad": pad })).unwrap();
+        world.bus.publish(draft).unwrap();
+        if n % 500 == 0 {
+            world.commit();
+            std::thread::yield_now();
+        }
+    }
+    world.commit();
+    // It has fallen out of the group's log and of the hot log: 30 MB are more than both and the sockets hold.
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut bytes = Vec::new();
+    let mut some = vec![0; 1 << 18];
+    let last = format!("\"n\":{}", count - 1);
+    while !bytes.ends_with(b"\n\n") || !String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4_000)..]).contains(&last) {
+        let read = client.read(&mut some).unwrap();
+        assert!(read > 0, "closed although it read on in time");
+        bytes.extend(&some[..read]);
+    }
+    let seen = parse(&bytes);
+    assert_eq!(notes(&seen), (0..count).collect::<Vec<_>>());
+    assert!(gaps(&seen).is_empty());
+    let ids: Vec<Cursor> = seen.iter().filter_map(|s| s.id.as_ref()).map(|id| id.parse().unwrap()).collect();
+    assert!(ids.is_sorted(), "ids never go back on one connection");
+    assert!(world.bus.metrics.catch_ups_total.get() > 0, "the test did not reach what it is about");
+}
+
+#[test]
+fn an_interval_conflates_state_and_never_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    let asked = Request { interval: Some(Duration::from_millis(150)), ..request(Since::Latest, ALL) };
+    world.push.serve(Arc::new(server), asked, Box::new(()));
+    for n in 0..200 {
+        world.state(1, n);
+        world.record(n);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut bytes = Vec::new();
+    let mut some = vec![0; 1 << 16];
+    let seen = loop {
+        let read = client.read(&mut some).unwrap();
+        bytes.extend(&some[..read]);
+        let seen = parse(&bytes);
+        if seen.iter().any(|s| s.event == "job_status" && payload(s)["progress"] == 199) {
+            break seen;
+        }
+    };
+    assert_eq!(notes(&seen), (0..200).collect::<Vec<_>>());
+    let states = seen.iter().filter(|s| s.event == "job_status").count();
+    assert!((2..=10).contains(&states), "{states} of 200 were sent");
+    let ids: Vec<Cursor> = seen.iter().filter_map(|s| s.id.as_ref()).map(|id| id.parse().unwrap()).collect();
+    assert!(ids.is_sorted());
+}
+
+#[test]
+fn a_limit_ends_the_stream_after_so_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    let start = world.bus.head();
+    for n in 0..3 {
+        world.record(n);
+    }
+    for limit in [2, 5] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        world.push.serve(Arc::new(server), Request { limit: Some(limit), ..request(Since::After(start), ALL) }, Box::new(()));
+        for n in 3..10 {
+            world.record(n);
+        }
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        assert_eq!(notes(&parse(&bytes)).len(), limit);
+    }
+}

@@ -88,6 +88,7 @@ struct Inner {
     remembered: HashMap<String, u64>,
     remembered_order: VecDeque<String>,
     remembered_new: Vec<(String, u64)>,
+    forgotten: Vec<String>,
     stopping: bool,
     stamp: (Wall, String),
 }
@@ -131,6 +132,7 @@ impl Bus {
                 remembered,
                 remembered_order,
                 remembered_new: Vec::new(),
+                forgotten: Vec::new(),
                 stopping: false,
                 stamp: (Wall(u64::MAX), String::new()),
             }),
@@ -366,8 +368,8 @@ impl Bus {
         self.durable.notify_all();
     }
 
-    /// The batch could not be written: its state is dirty again, its events still wait.
-    pub(crate) fn not_committed(&self, batch: Batch) {
+    /// The batch could not be written: its state is dirty again, its events still wait. True when stopping.
+    pub(crate) fn not_committed(&self, batch: Batch) -> bool {
         let mut inner = self.lock();
         for (key, _) in batch.state {
             inner.dirty.insert(key);
@@ -375,8 +377,12 @@ impl Bus {
         let mut remembered = batch.remembered;
         remembered.append(&mut inner.remembered_new);
         inner.remembered_new = remembered;
-        inner.lag_since.get_or_insert_with(Instant::now);
+        let mut forgotten = batch.forgotten;
+        forgotten.append(&mut inner.forgotten);
+        inner.forgotten = forgotten;
+        inner.lag_since = Some(batch.since);
         inner.lag_has_record = true;
+        inner.stopping
     }
 }
 
@@ -391,7 +397,9 @@ pub(crate) struct Batch {
     pub state: Vec<(Arc<str>, Option<SharedEvent>)>,
     /// New idempotency keys.
     pub remembered: Vec<(String, u64)>,
-    /// Forgotten idempotency keys.
+    /// Idempotency keys that are forgotten.
+    pub forgotten: Vec<String>,
+    /// When the oldest of all this was published.
     pub since: Instant,
 }
 
@@ -422,6 +430,7 @@ impl Inner {
                 && let Some(oldest) = self.remembered_order.pop_front()
             {
                 self.remembered.remove(&oldest);
+                self.forgotten.push(oldest);
             }
         }
         self.remembered_new.push((key, seq));
@@ -450,6 +459,7 @@ impl Inner {
             records,
             state: state.collect(),
             remembered: std::mem::take(&mut self.remembered_new),
+            forgotten: std::mem::take(&mut self.forgotten),
             since: self.lag_since.take().unwrap_or_else(Instant::now),
         };
         self.lag_has_record = false;

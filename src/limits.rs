@@ -64,3 +64,15 @@ pub const COMMANDS: usize = 1_024;
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
 /// Stop: everything is on the disk and closed within this time.
 pub const STOP_TIME: Duration = Duration::from_secs(2);
+/// Values of one recorder or instrument, and columns of one stream: a device that invents names is refused a new one
+/// after this many. With their qualities they stay under the 64 KB of one payload.
+pub const CHANNELS: usize = 200;
+/// Members, columns or groups taken from one line; the rest of the line is not read.
+pub const FIELDS: usize = 256;
+/// Edges of one pin in [`GPIO_FLOOD_TIME`]; a pin that has more is disabled until the next reload, loudly: it chatters
+/// or floats, and its events would push everything else out of the store.
+pub const GPIO_FLOOD: u32 = 10_000;
+/// See [`GPIO_FLOOD`].
+pub const GPIO_FLOOD_TIME: Duration = Duration::from_secs(5);
+/// What is kept of the last line that was not understood, in characters.
+pub const BAD_LINE: usize = 160;

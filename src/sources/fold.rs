@@ -38,6 +38,24 @@ pub struct Feed {
     pub several: bool,
 }
 
+/// What became of readings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many were used.
+    pub used: usize,
+    /// Why others were not, one sentence each.
+    pub refused: Vec<String>,
+}
+
+impl Taken {
+    fn note(&mut self, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => self.used += 1,
+            Err(why) => self.refused.push(why),
+        }
+    }
+}
+
 /// See the module above.
 pub struct Fold {
     bus: Arc<Bus>,
@@ -159,43 +177,42 @@ impl Fold {
         }
     }
 
-    /// Takes in what a source has read at `at`. Gives what could not be used, each as one sentence.
-    pub fn update(&self, feed: &Feed, readings: &[Reading], at: Wall) -> Vec<String> {
-        let mut refused = Vec::new();
+    /// Takes in what a source has read at `at`. A source of which nothing could be used counts as not heard.
+    pub fn update(&self, feed: &Feed, readings: &[Reading], at: Wall) -> Taken {
+        let mut taken = Taken::default();
         let mut inner = self.lock();
         match &feed.sink {
             Sink::Recorder(id) => {
                 let recorder = inner.recorders.entry(id.clone()).or_default();
-                recorder.sources.insert(feed.source.clone(), Standing::Live);
-                for reading in readings {
-                    if let Err(why) = recorder.take(&feed.source, reading) {
-                        refused.push(why);
-                    }
+                readings.iter().for_each(|reading| taken.note(recorder.take(&feed.source, reading)));
+                if taken.used > 0 {
+                    recorder.sources.insert(feed.source.clone(), Standing::Live);
+                    name_it(&mut recorder.name, feed, id);
+                    self.publish_recorder(id, recorder);
                 }
-                name_it(&mut recorder.name, feed, id);
-                self.publish_recorder(id, recorder);
             }
             Sink::Instrument(id) => {
                 let instrument = inner.instruments.entry(id.clone()).or_default();
-                instrument.sources.insert(feed.source.clone(), Standing::Live);
-                for reading in readings {
-                    if let Err(why) = instrument.take(feed, reading, at) {
-                        refused.push(why);
+                readings.iter().for_each(|reading| taken.note(instrument.take(feed, reading, at)));
+                if taken.used > 0 {
+                    instrument.sources.insert(feed.source.clone(), Standing::Live);
+                    if !instrument.sources.values().any(|s| *s == Standing::Unheard) {
+                        instrument.channels.retain(|_, (source, _)| source.is_some());
                     }
+                    name_it(&mut instrument.name, feed, id);
+                    self.publish_instrument(id, instrument);
                 }
-                if !instrument.sources.values().any(|s| *s == Standing::Unheard) {
-                    instrument.channels.retain(|_, (source, _)| source.is_some());
-                }
-                name_it(&mut instrument.name, feed, id);
-                self.publish_instrument(id, instrument);
             }
             Sink::Stream(id) => {
                 let streams = inner.streams.entry(id.clone()).or_default();
-                self.update_streams(feed, id, streams, readings, at, &mut refused);
+                self.update_streams(feed, id, streams, readings, at, &mut taken);
             }
-            Sink::Topic(topic) => self.publish_reading(feed, topic, readings, at),
+            Sink::Topic(topic) => {
+                self.publish_reading(feed, topic, readings, at);
+                taken.used = readings.len();
+            }
         }
-        refused
+        taken
     }
 
     /// A source is not heard any more, and why.
@@ -286,17 +303,17 @@ impl Fold {
         streams: &mut Streams,
         readings: &[Reading],
         at: Wall,
-        refused: &mut Vec<String>,
+        taken: &mut Taken,
     ) {
         let numbers: Vec<&Reading> = readings.iter().filter(|r| !matches!(r.value, Value::Text(_))).collect();
         if numbers.is_empty() {
-            refused.push("there is no number in it".into());
+            taken.note(Err("has no number".into()));
         }
         streams.several |= numbers.len() > 1;
         for reading in numbers {
             let stream_id = if streams.several { as_id(&format!("{id}.{}", reading.name)) } else { id.to_string() };
             if !streams.values.contains_key(&stream_id) && streams.values.len() >= limits::CHANNELS {
-                refused.push(format!("more than {} columns", limits::CHANNELS));
+                taken.note(Err(format!("has more than {} columns", limits::CHANNELS)));
                 continue;
             }
             let (value, quality, reason) = judged(&reading.value);
@@ -316,6 +333,7 @@ impl Fold {
                 limits: None,
                 severity: None,
             };
+            taken.note(Ok(()));
             publish(&self.bus, "stream_value", &last);
             if !was_live {
                 self.publish_stream_status(feed, &stream_id, StreamState::Live, None, Some(at), streams.reconnects);
@@ -390,7 +408,7 @@ impl Recorder {
 
     fn take(&mut self, source: &str, reading: &Reading) -> Result<(), String> {
         let name = reading.name.as_str();
-        let wrong = |expected: &str| Err(format!("{name} is {}; expected {expected}", shown(&reading.value)));
+        let wrong = |expected: &str| Err(format!("has {name} {}; expected {expected}", shown(&reading.value)));
         let value = match (name, &reading.value) {
             // Ours to say.
             ("recorder_id" | "name" | "timestamp" | "last_stop", _) => return Ok(()),
@@ -424,7 +442,7 @@ impl Recorder {
             return Ok(());
         }
         if !self.members.contains_key(name) && self.members.len() >= limits::CHANNELS {
-            return Err(format!("more than {} members", limits::CHANNELS));
+            return Err(format!("has more than {} members", limits::CHANNELS));
         }
         self.members.insert(name.to_string(), (source.to_string(), value));
         Ok(())
@@ -471,7 +489,7 @@ impl Instrument {
         for (prefix, map) in [("position.", &mut self.position), ("target.", &mut self.target)] {
             if let Some(axis) = name.strip_prefix(prefix) {
                 if !map.contains_key(axis) && full(map.len()) {
-                    return Err(format!("more than {} axes", limits::CHANNELS));
+                    return Err(format!("has more than {} axes", limits::CHANNELS));
                 }
                 map.insert(axis.to_string(), reading.value.as_number());
                 return Ok(());
@@ -479,7 +497,7 @@ impl Instrument {
         }
         let old = self.channels.get(name).map(|(_, c)| c);
         if old.is_none() && full(self.channels.len()) {
-            return Err(format!("more than {} channels", limits::CHANNELS));
+            return Err(format!("has more than {} channels", limits::CHANNELS));
         }
         let (value, quality, quality_reason) = judged(&reading.value);
         let text = match &reading.value {
@@ -592,9 +610,9 @@ mod tests {
         fold.expect(&pin);
         fold.expect(&port);
         assert_eq!(state(&bus, "recorder_status/rec1")["status"], "offline");
-        assert!(fold.update(&port, &[number("level_db", -12.5), number("clipped", 0.0)], Wall(1)).is_empty());
+        assert!(fold.update(&port, &[number("level_db", -12.5), number("clipped", 0.0)], Wall(1)).refused.is_empty());
         assert_eq!(state(&bus, "recorder_status/rec1")["status"], "idle", "heard, but nobody says what it does");
-        assert!(fold.update(&pin, &[word("status", "RECORDING")], Wall(2)).is_empty());
+        assert!(fold.update(&pin, &[word("status", "RECORDING")], Wall(2)).refused.is_empty());
         let all = state(&bus, "recorder_status/rec1");
         assert_eq!((&all["status"], &all["level_db"], &all["clipped"]), (&json!("recording"), &json!(-12.5), &json!(false)));
         // The port goes silent: its level goes, the pin still knows the status.
@@ -615,13 +633,13 @@ mod tests {
             &[word("level_db", "loud"), word("status", "dancing"), number("bytes", -1.0), number("free_s", 60.0)],
             Wall(1),
         );
-        assert_eq!(refused.len(), 3, "{refused:?}");
+        assert_eq!((refused.used, refused.refused.len()), (1, 3), "{refused:?}");
         assert_eq!(state(&bus, "recorder_status/r")["free_s"], 60.0);
         let triggers = fold.update(&port, &[word("triggers", "VOX, GPI1")], Wall(1));
-        assert!(triggers.is_empty());
+        assert!(triggers.refused.is_empty());
         assert_eq!(state(&bus, "recorder_status/r")["triggers"], json!(["VOX", "GPI1"]));
         let gone = Reading { name: "triggers".into(), value: Value::Missing(QualityReason::Nan), unit: None };
-        assert!(fold.update(&port, &[gone], Wall(1)).is_empty());
+        assert!(fold.update(&port, &[gone], Wall(1)).refused.is_empty());
         assert_eq!(state(&bus, "recorder_status/r").get("triggers"), None);
     }
 
@@ -703,7 +721,7 @@ mod tests {
         fold.update(&two, &[number("m/s", 3.0), number("dir", 270.0)], Wall(1));
         assert_eq!(state(&bus, "stream_value/wind.m_s")["value"], 3.0);
         assert_eq!(state(&bus, "stream_value/wind.dir")["value"], 270.0);
-        assert_eq!(fold.update(&two, &[word("a", "b")], Wall(2)), ["there is no number in it"]);
+        assert_eq!(fold.update(&two, &[word("a", "b")], Wall(2)).refused, ["has no number"]);
     }
 
     #[test]
@@ -713,7 +731,7 @@ mod tests {
         for sink in [Sink::Instrument("i".into()), Sink::Recorder("i".into()), Sink::Stream("i".into())] {
             let feed = feed("s", sink);
             let many: Vec<_> = (0..limits::CHANNELS + 10).map(|n| number(&format!("c{n}"), 1.0)).collect();
-            assert_eq!(fold.update(&feed, &many, Wall(1)).len(), 10);
+            assert_eq!(fold.update(&feed, &many, Wall(1)).refused.len(), 10);
         }
         let kept = state(&bus, "instrument_status/i")["channels"].as_object().unwrap().len();
         assert_eq!(kept, limits::CHANNELS);

@@ -42,10 +42,13 @@ impl Value {
     /// Text from a device: a number when it reads as one.
     pub fn text(text: &str) -> Value {
         let text = text.trim();
-        match text.parse::<f64>() {
-            Ok(number) => Value::number(number),
-            Err(_) => Value::Text(text.to_string()),
-        }
+        let number = text.parse::<f64>().ok().or_else(|| {
+            // Balances and meters pad between the sign and the digits: `-    0.02`.
+            let sign = text.strip_prefix(['+', '-'])?;
+            let number = sign.trim_start().strip_prefix(|c: char| c.is_ascii_digit() || c == '.').and(sign.trim_start().parse::<f64>().ok())?;
+            Some(if text.starts_with('-') { -number } else { number })
+        });
+        number.map_or_else(|| Value::Text(text.to_string()), Value::number)
     }
 
     /// The number in it: a flag is 1 or 0.
@@ -77,6 +80,8 @@ mod tests {
         let missing = |reason| Value::Missing(reason);
         for (text, expected) in [
             ("21.5", Value::Number(21.5)),
+            ("-   0.02", Value::Number(-0.02)),
+            ("- -2", Value::Text("- -2".into())),
             (" +3 ", Value::Number(3.0)),
             ("-1e-3", Value::Number(-0.001)),
             ("9.91E37", missing(QualityReason::Nan)),

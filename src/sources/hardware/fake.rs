@@ -81,6 +81,8 @@ impl Pins for FakePins {
         }
         let mut board = self.lock();
         board.claimed.insert(pin, pull);
+        // The kernel counts from the request on.
+        board.seqno.insert(pin, 0);
         board.levels.entry(pin).or_insert(pull == Pull::Up);
         Ok(())
     }

@@ -15,8 +15,8 @@ use crate::clock::Wall;
 use crate::config::Sink;
 use crate::limits;
 use crate::model::{
-    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, RecorderState, StreamState, StreamStatus,
-    StreamValue, Topic, TopicFilter,
+    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, RecorderState, StreamState,
+    StreamStatus, StreamValue, Topic, TopicFilter,
 };
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -137,9 +137,11 @@ impl Fold {
                 let restored = self.restored(&format!("instrument_status/{id}"));
                 let instrument = inner.instruments.entry(id.clone()).or_default();
                 if instrument.sources.is_empty()
-                    && let Some(old) = restored.and_then(|p| serde_json::from_value::<InstrumentStatus>(p).ok())
+                    && let Some(old) =
+                        restored.and_then(|p| serde_json::from_value::<InstrumentStatus>(p).ok())
                 {
-                    instrument.channels = old.channels.into_iter().map(|(n, c)| (n, (None, initial(c)))).collect();
+                    instrument.channels =
+                        old.channels.into_iter().map(|(n, c)| (n, (None, initial(c)))).collect();
                 }
                 instrument.sources.insert(feed.source.clone(), Standing::Unheard);
                 name_it(&mut instrument.name, feed, id);
@@ -151,7 +153,8 @@ impl Fold {
                 let prefix = format!("{id}.");
                 let all = TopicFilter::parse("stream/*").unwrap_or_default();
                 for event in self.bus.snapshot(&all).state.iter().filter(|e| &*e.kind == "stream_value") {
-                    let Some(old) = payload(event.data()).and_then(|p| serde_json::from_value::<StreamValue>(p).ok())
+                    let Some(old) =
+                        payload(event.data()).and_then(|p| serde_json::from_value::<StreamValue>(p).ok())
                     else {
                         continue;
                     };
@@ -164,7 +167,9 @@ impl Fold {
                         ..old
                     };
                     publish(&self.bus, "stream_value", &last);
-                    streams.values.insert(last.stream_id.clone(), Stream { status: StreamState::Connecting, last });
+                    streams
+                        .values
+                        .insert(last.stream_id.clone(), Stream { status: StreamState::Connecting, last });
                 }
                 if streams.values.is_empty() && !streams.several {
                     self.publish_stream_status(feed, id, StreamState::Connecting, None, None, 0);
@@ -241,13 +246,20 @@ impl Fold {
             }
             Sink::Stream(id) => {
                 let Some(streams) = inner.streams.get_mut(id) else { return };
-                let status = if why == QualityReason::NotConnected { StreamState::Offline } else { StreamState::Stale };
-                if status == StreamState::Offline && streams.values.values().any(|s| s.status == StreamState::Live) {
+                let status = if why == QualityReason::NotConnected {
+                    StreamState::Offline
+                } else {
+                    StreamState::Stale
+                };
+                if status == StreamState::Offline
+                    && streams.values.values().any(|s| s.status == StreamState::Live)
+                {
                     streams.reconnects += 1;
                 }
                 for (id, stream) in &mut streams.values {
                     stream.status = status;
-                    stream.last.quality = if stream.last.value.is_some() { Quality::Uncertain } else { Quality::Bad };
+                    stream.last.quality =
+                        if stream.last.value.is_some() { Quality::Uncertain } else { Quality::Bad };
                     stream.last.quality_reason = Some(why);
                     publish(&self.bus, "stream_value", &stream.last);
                     let seen = Some(stream.last.timestamp);
@@ -288,7 +300,11 @@ impl Fold {
                 position: instrument.position.clone(),
                 target: instrument.target.clone(),
                 is_moving: instrument.is_moving,
-                channels: instrument.channels.iter().map(|(name, (_, c))| (name.clone(), c.clone())).collect(),
+                channels: instrument
+                    .channels
+                    .iter()
+                    .map(|(name, (_, c))| (name.clone(), c.clone()))
+                    .collect(),
                 settings: BTreeMap::new(),
                 error,
                 used_by: None,
@@ -311,7 +327,8 @@ impl Fold {
         }
         streams.several |= numbers.len() > 1;
         for reading in numbers {
-            let stream_id = if streams.several { as_id(&format!("{id}.{}", reading.name)) } else { id.to_string() };
+            let stream_id =
+                if streams.several { as_id(&format!("{id}.{}", reading.name)) } else { id.to_string() };
             if !streams.values.contains_key(&stream_id) && streams.values.len() >= limits::CHANNELS {
                 taken.note(Err(format!("has more than {} columns", limits::CHANNELS)));
                 continue;
@@ -336,7 +353,14 @@ impl Fold {
             taken.note(Ok(()));
             publish(&self.bus, "stream_value", &last);
             if !was_live {
-                self.publish_stream_status(feed, &stream_id, StreamState::Live, None, Some(at), streams.reconnects);
+                self.publish_stream_status(
+                    feed,
+                    &stream_id,
+                    StreamState::Live,
+                    None,
+                    Some(at),
+                    streams.reconnects,
+                );
             }
             streams.values.insert(stream_id, Stream { status: StreamState::Live, last });
         }
@@ -408,7 +432,8 @@ impl Recorder {
 
     fn take(&mut self, source: &str, reading: &Reading) -> Result<(), String> {
         let name = reading.name.as_str();
-        let wrong = |expected: &str| Err(format!("has {name} {}; expected {expected}", shown(&reading.value)));
+        let wrong =
+            |expected: &str| Err(format!("has {name} {}; expected {expected}", shown(&reading.value)));
         let value = match (name, &reading.value) {
             // Ours to say.
             ("recorder_id" | "name" | "timestamp" | "last_stop", _) => return Ok(()),
@@ -421,8 +446,12 @@ impl Recorder {
             }
             ("status", _) => return wrong("a word"),
             (_, Value::Missing(_)) => Json::Null,
-            ("elapsed_s" | "level_db" | "threshold_db" | "peak_db" | "free_s", Value::Number(n)) => (*n).into(),
-            ("elapsed_s" | "level_db" | "threshold_db" | "peak_db" | "free_s", _) => return wrong("a number"),
+            ("elapsed_s" | "level_db" | "threshold_db" | "peak_db" | "free_s", Value::Number(n)) => {
+                (*n).into()
+            }
+            ("elapsed_s" | "level_db" | "threshold_db" | "peak_db" | "free_s", _) => {
+                return wrong("a number");
+            }
             ("bytes", Value::Number(n)) if *n >= 0.0 && *n < u64::MAX as f64 => (*n as u64).into(),
             ("bytes", _) => return wrong("a number of bytes"),
             ("clipped", Value::Flag(flag)) => (*flag).into(),
@@ -430,9 +459,12 @@ impl Recorder {
             ("clipped", Value::Text(_)) => return wrong("true or false, or a number"),
             ("mode" | "recording", Value::Text(text)) => text.clone().into(),
             ("mode" | "recording", other) => other.to_json().to_string().into(),
-            ("triggers", Value::Text(text)) => {
-                text.split([',', ' ', ';']).filter(|t| !t.is_empty()).map(Json::from).collect::<Vec<_>>().into()
-            }
+            ("triggers", Value::Text(text)) => text
+                .split([',', ' ', ';'])
+                .filter(|t| !t.is_empty())
+                .map(Json::from)
+                .collect::<Vec<_>>()
+                .into(),
             ("triggers", _) => return wrong("words"),
             (_, other) => other.to_json(),
         };
@@ -451,7 +483,8 @@ impl Recorder {
 
 impl Instrument {
     fn status(&self) -> (InstrumentState, Option<String>) {
-        let said = self.status.as_ref().filter(|(source, _)| self.sources.get(source) == Some(&Standing::Live));
+        let said =
+            self.status.as_ref().filter(|(source, _)| self.sources.get(source) == Some(&Standing::Live));
         if self.sources.values().any(|s| *s == Standing::Live) {
             return (said.map_or(InstrumentState::Connected, |(_, status)| *status), self.error.clone());
         }
@@ -610,11 +643,22 @@ mod tests {
         fold.expect(&pin);
         fold.expect(&port);
         assert_eq!(state(&bus, "recorder_status/rec1")["status"], "offline");
-        assert!(fold.update(&port, &[number("level_db", -12.5), number("clipped", 0.0)], Wall(1)).refused.is_empty());
-        assert_eq!(state(&bus, "recorder_status/rec1")["status"], "idle", "heard, but nobody says what it does");
+        assert!(
+            fold.update(&port, &[number("level_db", -12.5), number("clipped", 0.0)], Wall(1))
+                .refused
+                .is_empty()
+        );
+        assert_eq!(
+            state(&bus, "recorder_status/rec1")["status"],
+            "idle",
+            "heard, but nobody says what it does"
+        );
         assert!(fold.update(&pin, &[word("status", "RECORDING")], Wall(2)).refused.is_empty());
         let all = state(&bus, "recorder_status/rec1");
-        assert_eq!((&all["status"], &all["level_db"], &all["clipped"]), (&json!("recording"), &json!(-12.5), &json!(false)));
+        assert_eq!(
+            (&all["status"], &all["level_db"], &all["clipped"]),
+            (&json!("recording"), &json!(-12.5), &json!(false))
+        );
         // The port goes silent: its level goes, the pin still knows the status.
         fold.lost(&port, QualityReason::Stale);
         let all = state(&bus, "recorder_status/rec1");
@@ -630,7 +674,12 @@ mod tests {
         let port = feed("port", Sink::Recorder("r".into()));
         let refused = fold.update(
             &port,
-            &[word("level_db", "loud"), word("status", "dancing"), number("bytes", -1.0), number("free_s", 60.0)],
+            &[
+                word("level_db", "loud"),
+                word("status", "dancing"),
+                number("bytes", -1.0),
+                number("free_s", 60.0),
+            ],
             Wall(1),
         );
         assert_eq!((refused.used, refused.refused.len()), (1, 3), "{refused:?}");
@@ -656,10 +705,16 @@ mod tests {
         let volts = &all["channels"]["volts"];
         assert_eq!(all["status"], "connected");
         assert_eq!((&volts["value"], &volts["quality"]), (&json!(12.0), &json!("good")));
-        assert_eq!((&volts["last_changed"], &volts["last_updated"]), (&json!(Wall(1_000)), &json!(Wall(2_000))));
+        assert_eq!(
+            (&volts["last_changed"], &volts["last_updated"]),
+            (&json!(Wall(1_000)), &json!(Wall(2_000)))
+        );
         assert_eq!(volts["timeout_s"], 5.0);
         let amps = &all["channels"]["amps"];
-        assert_eq!((&amps["value"], &amps["quality"], &amps["quality_reason"]), (&Json::Null, &json!("bad"), &json!("nan")));
+        assert_eq!(
+            (&amps["value"], &amps["quality"], &amps["quality_reason"]),
+            (&Json::Null, &json!("bad"), &json!("nan"))
+        );
         fold.lost(&psu, QualityReason::Stale);
         let all = state(&bus, "instrument_status/psu");
         assert_eq!(all["status"], "error");
@@ -686,20 +741,29 @@ mod tests {
             second.expect(feed);
         }
         let all = state(&bus, "instrument_status/i");
-        assert_eq!((&all["status"], &all["channels"]["x"]["quality"]), (&json!("disconnected"), &json!("uncertain")));
+        assert_eq!(
+            (&all["status"], &all["channels"]["x"]["quality"]),
+            (&json!("disconnected"), &json!("uncertain"))
+        );
         assert_eq!(all["channels"]["y"]["quality_reason"], "initial");
         let stream = state(&bus, "stream_value/temp");
         assert_eq!((&stream["value"], &stream["quality_reason"]), (&json!(20.0), &json!("initial")));
         assert_eq!(state(&bus, "stream_status/temp")["status"], "connecting");
         second.update(&a, &[number("x", 1.5)], Wall(2));
         let all = state(&bus, "instrument_status/i");
-        assert_eq!((&all["channels"]["x"]["quality"], &all["channels"]["y"]["quality"]), (&json!("good"), &json!("uncertain")));
+        assert_eq!(
+            (&all["channels"]["x"]["quality"], &all["channels"]["y"]["quality"]),
+            (&json!("good"), &json!("uncertain"))
+        );
         second.update(&b, &[number("y", 2.5)], Wall(2));
         let all = state(&bus, "instrument_status/i");
         assert_eq!(all["channels"].get("gone"), None, "all have spoken, nobody of it");
         second.update(&temp, &[number("v", 21.0)], Wall(2));
         let stream = state(&bus, "stream_value/temp");
-        assert_eq!((&stream["value"], stream.get("previous"), &stream["quality"]), (&json!(21.0), None, &json!("good")));
+        assert_eq!(
+            (&stream["value"], stream.get("previous"), &stream["quality"]),
+            (&json!(21.0), None, &json!("good"))
+        );
     }
 
     #[test]
@@ -711,7 +775,10 @@ mod tests {
         fold.update(&one, &[number("whatever", 20.0), word("id", "A1")], Wall(1));
         fold.update(&one, &[number("whatever", 20.5), word("id", "A1")], Wall(2));
         let value = state(&bus, "stream_value/temp");
-        assert_eq!((&value["value"], &value["previous"], &value["change"]), (&json!(20.5), &json!(20.0), &json!(0.5)));
+        assert_eq!(
+            (&value["value"], &value["previous"], &value["change"]),
+            (&json!(20.5), &json!(20.0), &json!(0.5))
+        );
         assert_eq!(state(&bus, "stream_status/temp")["status"], "live");
         fold.lost(&one, QualityReason::NotConnected);
         assert_eq!(state(&bus, "stream_value/temp")["quality"], "uncertain");

@@ -45,7 +45,10 @@ impl Value {
         let number = text.parse::<f64>().ok().or_else(|| {
             // Balances and meters pad between the sign and the digits: `-    0.02`.
             let sign = text.strip_prefix(['+', '-'])?;
-            let number = sign.trim_start().strip_prefix(|c: char| c.is_ascii_digit() || c == '.').and(sign.trim_start().parse::<f64>().ok())?;
+            let number = sign
+                .trim_start()
+                .strip_prefix(|c: char| c.is_ascii_digit() || c == '.')
+                .and(sign.trim_start().parse::<f64>().ok())?;
             Some(if text.starts_with('-') { -number } else { number })
         });
         number.map_or_else(|| Value::Text(text.to_string()), Value::number)

@@ -154,19 +154,74 @@ mod tests {
         let ignore = Debounce::IgnoreAfter(ms(10));
         type Row<'a> = (&'a str, Debounce, &'a [Do], &'a [(u64, bool)]);
         let table: &[Row] = &[
-            ("every edge", Debounce::None, &[Edge(1, true), Edge(2, false), Edge(3, true)], &[(1, true), (2, false), (3, true)]),
-            ("two equal edges: one was lost, both are told", Debounce::None, &[Edge(1, true), Edge(2, true)], &[(1, true), (2, true)]),
+            (
+                "every edge",
+                Debounce::None,
+                &[Edge(1, true), Edge(2, false), Edge(3, true)],
+                &[(1, true), (2, false), (3, true)],
+            ),
+            (
+                "two equal edges: one was lost, both are told",
+                Debounce::None,
+                &[Edge(1, true), Edge(2, true)],
+                &[(1, true), (2, true)],
+            ),
             ("too short", stable, &[Edge(1, true), Edge(5, false), Tick(30)], &[]),
             ("held: since its edge", stable, &[Edge(1, true), Tick(10), Tick(11), Tick(12)], &[(1, true)]),
-            ("bounces, then holds", stable, &[Edge(1, true), Edge(3, false), Edge(4, true), Tick(13), Tick(14)], &[(4, true)]),
-            ("stopped in between: the next edge settles the one before", stable, &[Edge(1, true), Edge(40, false), Tick(60)], &[(1, true), (40, false)]),
-            ("a second equal edge starts the time anew", stable, &[Edge(1, true), Edge(8, true), Tick(12), Tick(18)], &[(8, true)]),
-            ("no time is no debounce", Debounce::StableFor(ms(0)), &[Edge(1, true), Edge(1, false)], &[(1, true), (1, false)]),
-            ("the first counts at once", ignore, &[Edge(1, true), Edge(2, false), Edge(3, true), Tick(11)], &[(1, true)]),
-            ("at rest elsewhere: told at the end", ignore, &[Edge(1, true), Edge(2, false), Tick(11)], &[(1, true), (11, false)]),
-            ("and deaf again after that", ignore, &[Edge(1, true), Edge(2, false), Tick(11), Edge(12, true), Edge(13, false), Tick(21)], &[(1, true), (11, false)]),
-            ("deaf time over without a tick", ignore, &[Edge(1, true), Edge(20, false)], &[(1, true), (20, false)]),
-            ("late: the rest of it and the edge", ignore, &[Edge(1, true), Edge(2, false), Edge(40, true)], &[(1, true), (11, false), (40, true)]),
+            (
+                "bounces, then holds",
+                stable,
+                &[Edge(1, true), Edge(3, false), Edge(4, true), Tick(13), Tick(14)],
+                &[(4, true)],
+            ),
+            (
+                "stopped in between: the next edge settles the one before",
+                stable,
+                &[Edge(1, true), Edge(40, false), Tick(60)],
+                &[(1, true), (40, false)],
+            ),
+            (
+                "a second equal edge starts the time anew",
+                stable,
+                &[Edge(1, true), Edge(8, true), Tick(12), Tick(18)],
+                &[(8, true)],
+            ),
+            (
+                "no time is no debounce",
+                Debounce::StableFor(ms(0)),
+                &[Edge(1, true), Edge(1, false)],
+                &[(1, true), (1, false)],
+            ),
+            (
+                "the first counts at once",
+                ignore,
+                &[Edge(1, true), Edge(2, false), Edge(3, true), Tick(11)],
+                &[(1, true)],
+            ),
+            (
+                "at rest elsewhere: told at the end",
+                ignore,
+                &[Edge(1, true), Edge(2, false), Tick(11)],
+                &[(1, true), (11, false)],
+            ),
+            (
+                "and deaf again after that",
+                ignore,
+                &[Edge(1, true), Edge(2, false), Tick(11), Edge(12, true), Edge(13, false), Tick(21)],
+                &[(1, true), (11, false)],
+            ),
+            (
+                "deaf time over without a tick",
+                ignore,
+                &[Edge(1, true), Edge(20, false)],
+                &[(1, true), (20, false)],
+            ),
+            (
+                "late: the rest of it and the edge",
+                ignore,
+                &[Edge(1, true), Edge(2, false), Edge(40, true)],
+                &[(1, true), (11, false), (40, true)],
+            ),
         ];
         for (name, rule, steps, expected) in table {
             assert_eq!(run(*rule, steps), *expected, "{name}");

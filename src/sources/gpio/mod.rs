@@ -96,7 +96,10 @@ impl GpioSource {
                 }
                 Err(PinsError::NoBoard) => {
                     let n = self.lines.len();
-                    log::warn!("gpio is absent: {}; {n} configured pins are reported absent", PinsError::NoBoard);
+                    log::warn!(
+                        "gpio is absent: {}; {n} configured pins are reported absent",
+                        PinsError::NoBoard
+                    );
                     self.all(SourceState::Absent, &PinsError::NoBoard.to_string());
                     return;
                 }
@@ -227,7 +230,12 @@ impl Line {
                 return;
             }
         };
-        log::info!("gpio {}: pin {} is {}", self.config.id, self.config.pin, if level { "high" } else { "low" });
+        log::info!(
+            "gpio {}: pin {} is {}",
+            self.config.id,
+            self.config.pin,
+            if level { "high" } else { "low" }
+        );
         self.said = None;
         self.standing = Standing::Claimed;
         self.seqno = 0;
@@ -326,8 +334,11 @@ impl Line {
     }
 
     fn disable(&mut self, pins: &mut dyn Pins, bus: &Bus, fold: &Fold) {
-        let (id, pin, most, time) = (&self.config.id, self.config.pin, limits::GPIO_FLOOD, limits::GPIO_FLOOD_TIME);
-        let why = format!("more than {most} edges in {time:?}: it chatters or floats; switched off until the next reload");
+        let (id, pin, most, time) =
+            (&self.config.id, self.config.pin, limits::GPIO_FLOOD, limits::GPIO_FLOOD_TIME);
+        let why = format!(
+            "more than {most} edges in {time:?}: it chatters or floats; switched off until the next reload"
+        );
         log::error!("gpio {id}: pin {pin} has {why}");
         bus.metrics.source_errors_total.inc();
         pins.release(pin);
@@ -418,7 +429,8 @@ mod tests {
 
     impl Running {
         fn start(pins: Vec<GpioPin>, board: &FakePins) -> Running {
-            let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
+            let bus =
+                Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
             let fold = Arc::new(Fold::new(Arc::clone(&bus)));
             let source = GpioSource::new(pins, Box::new(board.clone()), Arc::clone(&bus), fold);
             let until = Until { daemon: Stop::default(), set: Stop::default() };
@@ -468,12 +480,18 @@ mod tests {
         run.until("the level at the start", |r| r.records("level").len() == 1);
         assert_eq!(board.claimed(17), Some(Pull::Up));
         let start = &run.records("level")[0];
-        assert_eq!((&start["level"], &start["active"], &start["reason"]), (&json!(1), &json!(false), &json!("start")));
+        assert_eq!(
+            (&start["level"], &start["active"], &start["reason"]),
+            (&json!(1), &json!(false), &json!("start"))
+        );
         board.set(17, false);
         board.set(17, true);
         run.until("two edges", |r| r.records("edge").len() == 2);
         let first = &run.records("edge")[0];
-        assert_eq!((&first["edge"], &first["active"], &first["count"], &first["pin"]), (&json!("falling"), &json!(true), &json!(1), &json!(17)));
+        assert_eq!(
+            (&first["edge"], &first["active"], &first["count"], &first["pin"]),
+            (&json!("falling"), &json!(true), &json!(1), &json!(17))
+        );
         assert!(first["timestamp_mono_ns"].as_u64().unwrap() > 0);
         run.until("the counters", |r| r.state("source_status/door")["detail"]["edges"] == 2);
         assert_eq!(run.state("source_status/door")["status"], "ok");
@@ -515,7 +533,10 @@ mod tests {
         board.lose_edge(4);
         run.until("the re-read level", |r| r.records("level").len() == 2);
         let reread = &run.records("level")[1];
-        assert_eq!((&reread["reason"], &reread["level"], &reread["lost"]), (&json!("reread"), &json!(1), &json!(3)));
+        assert_eq!(
+            (&reread["reason"], &reread["level"], &reread["lost"]),
+            (&json!("reread"), &json!(1), &json!(3))
+        );
         // Its gap in the numbers is the same loss.
         board.set(4, false);
         run.until("the next edge", |r| r.records("edge").len() == 2);
@@ -525,10 +546,16 @@ mod tests {
     #[test]
     fn off_a_board_every_pin_is_absent() {
         let board = FakePins::absent();
-        let mut run = Running::start(vec![pin("a", 4, Sink::Recorder("r".into())), pin("b", 5, Sink::Topic("app/b".into()))], &board);
+        let mut run = Running::start(
+            vec![pin("a", 4, Sink::Recorder("r".into())), pin("b", 5, Sink::Topic("app/b".into()))],
+            &board,
+        );
         run.until("absence", |r| r.state("source_status/b")["status"] == "absent");
         let a = run.state("source_status/a");
-        assert_eq!((&a["status"], &a["quality"], &a["quality_reason"]), (&json!("absent"), &json!("bad"), &json!("not_connected")));
+        assert_eq!(
+            (&a["status"], &a["quality"], &a["quality_reason"]),
+            (&json!("absent"), &json!("bad"), &json!("not_connected"))
+        );
         assert_eq!(run.state("recorder_status/r")["status"], "offline");
         run.end();
     }
@@ -536,7 +563,10 @@ mod tests {
     #[test]
     fn a_pin_that_is_not_there_leaves_the_others_alone() {
         let board = FakePins::default();
-        let run = Running::start(vec![pin("no", 60, Sink::Topic("app/n".into())), pin("yes", 5, Sink::Topic("app/y".into()))], &board);
+        let run = Running::start(
+            vec![pin("no", 60, Sink::Topic("app/n".into())), pin("yes", 5, Sink::Topic("app/y".into()))],
+            &board,
+        );
         run.until("the good one", |r| r.state("source_status/yes")["status"] == "ok");
         let no = run.state("source_status/no");
         assert_eq!((&no["status"], &no["last_error"]), (&json!("error"), &json!("this board has no pin 60")));
@@ -557,7 +587,10 @@ mod tests {
     #[test]
     fn a_flood_disables_its_pin_only() {
         let board = FakePins::default();
-        let run = Running::start(vec![pin("bad", 4, Sink::Stream("bad".into())), pin("good", 5, Sink::Stream("good".into()))], &board);
+        let run = Running::start(
+            vec![pin("bad", 4, Sink::Stream("bad".into())), pin("good", 5, Sink::Stream("good".into()))],
+            &board,
+        );
         run.until("the start", |r| r.state("source_status/good")["status"] == "ok");
         for n in 0..limits::GPIO_FLOOD {
             board.set(4, n % 2 == 1);

@@ -51,7 +51,9 @@ impl fmt::Display for PinsError {
         match self {
             PinsError::NoBoard => f.write_str("this is no Raspberry Pi that is known"),
             PinsError::NoPin(pin) => write!(f, "this board has no pin {pin}"),
-            PinsError::Denied(path) => write!(f, "failed to open `{path}`: permission denied; is the user in group gpio?"),
+            PinsError::Denied(path) => {
+                write!(f, "failed to open `{path}`: permission denied; is the user in group gpio?")
+            }
             PinsError::Busy(pin) => write!(f, "pin {pin} is held by another program"),
             PinsError::Io(e) => e.fmt(f),
         }

@@ -119,7 +119,8 @@ impl OpenPort for PiPorts {
             Parity::Odd => uart::Parity::Odd,
         };
         let open = || {
-            let mut uart = Uart::with_path(&device, settings.baud, parity, settings.data_bits, settings.stop_bits)?;
+            let mut uart =
+                Uart::with_path(&device, settings.baud, parity, settings.data_bits, settings.stop_bits)?;
             uart.set_read_mode(0, READ_WAIT)?;
             Ok(uart)
         };
@@ -200,7 +201,11 @@ fn failed(path: &Path, e: io::Error) -> io::Error {
     };
     // ENXIO and ENODEV: the node is there, the device behind it is not.
     let kind = match e.raw_os_error() {
-        Some(code) if [rustix::io::Errno::NXIO, rustix::io::Errno::NODEV].iter().any(|e| e.raw_os_error() == code) => {
+        Some(code)
+            if [rustix::io::Errno::NXIO, rustix::io::Errno::NODEV]
+                .iter()
+                .any(|e| e.raw_os_error() == code) =>
+        {
             io::ErrorKind::NotFound
         }
         _ => e.kind(),

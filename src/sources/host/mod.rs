@@ -116,9 +116,17 @@ mod tests {
     }
 
     fn pi(root: &Path) {
-        write(root, "proc/stat", "cpu  100 0 50 800 40 0 10 0 0 0\ncpu0 100 0 50 800 40 0 10 0 0 0\nintr 1\n");
+        write(
+            root,
+            "proc/stat",
+            "cpu  100 0 50 800 40 0 10 0 0 0\ncpu0 100 0 50 800 40 0 10 0 0 0\nintr 1\n",
+        );
         write(root, "proc/uptime", "1234.56 4000.00\n");
-        write(root, "proc/meminfo", "MemTotal:  948280 kB\nMemFree: 100 kB\nMemAvailable:  700000 kB\nSwapTotal: 102396 kB\nSwapFree: 102396 kB\n");
+        write(
+            root,
+            "proc/meminfo",
+            "MemTotal:  948280 kB\nMemFree: 100 kB\nMemAvailable:  700000 kB\nSwapTotal: 102396 kB\nSwapFree: 102396 kB\n",
+        );
         write(root, "proc/self/status", "Name:\ttelltale\nVmRSS:\t   9000 kB\nThreads:\t7\n");
         write(root, "proc/self/fd/0", "");
         write(root, "proc/self/fd/1", "");
@@ -132,10 +140,26 @@ mod tests {
         write(root, "sys/class/net/wlan0/statistics/rx_bytes", "1000\n");
         write(root, "sys/class/net/wlan0/statistics/tx_bytes", "2000\n");
         write(root, "sys/class/net/eth0/operstate", "down\n");
-        write(root, "proc/net/wireless", "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n wlan0: 0000   54.  -56.  -256        0      0      0      0      0        0\n");
-        write(root, "proc/net/route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\nwlan0\t00000000\t0104A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\nwlan0\t0004A8C0\t00000000\t0001\t0\t0\t600\t00FFFFFF\t0\t0\t0\n");
-        write(root, "proc/net/fib_trie", "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n        +-- 192.168.4.0/24 2 0 2\n           |-- 192.168.4.0\n              /24 link UNICAST\n           |-- 192.168.4.21\n              /32 host LOCAL\n           |-- 192.168.4.255\n              /32 link BROADCAST\nLocal:\n     |-- 192.168.4.21\n        /32 host LOCAL\n");
-        write(root, "proc/net/if_inet6", "fe80000000000000ba27ebfffe123456 03 40 20 80    wlan0\n00000000000000000000000000000001 01 80 10 80       lo\n");
+        write(
+            root,
+            "proc/net/wireless",
+            "Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE\n face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22\n wlan0: 0000   54.  -56.  -256        0      0      0      0      0        0\n",
+        );
+        write(
+            root,
+            "proc/net/route",
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\nwlan0\t00000000\t0104A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\nwlan0\t0004A8C0\t00000000\t0001\t0\t0\t600\t00FFFFFF\t0\t0\t0\n",
+        );
+        write(
+            root,
+            "proc/net/fib_trie",
+            "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 127.0.0.1\n        /32 host LOCAL\n        +-- 192.168.4.0/24 2 0 2\n           |-- 192.168.4.0\n              /24 link UNICAST\n           |-- 192.168.4.21\n              /32 host LOCAL\n           |-- 192.168.4.255\n              /32 link BROADCAST\nLocal:\n     |-- 192.168.4.21\n        /32 host LOCAL\n",
+        );
+        write(
+            root,
+            "proc/net/if_inet6",
+            "fe80000000000000ba27ebfffe123456 03 40 20 80    wlan0\n00000000000000000000000000000001 01 80 10 80       lo\n",
+        );
     }
 
     #[test]
@@ -176,8 +200,14 @@ mod tests {
             host.read(ClockQuality::Synced).throttled.unwrap()
         };
         assert_eq!(look("0\n"), json!({"now": [], "since_boot": []}));
-        assert_eq!(look("50005\n"), json!({"now": ["under_voltage", "throttled"], "since_boot": ["under_voltage", "throttled"]}));
-        assert_eq!(look("0x80000\n"), json!({"now": [], "since_boot": ["under_voltage", "throttled", "soft_temperature_limit"]}));
+        assert_eq!(
+            look("50005\n"),
+            json!({"now": ["under_voltage", "throttled"], "since_boot": ["under_voltage", "throttled"]})
+        );
+        assert_eq!(
+            look("0x80000\n"),
+            json!({"now": [], "since_boot": ["under_voltage", "throttled", "soft_temperature_limit"]})
+        );
     }
 
     #[test]
@@ -185,29 +215,55 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         pi(dir.path());
         write(dir.path(), "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        assert_eq!(host(dir.path()).read(ClockQuality::Synced).throttled, Some(json!({"now": ["under_voltage"], "since_boot": null})));
+        assert_eq!(
+            host(dir.path()).read(ClockQuality::Synced).throttled,
+            Some(json!({"now": ["under_voltage"], "since_boot": null}))
+        );
     }
 
     #[test]
     fn what_is_not_there_is_absent() {
         let dir = tempfile::tempdir().unwrap();
-        let mut host = HostSource::new(dir.path(), vec!["/no/such/disk".into()], Duration::from_secs(5), Box::new(HostExtras::default));
+        let mut host = HostSource::new(
+            dir.path(),
+            vec!["/no/such/disk".into()],
+            Duration::from_secs(5),
+            Box::new(HostExtras::default),
+        );
         host.read(ClockQuality::Synced);
         let mut health = host.read(ClockQuality::Synced);
         assert!(health.uptime_s > 0.0, "the clock since boot needs no file");
         health.uptime_s = 0.0;
-        assert_eq!(
-            json!(health),
-            json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": "synced"}),
-        );
+        assert_eq!(json!(health), json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": "synced"}),);
     }
 
     #[test]
     fn nonsense_in_the_files_is_survived() {
         let dir = tempfile::tempdir().unwrap();
         pi(dir.path());
-        for file in ["proc/stat", "proc/uptime", "proc/meminfo", "proc/self/status", "proc/net/wireless", "proc/net/route", "proc/net/fib_trie", "proc/net/if_inet6", "sys/class/thermal/thermal_zone0/temp"] {
-            for text in ["", "\n\n", "cpu", "cpu x y", "wlan0:", "wlan0\tzz", "|-- 1.2.3.4.5\n/32 host LOCAL", "ffff 1 2 3 4 wlan0", "9999999999999999999999999999", "VmRSS: -1 kB\nThreads:"] {
+        for file in [
+            "proc/stat",
+            "proc/uptime",
+            "proc/meminfo",
+            "proc/self/status",
+            "proc/net/wireless",
+            "proc/net/route",
+            "proc/net/fib_trie",
+            "proc/net/if_inet6",
+            "sys/class/thermal/thermal_zone0/temp",
+        ] {
+            for text in [
+                "",
+                "\n\n",
+                "cpu",
+                "cpu x y",
+                "wlan0:",
+                "wlan0\tzz",
+                "|-- 1.2.3.4.5\n/32 host LOCAL",
+                "ffff 1 2 3 4 wlan0",
+                "9999999999999999999999999999",
+                "VmRSS: -1 kB\nThreads:",
+            ] {
                 write(dir.path(), file, text);
                 let mut host = host(dir.path());
                 host.read(ClockQuality::Synced);

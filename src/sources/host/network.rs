@@ -14,19 +14,24 @@ pub fn interfaces(root: &Path) -> Vec<Value> {
     for folder in folders(root, "sys/class/net") {
         let name = folder.rsplit('/').next().unwrap_or_default();
         // Not an interface but a file of the bonding driver: it has no state.
-        let Some(state) = text(root, &format!("{folder}/operstate")).filter(|_| name != "lo") else { continue };
+        let Some(state) = text(root, &format!("{folder}/operstate")).filter(|_| name != "lo") else {
+            continue;
+        };
         let mut addresses: Vec<Value> = v4.of(name).map(|a| a.to_string().into()).collect();
         addresses.extend(v6.lines().filter_map(|line| v6_of(line, name)).map(|a| Value::from(a.to_string())));
         let mut interface = Map::new();
         interface.insert("name".into(), name.into());
         // Virtual ones and some drivers only ever say "unknown".
-        interface.insert("up".into(), (state == "up" || (state == "unknown" && !addresses.is_empty())).into());
+        interface
+            .insert("up".into(), (state == "up" || (state == "unknown" && !addresses.is_empty())).into());
         interface.insert("addresses".into(), addresses.into());
         if let Some(signal) = wireless.lines().find_map(|line| signal_of(line, name)) {
             interface.insert("signal_dbm".into(), signal.into());
         }
         for counter in ["rx_bytes", "tx_bytes"] {
-            if let Some(bytes) = text(root, &format!("{folder}/statistics/{counter}")).and_then(|t| t.parse::<u64>().ok()) {
+            if let Some(bytes) =
+                text(root, &format!("{folder}/statistics/{counter}")).and_then(|t| t.parse::<u64>().ok())
+            {
                 interface.insert(counter.into(), bytes.into());
             }
         }
@@ -86,6 +91,7 @@ impl Ipv4 {
 /// `wlan0 0004A8C0 ... 00FFFFFF`: hexadecimal in the machine's byte order.
 fn route(line: &str) -> Option<(String, u32, u32)> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let number = |n: usize| u32::from_str_radix(words.get(n)?, 16).ok().map(|v| u32::from_be_bytes(v.to_ne_bytes()));
+    let number =
+        |n: usize| u32::from_str_radix(words.get(n)?, 16).ok().map(|v| u32::from_be_bytes(v.to_ne_bytes()));
     Some(((*words.first()?).to_string(), number(1)?, number(7)?))
 }

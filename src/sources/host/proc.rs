@@ -20,8 +20,14 @@ impl CpuTimes {
     /// The first line of /proc/stat: user nice system idle iowait irq softirq steal. Guest time is in user already.
     pub fn read(root: &Path) -> Option<Self> {
         let text = text(root, "proc/stat")?;
-        let numbers: Vec<u64> =
-            text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map_while(|n| n.parse().ok()).take(8).collect();
+        let numbers: Vec<u64> = text
+            .lines()
+            .next()?
+            .strip_prefix("cpu ")?
+            .split_whitespace()
+            .map_while(|n| n.parse().ok())
+            .take(8)
+            .collect();
         let idle = numbers.get(3)?.saturating_add(numbers.get(4).copied().unwrap_or(0));
         Some(CpuTimes { total: numbers.iter().fold(0, |sum, n| sum.saturating_add(*n)), idle })
     }
@@ -49,8 +55,15 @@ pub fn boot_time() -> f64 {
 /// total, available, swap_total and swap_free, in bytes.
 pub fn memory(root: &Path) -> Map<String, Value> {
     let text = text(root, "proc/meminfo").unwrap_or_default();
-    let rows = [("MemTotal", "total"), ("MemAvailable", "available"), ("SwapTotal", "swap_total"), ("SwapFree", "swap_free")];
-    rows.into_iter().filter_map(|(row, name)| Some((name.to_string(), kilobytes(&text, row)?.into()))).collect()
+    let rows = [
+        ("MemTotal", "total"),
+        ("MemAvailable", "available"),
+        ("SwapTotal", "swap_total"),
+        ("SwapFree", "swap_free"),
+    ];
+    rows.into_iter()
+        .filter_map(|(row, name)| Some((name.to_string(), kilobytes(&text, row)?.into())))
+        .collect()
 }
 
 /// rss in bytes, threads and fds of this process.
@@ -104,7 +117,8 @@ pub fn undervoltage_alarm(root: &Path) -> Option<bool> {
 /// The folders in a folder, in order of name.
 pub fn folders(root: &Path, path: &str) -> Vec<String> {
     let entries = fs::read_dir(root.join(path)).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.filter_map(|e| Some(format!("{path}/{}", e.file_name().to_str()?))).collect();
+    let mut names: Vec<String> =
+        entries.filter_map(|e| Some(format!("{path}/{}", e.file_name().to_str()?))).collect();
     names.sort();
     names
 }

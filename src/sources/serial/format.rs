@@ -32,7 +32,11 @@ impl LineParser {
             LineFormat::Json => Format::Json,
             LineFormat::Csv { separator } => match u8::try_from(*separator) {
                 Ok(byte) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | b'"') => Format::Csv(byte),
-                _ => return Err(format!("separator {separator:?} can't be used; expected one ASCII character")),
+                _ => {
+                    return Err(format!(
+                        "separator {separator:?} can't be used; expected one ASCII character"
+                    ));
+                }
             },
             LineFormat::Regex(text) => {
                 let regex = Regex::new(text).map_err(|e| format!("regex {text:?} can't be used: {e}"))?;
@@ -145,7 +149,10 @@ fn quote_non_numbers(line: &str) -> Option<String> {
             let end = |c: char| !(c.is_ascii_alphabetic() || c == '-');
             let word = rest.split(end).next().unwrap_or_default();
             taken = word.len();
-            if matches!(word.trim_start_matches('-').to_ascii_lowercase().as_str(), "nan" | "inf" | "infinity") {
+            if matches!(
+                word.trim_start_matches('-').to_ascii_lowercase().as_str(),
+                "nan" | "inf" | "infinity"
+            ) {
                 found = true;
                 out.push('"');
                 out.push_str(word);
@@ -177,8 +184,12 @@ fn follow<'a>(value: &'a Json, path: &str) -> Option<&'a Json> {
 fn flatten(path: &str, value: &Json, fields: &mut Fields) {
     let deeper = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
     match value {
-        Json::Object(members) => members.iter().for_each(|(name, value)| flatten(&deeper(name), value, fields)),
-        Json::Array(items) => items.iter().enumerate().for_each(|(n, v)| flatten(&deeper(&n.to_string()), v, fields)),
+        Json::Object(members) => {
+            members.iter().for_each(|(name, value)| flatten(&deeper(name), value, fields))
+        }
+        Json::Array(items) => {
+            items.iter().enumerate().for_each(|(n, v)| flatten(&deeper(&n.to_string()), v, fields))
+        }
         leaf if fields.len() < limits::FIELDS => fields.push((path.to_string(), json_value(leaf))),
         _ => {}
     }
@@ -188,7 +199,9 @@ fn json_value(value: &Json) -> Value {
     match value {
         Json::Null => Value::Missing(QualityReason::Nan),
         Json::Bool(flag) => Value::Flag(*flag),
-        Json::Number(number) => number.as_f64().map_or(Value::Missing(QualityReason::Overrange), Value::number),
+        Json::Number(number) => {
+            number.as_f64().map_or(Value::Missing(QualityReason::Overrange), Value::number)
+        }
         Json::String(text) => Value::text(text),
         other => Value::Text(other.to_string()),
     }
@@ -217,9 +230,8 @@ fn csv_fields(line: &str, separator: u8) -> Result<Fields, String> {
 fn regex_fields(line: &str, regex: &Regex) -> Result<Fields, String> {
     let found = regex.captures(line).ok_or("does not match")?;
     let named = regex.capture_names().flatten().take(limits::FIELDS);
-    let fields: Fields = named
-        .filter_map(|name| Some((name.to_string(), Value::text(found.name(name)?.as_str()))))
-        .collect();
+    let fields: Fields =
+        named.filter_map(|name| Some((name.to_string(), Value::text(found.name(name)?.as_str())))).collect();
     if fields.is_empty() { Err("matches without any of its groups".into()) } else { Ok(fields) }
 }
 
@@ -261,24 +273,36 @@ mod tests {
         let mut all = parse(LineFormat::Json, &[], line).unwrap();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         let missing = Value::Missing(QualityReason::Nan);
-        assert_eq!(all, [
-            number("env.list.0", 1.0),
-            ("env.list.1".into(), Value::Flag(true)),
-            number("env.rh", 40.0),
-            ("id".into(), Value::Text("A1".into())),
-            ("s".into(), missing.clone()),
-            number("t", 21.5),
-            ("x".into(), missing),
-        ]);
+        assert_eq!(
+            all,
+            [
+                number("env.list.0", 1.0),
+                ("env.list.1".into(), Value::Flag(true)),
+                number("env.rh", 40.0),
+                ("id".into(), Value::Text("A1".into())),
+                ("s".into(), missing.clone()),
+                number("t", 21.5),
+                ("x".into(), missing),
+            ]
+        );
         let map = [mapping("env.rh", "humidity"), mapping("absent", "a"), mapping("env.list.0", "first")];
-        assert_eq!(parse(LineFormat::Json, &map, line).unwrap(), [number("humidity", 40.0), number("first", 1.0)]);
-        assert_eq!(parse(LineFormat::Json, &[mapping("a.b", "x")], r#"{"a.b":1,"a":{"b":2}}"#).unwrap(), [number("x", 1.0)]);
+        assert_eq!(
+            parse(LineFormat::Json, &map, line).unwrap(),
+            [number("humidity", 40.0), number("first", 1.0)]
+        );
+        assert_eq!(
+            parse(LineFormat::Json, &[mapping("a.b", "x")], r#"{"a.b":1,"a":{"b":2}}"#).unwrap(),
+            [number("x", 1.0)]
+        );
         assert_eq!(parse(LineFormat::Json, &[], "21.5").unwrap(), [number("value", 21.5)]);
         assert_eq!(parse(LineFormat::Json, &[mapping("q", "q")], line).unwrap_err(), "has none of q");
         let not_json = r#"{"a":NaN,"b":-Infinity,"s":"NaN \" nan","c":[inf,1]}"#;
         let all = parse(LineFormat::Json, &[], not_json).unwrap();
         let value = |name: &str| &all.iter().find(|(n, _)| n == name).unwrap().1;
-        assert_eq!((value("a"), value("b")), (&Value::Missing(QualityReason::Nan), &Value::Missing(QualityReason::Overrange)));
+        assert_eq!(
+            (value("a"), value("b")),
+            (&Value::Missing(QualityReason::Nan), &Value::Missing(QualityReason::Overrange))
+        );
         assert_eq!((value("s"), value("c.1")), (&Value::Text("NaN \" nan".into()), &Value::Number(1.0)));
         for bad in ["", "{", "[1]", "\"a\"", "{}", "{\"t\":}", "null"] {
             assert!(parse(LineFormat::Json, &[], bad).is_err(), "{bad:?}");
@@ -287,9 +311,10 @@ mod tests {
 
     #[test]
     fn separated_values() {
-        assert_eq!(parse(CSV, &[], "1, 2.5 ,\"a, b\",").unwrap(), [
-            number("0", 1.0), number("1", 2.5), ("2".into(), Value::Text("a, b".into())),
-        ]);
+        assert_eq!(
+            parse(CSV, &[], "1, 2.5 ,\"a, b\",").unwrap(),
+            [number("0", 1.0), number("1", 2.5), ("2".into(), Value::Text("a, b".into())),]
+        );
         let semicolon = LineFormat::Csv { separator: ';' };
         assert_eq!(parse(semicolon, &[mapping("1", "rh")], "20;41").unwrap(), [number("rh", 41.0)]);
         assert!(parse(CSV, &[mapping("3", "x")], "1,2").unwrap_err().contains("has none of 3"));
@@ -299,22 +324,33 @@ mod tests {
 
     #[test]
     fn regular_expressions() {
-        let format = LineFormat::Regex(r"^(?<state>\w+)\s+(?<level>-?\d+(\.\d+)?)dB(\s+(?<trigger>\w+))?$".into());
-        assert_eq!(parse(format.clone(), &[], "REC -12.5dB").unwrap(), [
-            ("state".into(), Value::Text("REC".into())), number("level", -12.5),
-        ]);
+        let format =
+            LineFormat::Regex(r"^(?<state>\w+)\s+(?<level>-?\d+(\.\d+)?)dB(\s+(?<trigger>\w+))?$".into());
+        assert_eq!(
+            parse(format.clone(), &[], "REC -12.5dB").unwrap(),
+            [("state".into(), Value::Text("REC".into())), number("level", -12.5),]
+        );
         assert_eq!(parse(format, &[], "nonsense").unwrap_err(), "does not match");
         assert!(LineParser::new(&LineFormat::Regex("(".into()), &[]).is_err());
-        assert!(LineParser::new(&LineFormat::Regex(r"\d+".into()), &[]).unwrap_err().contains("no named group"));
+        assert!(
+            LineParser::new(&LineFormat::Regex(r"\d+".into()), &[]).unwrap_err().contains("no named group")
+        );
     }
 
     #[test]
     fn words_scale_and_offset() {
         let mut status = mapping("s", "status");
-        status.words = [("REC".to_string(), "recording".to_string()), ("1".into(), "idle".into()), ("true".into(), "1".into())].into();
+        status.words = [
+            ("REC".to_string(), "recording".to_string()),
+            ("1".into(), "idle".into()),
+            ("true".into(), "1".into()),
+        ]
+        .into();
         let mut celsius = mapping("f", "c");
         (celsius.scale, celsius.offset) = (5.0 / 9.0, -160.0 / 9.0);
-        let one = |line: &str, map: &Mapping| parse(LineFormat::Json, std::slice::from_ref(map), line).unwrap().remove(0).1;
+        let one = |line: &str, map: &Mapping| {
+            parse(LineFormat::Json, std::slice::from_ref(map), line).unwrap().remove(0).1
+        };
         assert_eq!(one(r#"{"s":"REC"}"#, &status), Value::Text("recording".into()));
         assert_eq!(one(r#"{"s":"other"}"#, &status), Value::Text("other".into()));
         assert_eq!(one(r#"{"s":1}"#, &status), Value::Text("idle".into()));
@@ -339,9 +375,23 @@ mod tests {
         };
         let table = [
             ("sensor.json", LineFormat::Json, Vec::new()),
-            ("weather.csv", CSV, vec![mapping("1", "wind_ms"), mapping("2", "wind_deg"), mapping("4", "pressure_hpa")]),
-            ("balance.regex", LineFormat::Regex(r"^(?<stable>ST|US),GS,(?<weight>[+-]\s*[\d.]+)g$".into()), scale),
-            ("recorder.regex", LineFormat::Regex(r"^STAT (?<status>\w+)( LVL (?<level_db>\S+))?( CLIP (?<clipped>\d))?".into()), Vec::new()),
+            (
+                "weather.csv",
+                CSV,
+                vec![mapping("1", "wind_ms"), mapping("2", "wind_deg"), mapping("4", "pressure_hpa")],
+            ),
+            (
+                "balance.regex",
+                LineFormat::Regex(r"^(?<stable>ST|US),GS,(?<weight>[+-]\s*[\d.]+)g$".into()),
+                scale,
+            ),
+            (
+                "recorder.regex",
+                LineFormat::Regex(
+                    r"^STAT (?<status>\w+)( LVL (?<level_db>\S+))?( CLIP (?<clipped>\d))?".into(),
+                ),
+                Vec::new(),
+            ),
         ];
         for (name, format, map) in table {
             let bytes = std::fs::read(folder.join(format!("{name}.in"))).unwrap();
@@ -353,8 +403,10 @@ mod tests {
                 match piece {
                     Piece::Line(line) => match parser.parse(&String::from_utf8_lossy(&line)) {
                         Ok(all) => {
-                            let unit = |r: &Reading| r.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
-                            let all: Vec<_> = all.iter().map(|r| format!("{}={:?}{}", r.name, r.value, unit(r))).collect();
+                            let unit =
+                                |r: &Reading| r.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
+                            let all: Vec<_> =
+                                all.iter().map(|r| format!("{}={:?}{}", r.name, r.value, unit(r))).collect();
                             writeln!(out, "{}", all.join(" ")).unwrap();
                         }
                         Err(why) => writeln!(out, "bad: {why}").unwrap(),

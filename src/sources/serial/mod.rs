@@ -179,7 +179,13 @@ impl SerialSource {
         Input::Bad(why)
     }
 
-    fn act(&mut self, input: Input, life: &mut Life, port: &mut Option<Box<dyn Port>>, splitter: &mut Splitter) {
+    fn act(
+        &mut self,
+        input: Input,
+        life: &mut Life,
+        port: &mut Option<Box<dyn Port>>,
+        splitter: &mut Splitter,
+    ) {
         for effect in life.step(input, monotonic()) {
             let name = &self.config.id;
             match effect {
@@ -263,7 +269,8 @@ mod tests {
 
     impl Running {
         fn start(change: impl FnOnce(&mut SerialPort)) -> Running {
-            let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
+            let bus =
+                Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
             let fold = Arc::new(Fold::new(Arc::clone(&bus)));
             let mut config = SerialPort {
                 id: "meter".into(),

@@ -29,14 +29,21 @@ pub struct Splitter {
 enum Skipping {
     No,
     /// Nothing has come since opening, or only what may be the rest of a line.
-    Unsure { any: bool },
+    Unsure {
+        any: bool,
+    },
     Overlong,
 }
 
 impl Splitter {
     /// For lines of at most `most` bytes.
     pub fn new(most: usize) -> Self {
-        Splitter { most: most.max(1), line: Vec::new(), skipping: Skipping::Unsure { any: false }, after_cr: false }
+        Splitter {
+            most: most.max(1),
+            line: Vec::new(),
+            skipping: Skipping::Unsure { any: false },
+            after_cr: false,
+        }
     }
 
     /// The port was quiet for a while: if nothing has come yet, the next byte begins a line.

@@ -90,7 +90,9 @@ pub(super) mod tests {
                 "data" => data.push(value),
                 "event" => now.event = value.into(),
                 "id" if !value.contains('\0') => now.id = Some(value.into()),
-                "retry" if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => now.retry = value.parse().ok(),
+                "retry" if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => {
+                    now.retry = value.parse().ok()
+                }
                 _ => {}
             }
         }
@@ -101,8 +103,16 @@ pub(super) mod tests {
     fn nasty() -> impl Strategy<Value = String> {
         proptest::collection::vec(
             prop_oneof![
-                Just("\r".to_string()), Just("\n".into()), Just("\r\n".into()), Just("\0".into()), Just("\u{feff}".into()),
-                Just("id: 1-1".into()), Just("data:".into()), Just("event: bye".into()), Just(": ".into()), Just(" ".into()),
+                Just("\r".to_string()),
+                Just("\n".into()),
+                Just("\r\n".into()),
+                Just("\0".into()),
+                Just("\u{feff}".into()),
+                Just("id: 1-1".into()),
+                Just("data:".into()),
+                Just("event: bye".into()),
+                Just(": ".into()),
+                Just(" ".into()),
                 ".*",
             ],
             0..12,

@@ -24,7 +24,8 @@ pub(super) struct Key {
 impl Key {
     /// None for a reader with an `interval`: what it is owed depends on when it came, so it is a group of its own.
     pub fn of(request: &Request) -> Option<Key> {
-        let shared = || Key { topics: request.topics.clone(), types: request.types.clone(), format: request.format };
+        let shared =
+            || Key { topics: request.topics.clone(), types: request.types.clone(), format: request.format };
         request.interval.is_none().then(shared)
     }
 }
@@ -107,8 +108,17 @@ impl Group {
     }
 
     /// Adds a reader that has everything up to the group's position but for `before`.
-    pub fn join(&mut self, token: u64, socket: Arc<TcpStream>, guard: Box<dyn Any + Send>, before: Vec<u8>, now: Instant, left: Option<usize>) {
-        let reader = Reader { socket, guard, offset: self.end(), before, blocked: false, progress: now, left };
+    pub fn join(
+        &mut self,
+        token: u64,
+        socket: Arc<TcpStream>,
+        guard: Box<dyn Any + Send>,
+        before: Vec<u8>,
+        now: Instant,
+        left: Option<usize>,
+    ) {
+        let reader =
+            Reader { socket, guard, offset: self.end(), before, blocked: false, progress: now, left };
         self.readers.insert(token, reader);
     }
 
@@ -154,7 +164,13 @@ impl Group {
         events.sort_by_key(|e| e.cursor.seq);
         for event in events {
             match self.request.format {
-                Format::Sse => super::frame::write(&mut self.buffer, Some(&position.to_string()), &event.kind, None, event.data()),
+                Format::Sse => super::frame::write(
+                    &mut self.buffer,
+                    Some(&position.to_string()),
+                    &event.kind,
+                    None,
+                    event.data(),
+                ),
                 Format::Ndjson => resume::encode(&mut self.buffer, Format::Ndjson, &event),
             }
             self.mark(position.seq, true);
@@ -213,7 +229,12 @@ impl Group {
                         reader.offset += n as u64;
                         if let Some(left) = &mut reader.left {
                             let from = reader.offset - n as u64;
-                            *left -= self.marks.iter().filter(|(at, _, c)| *c && *at > from && *at <= reader.offset).count().min(*left);
+                            *left -= self
+                                .marks
+                                .iter()
+                                .filter(|(at, _, c)| *c && *at > from && *at <= reader.offset)
+                                .count()
+                                .min(*left);
                         }
                     } else {
                         reader.before.drain(..n);
@@ -238,8 +259,10 @@ impl Group {
         } else if self.buffer.len() > limits::GROUP_BYTES {
             let keep_from = self.end() - (limits::GROUP_BYTES / 2) as u64;
             // To the end of a frame, so that what is kept begins with a whole one.
-            let keep_from = self.marks.iter().map(|(end, ..)| *end).find(|end| *end >= keep_from).unwrap_or(self.end());
-            let tokens: Vec<u64> = self.readers.iter().filter(|(_, r)| r.offset < keep_from).map(|(t, _)| *t).collect();
+            let keep_from =
+                self.marks.iter().map(|(end, ..)| *end).find(|end| *end >= keep_from).unwrap_or(self.end());
+            let tokens: Vec<u64> =
+                self.readers.iter().filter(|(_, r)| r.offset < keep_from).map(|(t, _)| *t).collect();
             for token in tokens {
                 fallen.extend(self.fall(token, position));
             }
@@ -262,12 +285,22 @@ impl Group {
         }
         // With an interval the group has one reader: what was kept back for it up to `at` is owed now.
         if self.request.interval.is_some() {
-            let owed = self.pending.values_mut().filter(|p| p.event.as_ref().is_some_and(|e| e.cursor.seq <= at)).filter_map(|p| p.event.take());
+            let owed = self
+                .pending
+                .values_mut()
+                .filter(|p| p.event.as_ref().is_some_and(|e| e.cursor.seq <= at))
+                .filter_map(|p| p.event.take());
             for event in owed.collect::<Vec<_>>() {
                 match self.request.format {
                     Format::Sse => {
                         let id = Cursor { epoch: position.epoch, seq: at };
-                        super::frame::write(&mut rest, Some(&id.to_string()), &event.kind, None, event.data());
+                        super::frame::write(
+                            &mut rest,
+                            Some(&id.to_string()),
+                            &event.kind,
+                            None,
+                            event.data(),
+                        );
                     }
                     Format::Ndjson => resume::encode(&mut rest, Format::Ndjson, &event),
                 }
@@ -293,6 +326,10 @@ impl Group {
 
     /// Readers that are blocked and have taken nothing for too long.
     pub fn stalled(&self, now: Instant, limit: Duration) -> Vec<u64> {
-        self.readers.iter().filter(|(_, r)| r.blocked && now.duration_since(r.progress) > limit).map(|(t, _)| *t).collect()
+        self.readers
+            .iter()
+            .filter(|(_, r)| r.blocked && now.duration_since(r.progress) > limit)
+            .map(|(t, _)| *t)
+            .collect()
     }
 }

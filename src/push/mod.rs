@@ -6,6 +6,8 @@
 
 mod frame;
 mod group;
+#[cfg(test)]
+mod matrix;
 mod pool;
 mod resume;
 mod service;

@@ -84,7 +84,17 @@ impl Writer {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &mailbox.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
         let position = hub.bus.head().seq;
-        Ok(Writer { hub, mailbox, epoll, groups: Vec::new(), shared: HashMap::new(), members: HashMap::new(), next_token: 1, position, again: Vec::new() })
+        Ok(Writer {
+            hub,
+            mailbox,
+            epoll,
+            groups: Vec::new(),
+            shared: HashMap::new(),
+            members: HashMap::new(),
+            next_token: 1,
+            position,
+            again: Vec::new(),
+        })
     }
 
     /// Runs until the hub stops.
@@ -107,7 +117,8 @@ impl Writer {
                 until = now;
             }
             let wait = until.saturating_duration_since(now);
-            let timeout = rustix::event::Timespec { tv_sec: wait.as_secs() as _, tv_nsec: wait.subsec_nanos() as _ };
+            let timeout =
+                rustix::event::Timespec { tv_sec: wait.as_secs() as _, tv_nsec: wait.subsec_nanos() as _ };
             events.clear();
             let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout));
             let mut writable = std::mem::take(&mut self.again);
@@ -117,7 +128,9 @@ impl Writer {
                     let _ = rustix::io::read(&self.mailbox.wake, &mut [0u8; 8]);
                     self.mailbox.woken.store(false, Ordering::Release);
                     dirty = true;
-                } else if flags.intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+                } else if flags
+                    .intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+                {
                     self.close(token);
                 } else {
                     writable.push(token);
@@ -162,7 +175,10 @@ impl Writer {
         }
         let tokens: Vec<u64> = self.members.keys().copied().collect();
         for token in tokens {
-            let blocked = self.group_of(token).and_then(|g| self.groups[g].readers.get(&token)).is_none_or(|r| r.blocked);
+            let blocked = self
+                .group_of(token)
+                .and_then(|g| self.groups[g].readers.get(&token))
+                .is_none_or(|r| r.blocked);
             if !blocked {
                 self.send(token, now);
             }
@@ -209,7 +225,15 @@ impl Writer {
         let visited = self.hub.store.visit_after(self.position, limits::HOT_BYTES, TAKE, |stored| {
             let Ok(topic) = Topic::parse(stored.topic) else { return };
             let id = Cursor { epoch: stored.epoch, seq: stored.seq };
-            events.push(Arc::new(Event::restored(id, Class::Record, stored.kind.into(), topic, None, stored.global, stored.data)));
+            events.push(Arc::new(Event::restored(
+                id,
+                Class::Record,
+                stored.kind.into(),
+                topic,
+                None,
+                stored.global,
+                stored.data,
+            )));
         });
         match visited {
             Ok(Visited::Through(through)) => {
@@ -358,7 +382,12 @@ impl Writer {
         let now = Instant::now();
         for group in &mut self.groups {
             let retry = self.hub.jitter();
-            group.control(position, "bye", Some(retry), &format!(r#"{{"reason":"shutdown","retry_ms":{retry}}}"#));
+            group.control(
+                position,
+                "bye",
+                Some(retry),
+                &format!(r#"{{"reason":"shutdown","retry_ms":{retry}}}"#),
+            );
         }
         let tokens: Vec<u64> = self.members.keys().copied().collect();
         for token in tokens {

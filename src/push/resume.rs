@@ -59,7 +59,13 @@ pub(super) fn plan(bus: &Bus, store: &Store, request: &Request) -> Plan {
     if !current && cursor.seq > range.last {
         let from = Cursor { epoch: cursor.epoch, seq: range.last };
         plan.at = range.last;
-        plan.gap("lost_tail", &from.to_string(), &cursor.to_string(), Some(cursor.seq - range.last), range.last);
+        plan.gap(
+            "lost_tail",
+            &from.to_string(),
+            &cursor.to_string(),
+            Some(cursor.seq - range.last),
+            range.last,
+        );
     }
     let floor = store.floor();
     if plan.at < floor {
@@ -140,7 +146,9 @@ pub(super) fn page(
         if request.topics.matches(stored.topic, stored.global) && wants(request, stored.kind) {
             let id = Cursor { epoch: stored.epoch, seq: stored.seq };
             match request.format {
-                Format::Sse => frame::write(&mut page.bytes, Some(&id.to_string()), stored.kind, None, stored.data),
+                Format::Sse => {
+                    frame::write(&mut page.bytes, Some(&id.to_string()), stored.kind, None, stored.data)
+                }
                 Format::Ndjson => {
                     page.bytes.extend(stored.data.as_bytes());
                     page.bytes.push(b'\n');
@@ -205,7 +213,14 @@ pub(super) fn encode(out: &mut Vec<u8>, format: Format, event: &Event) {
 }
 
 /// Appends a control event. NDJSON has no id line: the envelope carries it.
-pub(super) fn control(out: &mut Vec<u8>, format: Format, id: Option<Cursor>, kind: &str, retry_ms: Option<u64>, payload: &str) {
+pub(super) fn control(
+    out: &mut Vec<u8>,
+    format: Format,
+    id: Option<Cursor>,
+    kind: &str,
+    retry_ms: Option<u64>,
+    payload: &str,
+) {
     let id = id.map(|id| id.to_string());
     let data = frame::envelope(kind, id.as_deref(), payload);
     match format {
@@ -251,7 +266,13 @@ pub(super) fn push_state(out: &mut String, event: &Event, epoch: u64) {
 }
 
 /// The payload of `hello`.
-pub(super) fn hello(bus: &Bus, store: &Store, request: &Request, plan: &Plan, heartbeat: std::time::Duration) -> String {
+pub(super) fn hello(
+    bus: &Bus,
+    store: &Store,
+    request: &Request,
+    plan: &Plan,
+    heartbeat: std::time::Duration,
+) -> String {
     let floor = store.floor();
     json!({
         "epoch": bus.epoch(),

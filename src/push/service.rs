@@ -57,7 +57,9 @@ impl Push {
     /// # Errors
     /// The system has no descriptor or thread left.
     pub fn start(bus: Arc<Bus>, store: Arc<Store>, settings: &config::Push) -> std::io::Result<Push> {
-        let mailboxes = (0..settings.threads.max(1)).map(|_| Mailbox::new().map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let mailboxes = (0..settings.threads.max(1))
+            .map(|_| Mailbox::new().map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
         for mailbox in &mailboxes {
             let mailbox = Arc::clone(mailbox);
             bus.on_publish(move || mailbox.wake());
@@ -107,7 +109,12 @@ impl Push {
         let most = request.limit.unwrap_or(1_000).clamp(1, limits::BATCH);
         let plan = resume::plan(bus, store, &request);
         bus.metrics.gaps_total.add(plan.gaps.len() as u64);
-        let mut poll = Poll { events: Vec::new(), cursor: bus.head(), more: false, gap: plan.gaps.first().map(|(g, _)| g.clone()) };
+        let mut poll = Poll {
+            events: Vec::new(),
+            cursor: bus.head(),
+            more: false,
+            gap: plan.gaps.first().map(|(g, _)| g.clone()),
+        };
         let mut state_from = 0;
         if plan.snapshot {
             let (payloads, seq) = resume::snapshot(bus, &request);
@@ -202,7 +209,15 @@ enum Begin {
 impl Hub {
     /// A reader that fell behind is fed from the store by a thread of its own; when there are too many of those it is
     /// closed instead and resumes from its cursor.
-    pub fn catch_up(self: &Arc<Self>, socket: Arc<TcpStream>, request: Arc<Request>, at: u64, rest: Vec<u8>, guard: Box<dyn Any + Send>, left: Option<usize>) {
+    pub fn catch_up(
+        self: &Arc<Self>,
+        socket: Arc<TcpStream>,
+        request: Arc<Request>,
+        at: u64,
+        rest: Vec<u8>,
+        guard: Box<dyn Any + Send>,
+        left: Option<usize>,
+    ) {
         self.bus.metrics.catch_ups_total.inc();
         let hub = Arc::clone(self);
         if self.catch_ups.fetch_add(1, Ordering::AcqRel) >= limits::CATCH_UPS {
@@ -221,10 +236,18 @@ impl Hub {
         }
     }
 
-    fn stream(self: &Arc<Self>, socket: Arc<TcpStream>, request: Arc<Request>, begin: Begin, guard: Box<dyn Any + Send>, left: Option<usize>) {
+    fn stream(
+        self: &Arc<Self>,
+        socket: Arc<TcpStream>,
+        request: Arc<Request>,
+        begin: Begin,
+        guard: Box<dyn Any + Send>,
+        left: Option<usize>,
+    ) {
         let token = self.next_busy.fetch_add(1, Ordering::Relaxed);
         self.busy.lock().unwrap_or_else(|e| e.into_inner()).insert(token, Arc::clone(&socket));
-        let caught_up = if self.stop.is_stopped() { None } else { self.run_to_head(&socket, &request, begin, left) };
+        let caught_up =
+            if self.stop.is_stopped() { None } else { self.run_to_head(&socket, &request, begin, left) };
         self.busy.lock().unwrap_or_else(|e| e.into_inner()).remove(&token);
         match caught_up {
             Some((at, left)) if left != Some(0) && !self.stop.is_stopped() => {
@@ -236,7 +259,13 @@ impl Hub {
     }
 
     /// Feeds a reader, blocking, until it has what was the head; gives where it stands. None when it is gone.
-    fn run_to_head(&self, socket: &TcpStream, request: &Request, begin: Begin, mut left: Option<usize>) -> Option<(u64, Option<usize>)> {
+    fn run_to_head(
+        &self,
+        socket: &TcpStream,
+        request: &Request,
+        begin: Begin,
+        mut left: Option<usize>,
+    ) -> Option<(u64, Option<usize>)> {
         let _ = socket.set_write_timeout(Some(self.stall));
         let (bus, store) = (&*self.bus, &*self.store);
         let mut out = Vec::new();
@@ -256,7 +285,14 @@ impl Hub {
                 resume::control(&mut out, request.format, id, "hello", Some(self.jitter()), &hello);
                 for (gap, seq) in &plan.gaps {
                     bus.metrics.gaps_total.inc();
-                    resume::control(&mut out, request.format, Some(resume::id_at(bus, store, *seq)), "gap", None, gap);
+                    resume::control(
+                        &mut out,
+                        request.format,
+                        Some(resume::id_at(bus, store, *seq)),
+                        "gap",
+                        None,
+                        gap,
+                    );
                 }
                 if plan.snapshot {
                     state_from = self.write_snapshot(&mut out, request, at);

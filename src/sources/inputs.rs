@@ -2,11 +2,11 @@
 
 use super::fold::Fold;
 use super::gpio::GpioSource;
-use super::hardware::{OpenPort, PiPins, PiPorts};
+use super::hardware::{PiPins, PiPorts};
 use super::host::HostSource;
 use super::serial::SerialSource;
 use super::{Context, Handles, HostExtras};
-use crate::config::{Config, GpioPin, SerialPort};
+use crate::config::Config;
 use crate::limits;
 use crate::threads::{self, Stop};
 use crossbeam::channel::select;
@@ -38,18 +38,17 @@ impl Until {
     }
 }
 
-/// The running inputs. Dropping it leaves their threads to `Context::stop`; [`Sources::stop`] ends and joins them.
+/// The running inputs: pins, ports and the host's health; not the simulated bench. Dropping it leaves their threads
+/// to [`Context::stop`]; [`Sources::stop`] ends and joins them.
 pub struct Sources {
     context: Context,
-    /// Ends the pins and the ports.
-    wired: Stop,
-    wired_handles: Handles,
-    host: Stop,
-    host_handles: Handles,
+    /// Ends this set of threads.
+    set: Stop,
+    handles: Handles,
 }
 
 impl Sources {
-    /// See [`super::start`].
+    /// Starts what the configuration names. Hardware that is absent is no error: it is reported and waited for.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -58,62 +57,63 @@ impl Sources {
         config: &Config,
         host_extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> io::Result<Sources> {
-        let mut sources = Sources {
-            context: context.clone(),
-            wired: Stop::default(),
-            wired_handles: Vec::new(),
-            host: Stop::default(),
-            host_handles: Vec::new(),
-        };
-        sources.restart(&config.gpio, &config.serial)?;
-        let mut disks = vec![config.data.clone()];
-        disks.extend(config.host.disks.iter().cloned());
-        let until = Until { daemon: context.stop.clone(), set: sources.host.clone() };
-        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
-        let bus = Arc::clone(&context.bus);
-        sources.host_handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
+        let mut sources = Sources { context: context.clone(), set: Stop::default(), handles: Vec::new() };
+        sources.spawn(config, host_extras)?;
         Ok(sources)
     }
 
-    /// Ends the pins and ports that run and starts these. What the old ones fed is shown as not connected until a
-    /// new one speaks of it.
+    /// Ends what runs and starts what the configuration names now. What the old ones fed is shown as not connected
+    /// until a new one speaks of it.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn restart(&mut self, gpio: &[GpioPin], serial: &[SerialPort]) -> io::Result<()> {
-        self.wired.stop();
-        self.wired_handles.drain(..).for_each(threads::join);
-        self.wired = Stop::default();
-        let until = Until { daemon: self.context.stop.clone(), set: self.wired.clone() };
-        let fold = Arc::new(Fold::new(Arc::clone(&self.context.bus)));
-        // Every target knows all its sources before the first of them speaks.
-        let pins = (!gpio.is_empty()).then(|| {
-            GpioSource::new(gpio.to_vec(), Box::new(PiPins), Arc::clone(&self.context.bus), Arc::clone(&fold))
-        });
-        let ports: Vec<_> = serial
-            .iter()
-            .map(|port| {
-                let opener: Box<dyn OpenPort> = Box::new(PiPorts);
-                SerialSource::new(port.clone(), opener, Arc::clone(&self.context.bus), Arc::clone(&fold))
-            })
-            .collect();
-        if let Some(pins) = pins {
-            let until = until.clone();
-            self.wired_handles.push(threads::spawn("gpio", limits::STACK, move || pins.run(&until))?);
-        }
-        for port in ports {
-            let until = until.clone();
-            // The kernel shows 15 characters of a thread's name.
-            let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
-            self.wired_handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
-        }
-        Ok(())
+    pub fn restart(
+        &mut self,
+        config: &Config,
+        host_extras: Box<dyn Fn() -> HostExtras + Send>,
+    ) -> io::Result<()> {
+        self.set.stop();
+        self.handles.drain(..).for_each(threads::join);
+        self.set = Stop::default();
+        self.spawn(config, host_extras)
     }
 
     /// Ends and joins everything, within about half a second.
     pub fn stop(mut self) {
-        self.wired.stop();
-        self.host.stop();
-        self.wired_handles.drain(..).chain(self.host_handles.drain(..)).for_each(threads::join);
+        self.set.stop();
+        self.handles.drain(..).for_each(threads::join);
+    }
+
+    fn spawn(&mut self, config: &Config, host_extras: Box<dyn Fn() -> HostExtras + Send>) -> io::Result<()> {
+        let bus = &self.context.bus;
+        let until = || Until { daemon: self.context.stop.clone(), set: self.set.clone() };
+        let fold = Arc::new(Fold::new(Arc::clone(bus)));
+        // Every target knows all its sources before the first of them speaks.
+        let pins = (!config.gpio.is_empty()).then(|| {
+            GpioSource::new(config.gpio.clone(), Box::new(PiPins), Arc::clone(bus), Arc::clone(&fold))
+        });
+        let ports: Vec<_> = config
+            .serial
+            .iter()
+            .map(|port| {
+                SerialSource::new(port.clone(), Box::new(PiPorts), Arc::clone(bus), Arc::clone(&fold))
+            })
+            .collect();
+        if let Some(pins) = pins {
+            let until = until();
+            self.handles.push(threads::spawn("gpio", limits::STACK, move || pins.run(&until))?);
+        }
+        for port in ports {
+            let until = until();
+            // The kernel shows 15 characters of a thread's name.
+            let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
+            self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
+        }
+        let mut disks = vec![config.data.clone()];
+        disks.extend(config.host.disks.iter().cloned());
+        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
+        let (until, bus) = (until(), Arc::clone(bus));
+        self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
+        Ok(())
     }
 }

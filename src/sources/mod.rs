@@ -8,12 +8,13 @@ mod inputs;
 mod publish;
 mod reading;
 pub mod serial;
+pub mod simulated;
 
 pub use self::inputs::Sources;
 
 use self::publish::{monotonic, publish, publish_to};
 use crate::bus::{Bus, Commands};
-use crate::config::Config;
+use crate::clock::ClockQuality;
 use crate::threads::Stop;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -34,23 +35,23 @@ pub struct Context {
 pub type Handles = Vec<JoinHandle<()>>;
 
 /// What `system_health` says of the daemon itself, which only the daemon can know.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HostExtras {
     /// bytes, written_today, commit_ms, lag_ms.
     pub store: Map<String, Value>,
     /// sse, poll, dropped, reconnects.
     pub clients: Map<String, Value>,
+    /// Whether the wall clock is synchronised.
+    pub clock: ClockQuality,
 }
 
-/// Starts the pins, the ports and the host's health; not the simulated bench. They end when `context.stop` says so,
-/// or by [`Sources::stop`].
-///
-/// # Errors
-/// When the system has no thread left. Hardware that is absent is no error: it is reported and waited for.
-pub fn start(
-    context: &Context,
-    config: &Config,
-    host_extras: Box<dyn Fn() -> HostExtras + Send>,
-) -> std::io::Result<Sources> {
-    Sources::start(context, config, host_extras)
+/// The fault switches of the simulated bench.
+pub trait BenchControl: Send + Sync {
+    /// The sources, the faults there are and those that are on.
+    fn list(&self) -> serde_json::Value;
+    /// Switches a fault of a source on, for so many seconds or until it is switched off, or off.
+    ///
+    /// # Errors
+    /// One sentence that says what was wrong with the question.
+    fn fault(&self, source: &str, fault: &str, on: bool, for_s: Option<f64>) -> Result<(), String>;
 }

@@ -41,7 +41,8 @@ pub(super) fn encode<'a>(epoch: u64, wall_ms: u64, events: impl Iterator<Item = 
     out.extend(epoch.to_le_bytes());
     out.extend(wall_ms.to_le_bytes());
     for event in events {
-        let (kind, topic, data) = (event.kind.as_bytes(), event.topic.as_str().as_bytes(), event.data().as_bytes());
+        let (kind, topic, data) =
+            (event.kind.as_bytes(), event.topic.as_str().as_bytes(), event.data().as_bytes());
         out.extend(((ENTRY + kind.len() + topic.len() + data.len()) as u32).to_le_bytes());
         out.extend(event.cursor.seq.to_le_bytes());
         out.push(if event.global { GLOBAL } else { 0 } | if event.class == Class::State { STATE } else { 0 });

@@ -42,8 +42,13 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::InUse(path) => write!(f, "{} is in use; is another telltale running on this data folder?", path.display()),
-            StoreError::Newer(version) => write!(f, "the database has layout {version}, this telltale knows {VERSION}; install the newer telltale again"),
+            StoreError::InUse(path) => {
+                write!(f, "{} is in use; is another telltale running on this data folder?", path.display())
+            }
+            StoreError::Newer(version) => write!(
+                f,
+                "the database has layout {version}, this telltale knows {VERSION}; install the newer telltale again"
+            ),
             StoreError::Io(path, e) => write!(f, "failed to use {}: {e}", path.display()),
             StoreError::Database(e) => write!(f, "the database failed: {e}"),
         }
@@ -158,8 +163,14 @@ impl Store {
 
     /// The same on any redb backend: what the crash tests use.
     #[cfg(test)]
-    pub(super) fn open_backend(backend: impl StorageBackend, settings: &config::Store) -> Result<Opened, StoreError> {
-        let db = Database::builder().set_cache_size(settings.cache_bytes).create_with_backend(backend).map_err(failed)?;
+    pub(super) fn open_backend(
+        backend: impl StorageBackend,
+        settings: &config::Store,
+    ) -> Result<Opened, StoreError> {
+        let db = Database::builder()
+            .set_cache_size(settings.cache_bytes)
+            .create_with_backend(backend)
+            .map_err(failed)?;
         let (store, start) = Store::begin(Place::Backend, db, settings)?;
         Ok(Opened { store, start, set_aside: None })
     }
@@ -173,7 +184,8 @@ impl Store {
             txn.open_table(LOG).map_err(failed)?;
             let mut kept = txn.open_table(KEPT).map_err(failed)?;
             meta = match kept.get("m").map_err(failed)? {
-                Some(row) => Meta::decode(row.value()).ok_or_else(|| StoreError::Database("its meta row is unreadable".into()))?,
+                Some(row) => Meta::decode(row.value())
+                    .ok_or_else(|| StoreError::Database("its meta row is unreadable".into()))?,
                 None => Meta { version: VERSION, epoch: first_epoch(), ..Meta::default() },
             };
             if meta.version > VERSION {
@@ -196,9 +208,12 @@ impl Store {
             }
             remembered.sort_by_key(|(_, seq)| *seq);
             meta.epoch += 1;
-            kept.insert(epoch_key(meta.epoch).as_str(), (meta.head + 1).to_le_bytes().as_slice()).map_err(failed)?;
+            kept.insert(epoch_key(meta.epoch).as_str(), (meta.head + 1).to_le_bytes().as_slice())
+                .map_err(failed)?;
             epochs.first.insert(meta.epoch, meta.head + 1);
-            while epochs.first.len() > EPOCHS && let Some((oldest, _)) = epochs.first.pop_first() {
+            while epochs.first.len() > EPOCHS
+                && let Some((oldest, _)) = epochs.first.pop_first()
+            {
                 kept.remove(epoch_key(oldest).as_str()).map_err(failed)?;
             }
             let surplus = remembered.len().saturating_sub(limits::IDEMPOTENCY_KEYS);
@@ -291,10 +306,14 @@ impl Store {
                 committed.records += records.len() as u64;
                 log.insert(last.cursor.seq, bytes.as_slice()).map_err(failed)?;
             }
-            let oldest_kept = settings.keep_age.filter(|_| purge_by_age).map(|age| now.saturating_sub(age.as_millis() as u64));
+            let oldest_kept = settings
+                .keep_age
+                .filter(|_| purge_by_age)
+                .map(|age| now.saturating_sub(age.as_millis() as u64));
             for _ in 0..EVICT {
                 let Some((last, size, count)) = oldest_block(&log, |size, wall| {
-                    meta.bytes > settings.keep_bytes && meta.bytes > size || oldest_kept.is_some_and(|oldest| wall < oldest)
+                    meta.bytes > settings.keep_bytes && meta.bytes > size
+                        || oldest_kept.is_some_and(|oldest| wall < oldest)
                 })?
                 else {
                     break;
@@ -318,7 +337,8 @@ impl Store {
                 }
             }
             // Many numbers of one producer in one batch: the last counts.
-            let remembered: HashMap<_, _> = batch.remembered.iter().map(|(key, seq)| (key.as_str(), *seq)).collect();
+            let remembered: HashMap<_, _> =
+                batch.remembered.iter().map(|(key, seq)| (key.as_str(), *seq)).collect();
             for (key, seq) in remembered {
                 kept.insert(format!("r:{key}").as_str(), seq.to_le_bytes().as_slice()).map_err(failed)?;
             }
@@ -333,9 +353,16 @@ impl Store {
         Ok(committed)
     }
 
+    #[cfg(test)]
+    pub(super) fn close_as_after_an_error(&self) {
+        *self.db.write().unwrap() = None;
+    }
+
     fn reopen_if_needed(&self) -> Result<(), StoreError> {
         let mut db = self.db.write().unwrap_or_else(|e| e.into_inner());
-        if db.is_none() && let Place::File(path) = &self.place {
+        if db.is_none()
+            && let Place::File(path) = &self.place
+        {
             let opened = open_file(path, self.settings().cache_bytes)?;
             // What the disk holds is the truth: a commit that failed half-way may have been made after all.
             let txn = opened.begin_read().map_err(failed)?;
@@ -419,7 +446,9 @@ fn closed() -> StoreError {
 fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     let opened = Database::builder()
         .set_cache_size(cache_bytes)
-        .set_repair_callback(|session| log::warn!("repairing the database: {:.0} %", session.progress() * 100.0))
+        .set_repair_callback(|session| {
+            log::warn!("repairing the database: {:.0} %", session.progress() * 100.0)
+        })
         .create(path);
     opened.map_err(|e| match e {
         redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.into()),
@@ -474,7 +503,15 @@ fn restore(stored: Stored<'_>, key: &str) -> Option<Event> {
     let topic = Topic::parse(stored.topic).ok()?;
     let cursor = Cursor { epoch: stored.epoch, seq: stored.seq };
     let class = if stored.kind == "alert" { Class::Record } else { stored.class };
-    Some(Event::restored(cursor, class, stored.kind.into(), topic, Some(key.into()), stored.global, stored.data))
+    Some(Event::restored(
+        cursor,
+        class,
+        stored.kind.into(),
+        topic,
+        Some(key.into()),
+        stored.global,
+        stored.data,
+    ))
 }
 
 /// A random number to begin with, so that an id of another database is told from ours; below 2^32 to stay readable.

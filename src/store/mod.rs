@@ -7,7 +7,7 @@
 
 mod block;
 #[cfg(test)]
-mod crash;
+pub(crate) mod crash;
 mod database;
 mod writer;
 

@@ -17,7 +17,11 @@ const RETRY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The system has no thread left.
-pub fn start_writer(bus: Arc<Bus>, store: Arc<Store>, failing: Arc<AtomicBool>) -> std::io::Result<JoinHandle<()>> {
+pub fn start_writer(
+    bus: Arc<Bus>,
+    store: Arc<Store>,
+    failing: Arc<AtomicBool>,
+) -> std::io::Result<JoinHandle<()>> {
     threads::spawn("store", limits::STACK, move || run(&bus, &store, &failing))
 }
 

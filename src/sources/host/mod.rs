@@ -10,7 +10,6 @@ mod proc;
 use super::inputs::Until;
 use super::{HostExtras, publish};
 use crate::bus::Bus;
-use crate::clock::ClockQuality;
 use crate::model::{Disk, SystemHealth};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -41,7 +40,7 @@ impl HostSource {
     pub(super) fn run(mut self, bus: &Bus, until: &Until) {
         // The first share of the CPU needs two looks; the rest is told at once.
         loop {
-            let health = self.read(bus.clock());
+            let health = self.read();
             publish(bus, "system_health", &health);
             if until.wait(self.interval.max(Duration::from_millis(100))) {
                 return;
@@ -50,7 +49,7 @@ impl HostSource {
     }
 
     /// Reads everything once.
-    pub fn read(&mut self, clock: ClockQuality) -> SystemHealth {
+    pub fn read(&mut self) -> SystemHealth {
         let extras = (self.extras)();
         let cpu = proc::CpuTimes::read(&self.root);
         let busy = cpu.zip(self.cpu).and_then(|(now, before)| now.busy_since(before));
@@ -62,7 +61,7 @@ impl HostSource {
             temperature_c: proc::temperature(&self.root),
             throttled: self.throttled(),
             disks: self.disks.iter().filter_map(|path| disk(path)).collect(),
-            clock: json!(clock).as_str().map(str::to_string),
+            clock: json!(extras.clock).as_str().map(str::to_string),
             network: network::interfaces(&self.root),
             process: proc::process(&self.root),
             store: extras.store,
@@ -104,6 +103,11 @@ fn disk(path: &Path) -> Option<Disk> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ClockQuality;
+
+    fn extras() -> HostExtras {
+        HostExtras { store: Map::new(), clients: Map::new(), clock: ClockQuality::Unsynced }
+    }
 
     fn write(root: &Path, path: &str, text: &str) {
         let file = root.join(path);
@@ -112,7 +116,7 @@ mod tests {
     }
 
     fn host(root: &Path) -> HostSource {
-        HostSource::new(root, vec![root.to_path_buf()], Duration::from_secs(5), Box::new(HostExtras::default))
+        HostSource::new(root, vec![root.to_path_buf()], Duration::from_secs(5), Box::new(extras))
     }
 
     fn pi(root: &Path) {
@@ -168,9 +172,9 @@ mod tests {
         let root = dir.path();
         pi(root);
         let mut host = host(root);
-        assert_eq!(host.read(ClockQuality::Synced).cpu, None, "one look is no share");
+        assert_eq!(host.read().cpu, None, "one look is no share");
         write(root, "proc/stat", "cpu  150 0 75 1000 60 0 15 0 0 0\n");
-        let health = host.read(ClockQuality::Unsynced);
+        let health = host.read();
         assert_eq!(health.cpu, Some(80.0 / 300.0));
         assert_eq!(health.uptime_s, 1234.56);
         assert_eq!(health.memory["total"], 948_280 * 1024);
@@ -197,7 +201,7 @@ mod tests {
         let mut host = host(dir.path());
         let mut look = |word: &str| {
             write(dir.path(), file, word);
-            host.read(ClockQuality::Synced).throttled.unwrap()
+            host.read().throttled.unwrap()
         };
         assert_eq!(look("0\n"), json!({"now": [], "since_boot": []}));
         assert_eq!(
@@ -216,7 +220,7 @@ mod tests {
         pi(dir.path());
         write(dir.path(), "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
         assert_eq!(
-            host(dir.path()).read(ClockQuality::Synced).throttled,
+            host(dir.path()).read().throttled,
             Some(json!({"now": ["under_voltage"], "since_boot": null}))
         );
     }
@@ -228,13 +232,13 @@ mod tests {
             dir.path(),
             vec!["/no/such/disk".into()],
             Duration::from_secs(5),
-            Box::new(HostExtras::default),
+            Box::new(extras),
         );
-        host.read(ClockQuality::Synced);
-        let mut health = host.read(ClockQuality::Synced);
+        host.read();
+        let mut health = host.read();
         assert!(health.uptime_s > 0.0, "the clock since boot needs no file");
         health.uptime_s = 0.0;
-        assert_eq!(json!(health), json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": "synced"}),);
+        assert_eq!(json!(health), json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": "unsynced"}),);
     }
 
     #[test]
@@ -266,8 +270,8 @@ mod tests {
             ] {
                 write(dir.path(), file, text);
                 let mut host = host(dir.path());
-                host.read(ClockQuality::Synced);
-                host.read(ClockQuality::Synced);
+                host.read();
+                host.read();
             }
         }
     }
@@ -275,8 +279,8 @@ mod tests {
     #[test]
     fn this_machine_can_be_read() {
         let mut host = host(Path::new("/"));
-        host.read(ClockQuality::Synced);
-        let health = host.read(ClockQuality::Synced);
+        host.read();
+        let health = host.read();
         assert!(health.uptime_s > 0.0);
         assert!(health.memory["total"].as_u64().unwrap() > 0);
         assert!(health.process["rss"].as_u64().unwrap() > 0);

@@ -160,7 +160,9 @@ impl Commands {
             .lock()
             .known
             .iter()
-            .filter(|(_, k)| k.result.state == CommandState::Accepted && k.since.elapsed() > limits::COMMAND_TIME)
+            .filter(|(_, k)| {
+                k.result.state == CommandState::Accepted && k.since.elapsed() > limits::COMMAND_TIME
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for id in late {

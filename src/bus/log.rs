@@ -88,6 +88,7 @@ struct Inner {
     remembered: HashMap<String, u64>,
     remembered_order: VecDeque<String>,
     remembered_new: Vec<(String, u64)>,
+    forgotten: Vec<String>,
     stopping: bool,
     stamp: (Wall, String),
 }
@@ -131,6 +132,7 @@ impl Bus {
                 remembered,
                 remembered_order,
                 remembered_new: Vec::new(),
+                forgotten: Vec::new(),
                 stopping: false,
                 stamp: (Wall(u64::MAX), String::new()),
             }),
@@ -170,7 +172,11 @@ impl Bus {
         {
             let mut inner = self.lock();
             if let Some(seq) = key.and_then(|k| inner.remembered.get(k)) {
-                return Ok(Published { cursor: Cursor { epoch: self.epoch, seq: *seq }, accepted: 0, duplicates: drafts.len() });
+                return Ok(Published {
+                    cursor: Cursor { epoch: self.epoch, seq: *seq },
+                    accepted: 0,
+                    duplicates: drafts.len(),
+                });
             }
             if inner.stopping {
                 return Err(Refused::Stopping);
@@ -179,7 +185,10 @@ impl Bus {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::Lagging);
             }
-            let new_keys = drafts.iter().filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k))).count();
+            let new_keys = drafts
+                .iter()
+                .filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k)))
+                .count();
             if new_keys > 0 && inner.state.len() + new_keys > limits::STATE_KEYS {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::TooManyKeys);
@@ -297,7 +306,10 @@ impl Bus {
         let inner = self.lock();
         events.retain(|e| {
             e.class == Class::Record
-                || e.key.as_ref().and_then(|k| inner.state.get(k)).is_some_and(|newest| newest.cursor == e.cursor)
+                || e.key
+                    .as_ref()
+                    .and_then(|k| inner.state.get(k))
+                    .is_some_and(|newest| newest.cursor == e.cursor)
         });
     }
 
@@ -366,8 +378,8 @@ impl Bus {
         self.durable.notify_all();
     }
 
-    /// The batch could not be written: its state is dirty again, its events still wait.
-    pub(crate) fn not_committed(&self, batch: Batch) {
+    /// The batch could not be written: its state is dirty again, its events still wait. True when stopping.
+    pub(crate) fn not_committed(&self, batch: Batch) -> bool {
         let mut inner = self.lock();
         for (key, _) in batch.state {
             inner.dirty.insert(key);
@@ -375,8 +387,12 @@ impl Bus {
         let mut remembered = batch.remembered;
         remembered.append(&mut inner.remembered_new);
         inner.remembered_new = remembered;
-        inner.lag_since.get_or_insert_with(Instant::now);
+        let mut forgotten = batch.forgotten;
+        forgotten.append(&mut inner.forgotten);
+        inner.forgotten = forgotten;
+        inner.lag_since = Some(batch.since);
         inner.lag_has_record = true;
+        inner.stopping
     }
 }
 
@@ -391,7 +407,9 @@ pub(crate) struct Batch {
     pub state: Vec<(Arc<str>, Option<SharedEvent>)>,
     /// New idempotency keys.
     pub remembered: Vec<(String, u64)>,
-    /// Forgotten idempotency keys.
+    /// Idempotency keys that are forgotten.
+    pub forgotten: Vec<String>,
+    /// When the oldest of all this was published.
     pub since: Instant,
 }
 
@@ -422,6 +440,7 @@ impl Inner {
                 && let Some(oldest) = self.remembered_order.pop_front()
             {
                 self.remembered.remove(&oldest);
+                self.forgotten.push(oldest);
             }
         }
         self.remembered_new.push((key, seq));
@@ -450,6 +469,7 @@ impl Inner {
             records,
             state: state.collect(),
             remembered: std::mem::take(&mut self.remembered_new),
+            forgotten: std::mem::take(&mut self.forgotten),
             since: self.lag_since.take().unwrap_or_else(Instant::now),
         };
         self.lag_has_record = false;

@@ -5,6 +5,6 @@
 mod types;
 
 pub use self::types::{
-    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort, Sink,
-    Store,
+    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort,
+    Sink, Store,
 };

@@ -68,22 +68,34 @@ impl Draft {
     }
 
     /// The same on a topic the caller names, for the types whose topic is given.
-    pub fn on<T: serde::Serialize>(kind: &str, topic: Option<Topic>, payload: &T) -> Result<Draft, DraftError> {
-        let value = serde_json::to_value(payload).map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
+    pub fn on<T: serde::Serialize>(
+        kind: &str,
+        topic: Option<Topic>,
+        payload: &T,
+    ) -> Result<Draft, DraftError> {
+        let value = serde_json::to_value(payload)
+            .map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
         Draft::checked(kind, topic.as_ref().map(Topic::as_str), value)
     }
 
     /// A draft from outside: checks the type, the topic, mandatory fields, enums, size and depth.
     pub fn checked(kind: &str, topic: Option<&str>, payload: Value) -> Result<Draft, DraftError> {
         let Value::Object(payload) = payload else {
-            return Err(fault("payload", format!("payload is {}; expected a JSON object", name_of(&payload))));
+            return Err(fault(
+                "payload",
+                format!("payload is {}; expected a JSON object", name_of(&payload)),
+            ));
         };
         if let Some(at) = too_deep(&payload) {
             return Err(fault("payload", format!("payload nests deeper than {DEPTH} levels at {at:?}")));
         }
-        let text = serde_json::to_string(&payload).map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
+        let text = serde_json::to_string(&payload)
+            .map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
         if text.len() > PAYLOAD_BYTES {
-            return Err(fault("payload", format!("payload has {} bytes; at most {PAYLOAD_BYTES}", text.len())));
+            return Err(fault(
+                "payload",
+                format!("payload has {} bytes; at most {PAYLOAD_BYTES}", text.len()),
+            ));
         }
         match find_kind(kind) {
             Some(row) => Draft::of_ours(row, topic, payload, text),
@@ -91,12 +103,18 @@ impl Draft {
         }
     }
 
-    fn of_ours(row: &Kind, topic: Option<&str>, payload: Map<String, Value>, text: String) -> Result<Draft, DraftError> {
+    fn of_ours(
+        row: &Kind,
+        topic: Option<&str>,
+        payload: Map<String, Value>,
+        text: String,
+    ) -> Result<Draft, DraftError> {
         for name in row.mandatory {
             if !payload.contains_key(*name) {
-                return Err(fault(format!("payload.{name}"), format!(
-                    "{} lacks {name:?}; it must have {}", row.name, row.mandatory.join(", ")
-                )));
+                return Err(fault(
+                    format!("payload.{name}"),
+                    format!("{} lacks {name:?}; it must have {}", row.name, row.mandatory.join(", ")),
+                ));
             }
         }
         super::kind_check(row.name, &Value::Object(payload.clone()))
@@ -106,24 +124,38 @@ impl Draft {
             Some(Value::String(id)) => Some(id.clone()),
             // Some instruments are numbered; a number is as good an id as a word.
             Some(Value::Number(id)) => Some(id.to_string()),
-            Some(other) => return Err(fault(format!("payload.{}", row.id_field), format!(
-                "{} is {}; expected a string", row.id_field, name_of(other)
-            ))),
+            Some(other) => {
+                return Err(fault(
+                    format!("payload.{}", row.id_field),
+                    format!("{} is {}; expected a string", row.id_field, name_of(other)),
+                ));
+            }
         };
-        if let Some(id) = &id && !super::topic::is_id(id) {
-            return Err(fault(format!("payload.{}", row.id_field), format!(
-                "{} is {id:?}; expected 1 to 64 characters of A-Z a-z 0-9 _ . : -", row.id_field
-            )));
+        if let Some(id) = &id
+            && !super::topic::is_id(id)
+        {
+            return Err(fault(
+                format!("payload.{}", row.id_field),
+                format!("{} is {id:?}; expected 1 to 64 characters of A-Z a-z 0-9 _ . : -", row.id_field),
+            ));
         }
         let own = match (&row.topic, &id) {
             (TopicRule::Fixed(fixed), _) => Some((*fixed).to_string()),
             (TopicRule::ById(kind), Some(id)) => Some(format!("{kind}/{id}")),
-            (TopicRule::ById(_), None) => return Err(fault(format!("payload.{}", row.id_field), format!("{} lacks its {}", row.name, row.id_field))),
+            (TopicRule::ById(_), None) => {
+                return Err(fault(
+                    format!("payload.{}", row.id_field),
+                    format!("{} lacks its {}", row.name, row.id_field),
+                ));
+            }
             (TopicRule::Given, _) => given_topic(&payload),
         };
         let topic = match (own, topic) {
             (Some(own), Some(said)) if own != said && row.topic != TopicRule::Given => {
-                return Err(fault("topic", format!("{} belongs on topic {own:?}, not on {said:?}", row.name)));
+                return Err(fault(
+                    "topic",
+                    format!("{} belongs on topic {own:?}, not on {said:?}", row.name),
+                ));
             }
             (_, Some(said)) => said.to_string(),
             (Some(own), None) => own,
@@ -133,7 +165,9 @@ impl Draft {
         let global = match row.global {
             Global::Yes => true,
             Global::No => false,
-            Global::FromWarning => payload.get("level").and_then(Value::as_str).and_then(Level::parse) >= Some(Level::Warning),
+            Global::FromWarning => {
+                payload.get("level").and_then(Value::as_str).and_then(Level::parse) >= Some(Level::Warning)
+            }
         };
         let is_alert = row.name == "alert";
         let open = is_alert.then(|| payload.get("state").and_then(Value::as_str) != Some("closed"));
@@ -145,7 +179,17 @@ impl Draft {
             _ => None,
         };
         let urgent = is_alert || row.name == "command_result";
-        Ok(Draft { kind: row.name.into(), class: row.class, topic, key, global, payload: text.into(), urgent, open, producer: None })
+        Ok(Draft {
+            kind: row.name.into(),
+            class: row.class,
+            topic,
+            key,
+            global,
+            payload: text.into(),
+            urgent,
+            open,
+            producer: None,
+        })
     }
 
     fn of_theirs(kind: &str, topic: Option<&str>, text: String) -> Result<Draft, DraftError> {
@@ -154,17 +198,35 @@ impl Draft {
             && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !named || RESERVED.contains(&kind) {
             let shown: String = kind.chars().filter(|c| !c.is_control()).take(70).collect();
-            return Err(fault("type", format!(
-                "type {shown:?} can't be published; expected one of the types in docs/api.md or your own, [a-z][a-z0-9_]{{0,63}} and none of {}",
-                RESERVED.join(", ")
-            )));
+            return Err(fault(
+                "type",
+                format!(
+                    "type {shown:?} can't be published; expected one of the types in docs/api.md or your own, [a-z][a-z0-9_]{{0,63}} and none of {}",
+                    RESERVED.join(", ")
+                ),
+            ));
         }
-        let topic = topic.ok_or_else(|| fault("topic", format!("type {kind:?} is your own, so it needs a topic under app/")))?;
+        let topic = topic.ok_or_else(|| {
+            fault("topic", format!("type {kind:?} is your own, so it needs a topic under app/"))
+        })?;
         let topic = Topic::parse(topic).map_err(|e| fault("topic", e.to_string()))?;
         if topic.kind() != "app" {
-            return Err(fault("topic", format!("type {kind:?} is your own, so its topic must start with app/, not {topic}")));
+            return Err(fault(
+                "topic",
+                format!("type {kind:?} is your own, so its topic must start with app/, not {topic}"),
+            ));
         }
-        Ok(Draft { kind: kind.into(), class: Class::Record, topic, key: None, global: false, payload: text.into(), urgent: false, open: None, producer: None })
+        Ok(Draft {
+            kind: kind.into(),
+            class: Class::Record,
+            topic,
+            key: None,
+            global: false,
+            payload: text.into(),
+            urgent: false,
+            open: None,
+            producer: None,
+        })
     }
 
     /// Asks for an early commit.
@@ -245,11 +307,17 @@ impl Event {
     /// Gives a draft its id and its one encoding. `stamp` is the envelope's time, RFC 3339.
     pub(crate) fn publish(draft: Draft, cursor: Cursor, stamp: &str, unsynced: bool) -> Event {
         use std::fmt::Write;
-        let mut frame = String::with_capacity(draft.payload.len() + 2 * draft.kind.len() + draft.topic.as_str().len() + 160);
+        let mut frame = String::with_capacity(
+            draft.payload.len() + 2 * draft.kind.len() + draft.topic.as_str().len() + 160,
+        );
         let _ = write!(frame, "id: {cursor}\nevent: {}\ndata: ", draft.kind);
         let data_at = frame.len() as u32;
         // Names and ids are checked to need no escaping; the payload is compact JSON from serde_json, one line.
-        let _ = write!(frame, r#"{{"type":"{}","id":"{cursor}","topic":"{}","timestamp":"{stamp}""#, draft.kind, draft.topic);
+        let _ = write!(
+            frame,
+            r#"{{"type":"{}","id":"{cursor}","topic":"{}","timestamp":"{stamp}""#,
+            draft.kind, draft.topic
+        );
         if unsynced {
             frame.push_str(r#","clock":"unsynced""#);
         }
@@ -257,16 +325,41 @@ impl Event {
         frame.push_str(&draft.payload);
         frame.push_str("}\n\n");
         Event {
-            cursor, kind: draft.kind, class: draft.class, topic: draft.topic, key: draft.key, global: draft.global,
-            open: draft.open, frame: frame.into(), data_at,
+            cursor,
+            kind: draft.kind,
+            class: draft.class,
+            topic: draft.topic,
+            key: draft.key,
+            global: draft.global,
+            open: draft.open,
+            frame: frame.into(),
+            data_at,
         }
     }
 
     /// An event read back from the store: its parts and its envelope as one line of JSON.
-    pub(crate) fn restored(cursor: Cursor, class: Class, kind: Arc<str>, topic: Topic, key: Option<Arc<str>>, global: bool, data: &str) -> Event {
+    pub(crate) fn restored(
+        cursor: Cursor,
+        class: Class,
+        kind: Arc<str>,
+        topic: Topic,
+        key: Option<Arc<str>>,
+        global: bool,
+        data: &str,
+    ) -> Event {
         let head = format!("id: {cursor}\nevent: {kind}\ndata: ");
         let data_at = head.len() as u32;
-        Event { cursor, kind, class, topic, open: key.as_ref().map(|_| true), key, global, frame: (head + data + "\n\n").into(), data_at }
+        Event {
+            cursor,
+            kind,
+            class,
+            topic,
+            open: key.as_ref().map(|_| true),
+            key,
+            global,
+            frame: (head + data + "\n\n").into(),
+            data_at,
+        }
     }
 
     /// The whole SSE frame: `id:`, `event:`, `data:`, blank line.

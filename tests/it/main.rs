@@ -1,3 +1,4 @@
 //! Drives the real binary: port 0, a temporary folder, real sockets, real files.
 
 mod harness;
+mod resume;

@@ -14,8 +14,8 @@ die() {
     exit 1
 }
 
-# install PACKAGE...: host tools, from the machine's own apt.
-install() {
+# need PACKAGE...: host tools, from the machine's own apt.
+need() {
     local missing=() p
     for p; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
@@ -24,8 +24,8 @@ install() {
     command -v apt-get >/dev/null || die "these are needed and there is no apt-get to install them: ${missing[*]}"
     [ "$(id -u)" = 0 ] || die "these packages are missing, and only root may install them: apt-get install ${missing[*]}"
     say "installing ${missing[*]}"
-    DEBIAN_FRONTEND=noninteractive apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    APT_CONFIG= DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    APT_CONFIG= DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # The address of one suite of the archive, as the machine's own apt has it.

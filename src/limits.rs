@@ -62,5 +62,7 @@ pub const SERIAL_LINE: usize = 4 * 1024;
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// Commands that wait for the next step of the simulated bench; a further one is told 503.
+pub const BENCH_COMMANDS: usize = 32;
 /// Stop: everything is on the disk and closed within this time.
 pub const STOP_TIME: Duration = Duration::from_secs(2);

@@ -229,6 +229,12 @@ impl Draft {
         })
     }
 
+    /// Makes it the last of its state key: it is published, and the key is taken out of the state.
+    pub fn retired(mut self) -> Self {
+        self.open = Some(false);
+        self
+    }
+
     /// Asks for an early commit.
     pub fn urgent(mut self) -> Self {
         self.urgent = true;
@@ -247,11 +253,15 @@ impl Draft {
     }
 }
 
-/// `queue_log` names its queue or scan, `command_result` its target.
+/// `queue_log` names its queue or scan, `command_result` its target; alerts and services share one topic each.
 fn given_topic(payload: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     text("target")
-        .map(str::to_string)
+        .map(|target| match target.split_once('/') {
+            Some(("alert", _)) => "alerts".to_string(),
+            Some(("service", _)) => "services".to_string(),
+            _ => target.to_string(),
+        })
         .or_else(|| text("scan_id").map(|id| format!("scan/{id}")))
         .or_else(|| text("queue_id").map(|id| format!("queue/{id}")))
 }

@@ -501,7 +501,9 @@ fn a_reader_that_stops_for_a_while_is_fed_from_the_store() {
     let mut bytes = Vec::new();
     let mut some = vec![0; 1 << 18];
     let last = format!("\"n\":{}", count - 1);
-    while !bytes.ends_with(b"\n\n") || !String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4_000)..]).contains(&last) {
+    while !bytes.ends_with(b"\n\n")
+        || !String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4_000)..]).contains(&last)
+    {
         let read = client.read(&mut some).unwrap();
         assert!(read > 0, "closed although it read on in time");
         bytes.extend(&some[..read]);
@@ -558,7 +560,11 @@ fn a_limit_ends_the_stream_after_so_many() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        world.push.serve(Arc::new(server), Request { limit: Some(limit), ..request(Since::After(start), ALL) }, Box::new(()));
+        world.push.serve(
+            Arc::new(server),
+            Request { limit: Some(limit), ..request(Since::After(start), ALL) },
+            Box::new(()),
+        );
         for n in 3..10 {
             world.record(n);
         }

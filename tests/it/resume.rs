@@ -66,7 +66,8 @@ fn killed_before_the_commit_is_a_gap_with_the_exact_count() {
     let slow = "[store]\ncommit = \"1h\"\nstate_commit = \"1h\"\n";
     let mut daemon = Options::default().config(slow).start_in(dir.path());
     let mut stream = daemon.stream("topics=app/x", None);
-    let durable = daemon.post("/api/events?durable=true", r#"{"type":"test","topic":"app/x","payload":{"n":0}}"#);
+    let durable =
+        daemon.post("/api/events?durable=true", r#"{"type":"test","topic":"app/x","payload":{"n":0}}"#);
     assert_eq!(durable.status, 201, "{}", durable.text());
     let stored = durable.json()["cursor"].as_str().unwrap().to_string();
     for n in 1..8 {
@@ -111,7 +112,10 @@ fn ids_that_are_not_ours_are_a_gap_and_never_an_error() {
 
 #[test]
 fn random_kills_lose_nothing_in_silence() {
-    let seed: u64 = std::env::var("TELLTALE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(u64::from(std::process::id()));
+    let seed: u64 = std::env::var("TELLTALE_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(u64::from(std::process::id()));
     println!("seed {seed}; again with TELLTALE_SEED={seed}");
     let mut random = seed;
     let mut next = move |most: u64| {
@@ -137,7 +141,9 @@ fn random_kills_lose_nothing_in_silence() {
                 "gap" => {
                     let gap = frame.payload();
                     assert_eq!(gap["reason"], "lost_tail");
-                    let seq = |id: &serde_json::Value| id.as_str().unwrap().split_once('-').unwrap().1.parse::<u64>().unwrap();
+                    let seq = |id: &serde_json::Value| {
+                        id.as_str().unwrap().split_once('-').unwrap().1.parse::<u64>().unwrap()
+                    };
                     assert_eq!(gap["lost"].as_u64().unwrap(), seq(&gap["to"]) - seq(&gap["from"]));
                     had.split_off(&(seq(&gap["from"]) + 1));
                 }
@@ -175,10 +181,14 @@ fn random_kills_lose_nothing_in_silence() {
     loop {
         let Some(frame) = stream.next_real() else { panic!("ended") };
         if frame.event == "gap" {
-            let from = frame.payload()["from"].as_str().unwrap().split_once('-').unwrap().1.parse::<u64>().unwrap();
+            let from =
+                frame.payload()["from"].as_str().unwrap().split_once('-').unwrap().1.parse::<u64>().unwrap();
             all.split_off(&(from + 1));
         } else if frame.event == "test" {
-            all.insert(frame.id.as_ref().unwrap().split_once('-').unwrap().1.parse().unwrap(), number(&frame));
+            all.insert(
+                frame.id.as_ref().unwrap().split_once('-').unwrap().1.parse().unwrap(),
+                number(&frame),
+            );
             if frame.id.as_deref() == Some(&last) {
                 break;
             }
@@ -207,8 +217,19 @@ fn readers_that_stop_reading_hold_up_nobody() {
     let pad = "x".repeat(1_000);
     let count = 20_000;
     for first in (0..count).step_by(500) {
-        let lines: String = (first..first + 500).map(|n| format!("{{\"type\":\"test\",\"topic\":\"app/x\",\"payload\":{{\"n\":{n},\"pad\":\"{pad}\"}}}}\n")).collect();
-        let answer = daemon.request("POST", "/api/events", &[("Content-Type", "application/x-ndjson")], lines.as_bytes());
+        let lines: String = (first..first + 500)
+            .map(|n| {
+                format!(
+                    "{{\"type\":\"test\",\"topic\":\"app/x\",\"payload\":{{\"n\":{n},\"pad\":\"{pad}\"}}}}\n"
+                )
+            })
+            .collect();
+        let answer = daemon.request(
+            "POST",
+            "/api/events",
+            &[("Content-Type", "application/x-ndjson")],
+            lines.as_bytes(),
+        );
         assert_eq!(answer.status, 202, "{}", answer.text());
         for stream in &mut normal {
             assert_eq!(read_through(stream, first + 499).len(), 500);

@@ -21,7 +21,9 @@ pub fn bytes_per_event(table: &mut Table) {
         let commits = || metric(&daemon, "telltale_commits_total");
         let (bytes, grown, before) = (written(daemon.pid()), size(&daemon.data), commits());
         let events = publisher.pace(batch, rate / batch as f64, TIME);
-        until("the last commit", || (metric(&daemon, "telltale_store_lag_ms") == 0.0).then_some(()));
+        until("the last commit", || {
+            (metric(&daemon, "telltale_events_stored_total") as u64 >= publisher.next).then_some(())
+        });
         let each = (written(daemon.pid()) - bytes) as f64 / events as f64;
         let grown = size(&daemon.data).saturating_sub(grown) as f64 / events as f64;
         let per_s = (commits() - before) / TIME.as_secs_f64();

@@ -1,12 +1,11 @@
-// What a person should see to, on top of the overview: open alerts and sources with trouble. Worst first; more than a
-// few are folded away, so that the page below stays where it is.
+// What a person should see to, on top of the overview: the open alerts, worst first; more than a few are folded away, so
+// that the page below stays where it is.
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { clock, number } from '../core/format.js';
-import { t, word } from '../core/i18n.js';
+import { t } from '../core/i18n.js';
 import { open_alerts } from '../state/alerts.js';
-import { troubled_sources } from '../state/sources.js';
 import { chip } from './chip.js';
 import { command_button, command_note } from './command_button.js';
 import { icon } from './icon.js';
@@ -15,10 +14,7 @@ const SHOWN = 3;
 
 export function attention(app) {
   const { store } = app;
-  const items = [
-    ...open_alerts(store.slices.alerts).map((entry) => ({ key: `alert/${entry.payload.alert_id}`, draw: () => alert_row(app, entry) })),
-    ...troubled_sources(store.slices.sources).map(({ id, entry }) => ({ key: `source/${id}`, draw: () => source_row(app, id, entry) })),
-  ];
+  const items = open_alerts(store.slices.alerts);
   const shown = app.attention_open ? items : items.slice(0, SHOWN);
   const toggle = () => {
     app.attention_open = !app.attention_open;
@@ -26,7 +22,7 @@ export function attention(app) {
   };
   return html`<section class="attention" id="card-attention" aria-labelledby="attention-title" data-count=${items.length}>
     <h2 id="attention-title" class=${items.length ? '' : 'visually-hidden'}>${t('attention.title')}</h2>
-    ${items.length ? html`<ul>${repeat(shown, (i) => i.key, (i) => i.draw())}</ul>` : calm(store)}
+    ${items.length ? html`<ul>${repeat(shown, (entry) => entry.payload.alert_id, (entry) => alert_row(app, entry))}</ul>` : calm(store)}
     ${items.length > SHOWN ? html`<button type="button" class="button small" aria-expanded=${app.attention_open ? 'true' : 'false'} @click=${toggle}>${
       app.attention_open ? t('attention.less') : t('attention.more', { n: items.length - SHOWN })}</button>` : nothing}
   </section>`;
@@ -59,15 +55,5 @@ function alert_row(app, entry) {
       ${p.guidance ? html`<span class="guidance">${p.guidance}</span>` : nothing}</div>
     <div class="alert-act">${seen ? nothing : command_button(app, { order, label: t('alert.ack'), shape: 'check', name: p.message })}</div>
     <div class="notes">${command_note(app, { order })}</div>
-  </li>`;
-}
-
-function source_row(app, id, entry) {
-  const p = entry.payload;
-  return html`<li class="alert" data-source=${id}>
-    <div class="alert-what">${chip('source', p.status)}<strong class="alert-message">${t('sources.title')}: ${id}</strong></div>
-    <div class="row-sub"><span>${p.kind}</span>
-      <span class="num">${p.last_seen ? t('source.seen', { time: clock(p.last_seen, app.store.clock.now_ms()) }) : word('source', 'no_data')}</span>
-      ${p.last_error ? html`<span class="guidance">${p.last_error}</span>` : nothing}</div>
   </li>`;
 }

@@ -36,9 +36,9 @@ function draw(app) {
   return html`<div class="overview">
     ${attention(app)}
     <div class="columns">
-      <div class="column">${recorder_cards(app)}${jobs_card(app)}${signals_card(app)}</div>
+      <div class="column">${recorder_cards(app)}${jobs_card(app)}</div>
       <div class="column">${queues_card(app)}${instruments_card(app)}</div>
-      <div class="column">${streams_card(app)}${detections_card(app)}</div>
+      <div class="column">${streams_card(app)}${signals_card(app)}${detections_card(app)}</div>
     </div>
     <div class="columns">
       <div class="column">${box_card(app)}</div>
@@ -74,13 +74,13 @@ function recorder_card(app, id, entry) {
           <span class="state-more">${p.recording ? t('recorder.to_file', { file: p.recording }) : nothing}</span></div>
       </div>
       ${typeof p.level_db === 'number' ? level(app, p, fresh) : nothing}
-      <dl class="facts">
+      ${recorder_actions(app, id, p, running, entry, fresh)}
+      <dl class="facts below">
         ${fact(t('recorder.triggers'), p.triggers?.length ? p.triggers.map((name) => html`<span class="tag">${name}</span>`) : t('recorder.no_triggers'))}
-        ${running ? fact(t('recorder.size'), html`<span class="num">${bytes(p.bytes)}</span>`) : nothing}
-        ${typeof p.free_s === 'number' ? fact(t('recorder.free'), html`<span class="num">${span(p.free_s)}</span>`) : nothing}
-        ${p.last_stop ? fact(t('recorder.last_stop'), html`${p.last_stop.reason}, <span class="num">${clock(p.last_stop.at, app.store.clock.now_ms())}</span>`) : nothing}
-      </dl>
-      ${recorder_actions(app, id, p, running, entry, fresh)}`,
+        ${fact(t('recorder.size'), html`<span class="num">${bytes(p.bytes)}</span>`)}
+        ${fact(t('recorder.free'), html`<span class="num">${span(p.free_s)}</span>`)}
+        ${fact(t('recorder.last_stop'), p.last_stop ? html`${p.last_stop.reason}, <span class="num">${clock(p.last_stop.at, app.store.clock.now_ms())}</span>` : DASH)}
+      </dl>`,
   });
 }
 
@@ -256,7 +256,7 @@ function stream_row(app, id, { value: entry, feed, history }) {
       state ? chip('stream', state, { quiet: true }) : nothing}</span></div>
     <div class="stream-body">
       <div class="stream-value">${p ? html`<span class="big">${value(number(p.value), { unit: p.unit, fresh, show_age: false })}</span>` : html`<span class="big num">${DASH}</span>`}
-        <span class="row-sub">${p ? html`<span class="num">${change(p.change)}</span>${age_tag(fresh)}` : nothing}</span></div>
+        <span class="row-sub">${p ? html`<span class="num">${change(p.change, p.value)}</span>${age_tag(fresh)}` : nothing}</span></div>
       ${sparkline(history, name)}
     </div>
     ${state && state !== 'live' && feed.payload.reason ? html`<div class="row-sub"><span class="clip">${feed.payload.reason}</span></div>` : nothing}

@@ -229,7 +229,8 @@ impl Draft {
         })
     }
 
-    /// Makes it the last of its state key: it is published, and the key is taken out of the state.
+    /// Makes it the last of its state key: a job or scan that has ended. It stays in the state among the last
+    /// `limits::RETIRED` of its kind, so that who was away sees the end, and is then forgotten.
     pub fn retired(mut self) -> Self {
         self.open = Some(false);
         self
@@ -370,6 +371,11 @@ impl Event {
             frame: (head + data + "\n\n").into(),
             data_at,
         }
+    }
+
+    /// Whether it is the last value of its state key.
+    pub fn is_retired(&self) -> bool {
+        self.class == Class::State && self.open == Some(false)
     }
 
     /// The whole SSE frame: `id:`, `event:`, `data:`, blank line.

@@ -56,6 +56,15 @@ pub const STREAMS: usize = 8_192;
 /// Connections from one address that is not loopback. At the cap its own longest idle one gives way, else 503.
 pub const PER_ADDRESS: usize = 64;
 
+/// The configuration file; a larger one is refused before it is read.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// Faults of the configuration that are listed; further ones are counted.
+pub const CONFIG_ERRORS: usize = 100;
+/// Serial ports, each with a thread; more are refused by the configuration.
+pub const SERIAL_PORTS: usize = 32;
+/// Mappings of one serial port; more are refused by the configuration.
+pub const MAPPINGS: usize = 256;
+
 /// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
 pub const SERIAL_LINE: usize = 4 * 1024;
 /// Commands remembered after their end, for `GET /api/commands/{id}`.

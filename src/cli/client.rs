@@ -137,13 +137,12 @@ impl Client {
 
 /// The part of a URL that paths are added to. `host:port` alone will do.
 fn base(url: &str) -> Result<String, Trouble> {
-    let url = url.trim().trim_end_matches('/');
-    let url = if url.contains("://") { url.to_string() } else { format!("http://{url}") };
-    let plain = url.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']));
-    match plain {
-        Some(_) => Ok(url),
-        None => Err(Trouble::Usage(format!("--url is {url:?}; expected plain HTTP, such as http://van3.local:8080"))),
+    let rest = url.trim();
+    let rest = rest.strip_prefix("http://").unwrap_or(rest).trim_end_matches('/');
+    if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
+        return Err(Trouble::Usage(format!("--url is {url:?}; expected plain HTTP, such as http://van3.local:8080")));
     }
+    Ok(format!("http://{rest}"))
 }
 
 /// An error where the status is one.

@@ -43,7 +43,7 @@ fn completions_name_the_subcommands() {
     for shell in ["bash", "zsh", "fish"] {
         let done = telltale(&["completions", shell]).run();
         assert_eq!(done.code, 0);
-        assert!(done.stdout.len() > 1000 && done.stdout.contains("publish") && done.stdout.contains("--listen"), "{shell}");
+        assert!(done.stdout.len() > 1000 && done.stdout.contains("publish") && done.stdout.contains("listen"), "{shell}");
     }
 }
 
@@ -149,7 +149,7 @@ fn a_tail_goes_on_where_it_was_over_a_kill_and_a_restart() {
         assert_eq!(next(), Some(n));
     }
     daemon.kill();
-    let daemon = Options::default().arg("--listen").arg(&addr).start_on(&data);
+    let daemon = Options::default().arg("--listen").arg(&addr).start_in(&data);
     for n in 3..=4 {
         daemon.publish("app/a", &format!("{{\"n\":{n}}}"));
     }
@@ -177,7 +177,7 @@ fn lines_published_over_a_restart_count_once() {
     let mut complaint = String::new();
     BufReader::new(publisher.stderr.take().unwrap()).read_line(&mut complaint).unwrap();
     assert!(complaint.contains("trying again"), "{complaint}");
-    let _daemon = Options::default().arg("--listen").arg(&addr).start_on(&data);
+    let _daemon = Options::default().arg("--listen").arg(&addr).start_in(&data);
     assert_eq!(publisher.wait().unwrap().code(), Some(0));
     let seen: Vec<u64> = tail("3").stdout.lines()
         .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["payload"]["n"].as_u64().unwrap()).collect();

@@ -11,13 +11,18 @@
 //! store   the only module that names redb                 -> bus (its batches), model
 //! bus     ids, state, the hot log                         -> model
 //! model   the vocabulary: plain types, no I/O
-//! base    open to all: config, clock, limits, threads, metrics
+//! base    open to all: config, clock, limits, threads, metrics, logging
 //! ```
 
 pub mod bus;
+pub mod cli;
 pub mod clock;
 pub mod config;
+#[path = "cli/daemon_stub.rs"]
+pub mod daemon;
+pub mod keys;
 pub mod limits;
+pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod push;

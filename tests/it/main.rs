@@ -1,5 +1,7 @@
 //! Drives the real binary: port 0, a temporary folder, real sockets, real files.
 
+mod cli;
+mod config;
 mod fakepi;
 mod harness;
 mod pty;

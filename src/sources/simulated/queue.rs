@@ -595,12 +595,14 @@ impl Device for Queue {
         }
         world.drive =
             self.current.as_ref().map(|scan| Drive { scan_id: scan.id.clone(), volts: scan.drives() });
+        // What is told again is told because it was looked at again: not while nothing answers.
         if at.every(STEPS_PER_S / 2)
+            && link.is_open()
             && let Some(scan) = &self.current
         {
             out.state(at, "scan_status", &scan.id, &scan.on_wire(ID, at.wall));
         }
-        if self.changed || at.every(2 * STEPS_PER_S) {
+        if self.changed || (link.is_open() && at.every(2 * STEPS_PER_S)) {
             self.changed = false;
             self.report(at, out);
         }

@@ -172,8 +172,10 @@ impl Bench {
             device.step(at, link, &mut self.world, &mut self.out);
             link.report(at, &mut self.out);
         }
-        let states: Vec<_> = self.devices.iter().map(|(_, link)| (link.source(), link.state(at))).collect();
-        self.desk.step(at, &self.world, &states, &mut self.out);
+        if at.every(STEPS_PER_S / 2) {
+            let states: Vec<_> = self.devices.iter().map(|(_, link)| (link.source(), link.state(at))).collect();
+            self.desk.step(at, &self.world, &states, &mut self.out);
+        }
     }
 
     pub fn command(&mut self, command: &Command, at: Moment) {

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The queue's id.
 pub(super) const ID: &str = "QUEUE_001";
+/// Its id as a source.
+pub(super) const SOURCE: &str = "queue1";
 const TOPIC: &str = "queue/QUEUE_001";
 const SCAN_ACTIONS: Actions = &["pause", "resume", "stop", "abort"];
 /// Scans of one batch.
@@ -571,7 +573,7 @@ pub(super) fn interrupted(mut scan: ScanStatus, at: Wall) -> ScanStatus {
 
 impl Device for Queue {
     fn source(&self) -> &'static str {
-        "queue1"
+        SOURCE
     }
 
     fn timeout_s(&self) -> f64 {

@@ -254,15 +254,11 @@ impl Draft {
     }
 }
 
-/// `queue_log` names its queue or scan, `command_result` its target; alerts and services share one topic each.
+/// `queue_log` names its queue or scan, `command_result` its target.
 fn given_topic(payload: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     text("target")
-        .map(|target| match target.split_once('/') {
-            Some(("alert", _)) => "alerts".to_string(),
-            Some(("service", _)) => "services".to_string(),
-            _ => target.to_string(),
-        })
+        .map(str::to_string)
         .or_else(|| text("scan_id").map(|id| format!("scan/{id}")))
         .or_else(|| text("queue_id").map(|id| format!("queue/{id}")))
 }

@@ -1,7 +1,7 @@
 //! Starts the daemon, talks HTTP to it, reads its streams, ends it. Waits on conditions, never for a time.
 #![allow(dead_code)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

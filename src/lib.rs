@@ -11,12 +11,14 @@
 //! store   the only module that names redb                 -> bus (its batches), model
 //! bus     ids, state, the hot log                         -> model
 //! model   the vocabulary: plain types, no I/O
-//! base    open to all: config, clock, limits, threads, metrics
+//! base    open to all: config, clock, keys, limits, threads, metrics
 //! ```
 
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod http;
+pub mod keys;
 pub mod limits;
 pub mod metrics;
 pub mod model;

@@ -18,3 +18,16 @@ pub struct Context {
 
 /// Threads of sources, joined by whoever started them.
 pub type Handles = Vec<JoinHandle<()>>;
+
+/// The switches of the simulated bench: what `/api/bench` shows and turns.
+pub trait BenchControl: Send + Sync {
+    /// The simulated sources and the faults that are on, as JSON.
+    fn list(&self) -> serde_json::Value;
+
+    /// Switches `fault` (`drop`, `stall`, `garbage`, `disconnect`) of `source` on or off, off again by itself after
+    /// `for_s` seconds where given.
+    ///
+    /// # Errors
+    /// One sentence when there is no such source or fault.
+    fn fault(&self, source: &str, fault: &str, on: bool, for_s: Option<f64>) -> Result<(), String>;
+}

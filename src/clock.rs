@@ -40,7 +40,9 @@ impl<'de> serde::Deserialize<'de> for Wall {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(d)?;
         Wall::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("expected an RFC 3339 time in UTC such as 2026-01-07T15:30:00.412Z, got {text:?}"))
+            serde::de::Error::custom(format!(
+                "expected an RFC 3339 time in UTC such as 2026-01-07T15:30:00.412Z, got {text:?}"
+            ))
         })
     }
 }

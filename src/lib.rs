@@ -24,4 +24,5 @@ pub mod metrics;
 pub mod model;
 pub mod push;
 pub mod sources;
+pub mod store;
 pub mod threads;

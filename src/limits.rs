@@ -89,11 +89,34 @@ pub const STREAMS: usize = 8_192;
 /// Connections from one address that is not loopback. At the cap its own longest idle one gives way, else 503.
 pub const PER_ADDRESS: usize = 64;
 
+/// The configuration file; a larger one is refused before it is read.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// Faults of the configuration that are listed; further ones are counted.
+pub const CONFIG_ERRORS: usize = 100;
+/// Serial ports, each with a thread; more are refused by the configuration.
+pub const SERIAL_PORTS: usize = 32;
+/// Mappings of one serial port; more are refused by the configuration.
+pub const MAPPINGS: usize = 256;
+
 /// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
 pub const SERIAL_LINE: usize = 4 * 1024;
 /// Commands remembered after their end, for `GET /api/commands/{id}`.
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// Commands that wait for the next step of the simulated bench; a further one is told 503.
+pub const BENCH_COMMANDS: usize = 32;
 /// Stop: everything is on the disk and closed within this time.
 pub const STOP_TIME: Duration = Duration::from_secs(2);
+/// Values of one recorder or instrument, and columns of one stream: a device that invents names is refused a new one
+/// after this many. With their qualities they stay under the 64 KB of one payload.
+pub const CHANNELS: usize = 200;
+/// Members, columns or groups taken from one line; the rest of the line is not read.
+pub const FIELDS: usize = 256;
+/// Edges of one pin in [`GPIO_FLOOD_TIME`]; a pin that has more is disabled until the next reload, loudly: it chatters
+/// or floats, and its events would push everything else out of the store.
+pub const GPIO_FLOOD: u32 = 10_000;
+/// See [`GPIO_FLOOD`].
+pub const GPIO_FLOOD_TIME: Duration = Duration::from_secs(5);
+/// What is kept of the last line that was not understood, in characters.
+pub const BAD_LINE: usize = 160;

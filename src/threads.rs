@@ -70,7 +70,8 @@ mod tests {
         let stop = Stop::default();
         let other = stop.clone();
         assert!(!other.is_stopped());
-        let waiter = spawn("waiter", 64 * 1024, move || assert!(other.wait(Duration::from_secs(60)))).unwrap();
+        let waiter =
+            spawn("waiter", 64 * 1024, move || assert!(other.wait(Duration::from_secs(60)))).unwrap();
         stop.stop();
         stop.stop();
         waiter.join().unwrap();

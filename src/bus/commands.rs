@@ -92,6 +92,11 @@ impl Commands {
         self.lock().owners.insert(target.to_string(), Owner { actions, to });
     }
 
+    /// Nobody owns `target` any more, such as a scan that is over.
+    pub fn disown(&self, target: &str) {
+        self.lock().owners.remove(target);
+    }
+
     /// Hands a command to its owner.
     pub fn submit(&self, command: Command) -> Submitted {
         let mut inner = self.lock();
@@ -160,11 +165,59 @@ impl Commands {
             .lock()
             .known
             .iter()
-            .filter(|(_, k)| k.result.state == CommandState::Accepted && k.since.elapsed() > limits::COMMAND_TIME)
+            .filter(|(_, k)| {
+                k.result.state == CommandState::Accepted && k.since.elapsed() > limits::COMMAND_TIME
+            })
             .map(|(id, _)| id.clone())
             .collect();
         for id in late {
             self.finish(&id, CommandState::TimedOut, None, Some("no effect was observed in time"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Start;
+
+    fn command(id: &str, target: &str, action: &str) -> Command {
+        Command {
+            id: id.into(),
+            target: target.into(),
+            action: action.into(),
+            params: Default::default(),
+            by: None,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn a_command_ends_once_and_by_its_owner() {
+        let bus = Arc::new(Bus::new(Start::default(), Arc::default()));
+        let commands = Commands::new(Arc::clone(&bus));
+        assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::NoTarget));
+        let inbox = commands.own("recorder/r", &["start"]);
+        assert!(matches!(commands.submit(command("1", "recorder/r", "fly")), Submitted::NoAction(_)));
+        assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Accepted(_)));
+        assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Known(_)));
+        assert_eq!(inbox.try_iter().count(), 1, "a second submit of the same id is the same command");
+        assert_eq!(bus.head().seq, 0, "accepted is not done");
+        commands.finish("1", CommandState::Completed, Some("recording"), None);
+        commands.finish("1", CommandState::Failed, None, Some("too late"));
+        assert_eq!(bus.head().seq, 1);
+        assert_eq!(commands.lookup("1").unwrap().state, CommandState::Completed);
+        assert!(commands.lookup("2").is_none());
+    }
+
+    #[test]
+    fn an_owner_that_does_not_take_them_is_busy_and_one_that_is_gone_is_no_target() {
+        let commands = Commands::new(Arc::new(Bus::new(Start::default(), Arc::default())));
+        let inbox = commands.own("recorder/r", &["start"]);
+        let answers: Vec<_> =
+            (0..20).map(|n| commands.submit(command(&n.to_string(), "recorder/r", "start"))).collect();
+        assert!(matches!(answers.last(), Some(Submitted::Busy)));
+        drop(inbox);
+        assert!(matches!(commands.submit(command("x", "recorder/r", "start")), Submitted::NoTarget));
     }
 }

@@ -88,6 +88,7 @@ struct Inner {
     remembered: HashMap<String, u64>,
     remembered_order: VecDeque<String>,
     remembered_new: Vec<(String, u64)>,
+    forgotten: Vec<String>,
     stopping: bool,
     stamp: (Wall, String),
 }
@@ -131,6 +132,7 @@ impl Bus {
                 remembered,
                 remembered_order,
                 remembered_new: Vec::new(),
+                forgotten: Vec::new(),
                 stopping: false,
                 stamp: (Wall(u64::MAX), String::new()),
             }),
@@ -170,7 +172,11 @@ impl Bus {
         {
             let mut inner = self.lock();
             if let Some(seq) = key.and_then(|k| inner.remembered.get(k)) {
-                return Ok(Published { cursor: Cursor { epoch: self.epoch, seq: *seq }, accepted: 0, duplicates: drafts.len() });
+                return Ok(Published {
+                    cursor: Cursor { epoch: self.epoch, seq: *seq },
+                    accepted: 0,
+                    duplicates: drafts.len(),
+                });
             }
             if inner.stopping {
                 return Err(Refused::Stopping);
@@ -179,7 +185,10 @@ impl Bus {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::Lagging);
             }
-            let new_keys = drafts.iter().filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k))).count();
+            let new_keys = drafts
+                .iter()
+                .filter(|d| d.key.as_ref().is_some_and(|k| !inner.state.contains_key(k)))
+                .count();
             if new_keys > 0 && inner.state.len() + new_keys > limits::STATE_KEYS {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::TooManyKeys);
@@ -297,7 +306,10 @@ impl Bus {
         let inner = self.lock();
         events.retain(|e| {
             e.class == Class::Record
-                || e.key.as_ref().and_then(|k| inner.state.get(k)).is_some_and(|newest| newest.cursor == e.cursor)
+                || e.key
+                    .as_ref()
+                    .and_then(|k| inner.state.get(k))
+                    .is_some_and(|newest| newest.cursor == e.cursor)
         });
     }
 
@@ -366,8 +378,8 @@ impl Bus {
         self.durable.notify_all();
     }
 
-    /// The batch could not be written: its state is dirty again, its events still wait.
-    pub(crate) fn not_committed(&self, batch: Batch) {
+    /// The batch could not be written: its state is dirty again, its events still wait. True when stopping.
+    pub(crate) fn not_committed(&self, batch: Batch) -> bool {
         let mut inner = self.lock();
         for (key, _) in batch.state {
             inner.dirty.insert(key);
@@ -375,8 +387,12 @@ impl Bus {
         let mut remembered = batch.remembered;
         remembered.append(&mut inner.remembered_new);
         inner.remembered_new = remembered;
-        inner.lag_since.get_or_insert_with(Instant::now);
+        let mut forgotten = batch.forgotten;
+        forgotten.append(&mut inner.forgotten);
+        inner.forgotten = forgotten;
+        inner.lag_since = Some(batch.since);
         inner.lag_has_record = true;
+        inner.stopping
     }
 }
 
@@ -391,7 +407,9 @@ pub(crate) struct Batch {
     pub state: Vec<(Arc<str>, Option<SharedEvent>)>,
     /// New idempotency keys.
     pub remembered: Vec<(String, u64)>,
-    /// Forgotten idempotency keys.
+    /// Idempotency keys that are forgotten.
+    pub forgotten: Vec<String>,
+    /// When the oldest of all this was published.
     pub since: Instant,
 }
 
@@ -422,6 +440,7 @@ impl Inner {
                 && let Some(oldest) = self.remembered_order.pop_front()
             {
                 self.remembered.remove(&oldest);
+                self.forgotten.push(oldest);
             }
         }
         self.remembered_new.push((key, seq));
@@ -450,10 +469,168 @@ impl Inner {
             records,
             state: state.collect(),
             remembered: std::mem::take(&mut self.remembered_new),
+            forgotten: std::mem::take(&mut self.forgotten),
             since: self.lag_since.take().unwrap_or_else(Instant::now),
         };
         self.lag_has_record = false;
         self.urgent = false;
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn bus() -> Bus {
+        Bus::new(Start { epoch: 7, head: 100, ..Start::default() }, Arc::new(Metrics::default()))
+    }
+
+    fn note(n: u64) -> Draft {
+        Draft::checked("note", Some("app/x"), json!({ "n": n })).unwrap()
+    }
+
+    fn job(id: &str, progress: f64) -> Draft {
+        let status = json!({ "job_id": id, "kind": "encode", "status": "running", "progress": progress });
+        Draft::checked("job_status", None, status).unwrap()
+    }
+
+    fn alert(id: &str, state: &str) -> Draft {
+        let alert = json!({ "alert_id": id, "occurrence": 1, "severity": "MAJOR", "state": state, "message": "hot", "raised_at": "2026-01-07T15:30:00.000Z" });
+        Draft::checked("alert", None, alert).unwrap()
+    }
+
+    #[test]
+    fn ids_are_dense_and_go_on_from_the_store() {
+        let bus = bus();
+        assert_eq!(bus.publish(note(1)).unwrap(), Cursor { epoch: 7, seq: 101 });
+        let published = bus.publish_all(vec![note(2), job("a", 0.5), note(3)], None).unwrap();
+        assert_eq!(
+            published,
+            Published { cursor: Cursor { epoch: 7, seq: 104 }, accepted: 3, duplicates: 0 }
+        );
+        let seqs: Vec<u64> = bus.after(100, 99).unwrap().iter().map(|e| e.cursor.seq).collect();
+        assert_eq!(seqs, [101, 102, 103, 104]);
+        assert_eq!(bus.after(99, 1).unwrap_err(), FellOut);
+        assert!(bus.after(104, 99).unwrap().is_empty());
+    }
+
+    #[test]
+    fn ids_are_assigned_in_the_order_they_become_visible() {
+        let bus = Arc::new(bus());
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let bus = Arc::clone(&bus);
+                std::thread::spawn(move || {
+                    for n in 0..500 {
+                        let mine = bus.publish(note(n)).unwrap();
+                        // Whoever is told n can get everything up to n.
+                        assert!(bus.after(100, usize::MAX).unwrap().len() as u64 >= mine.seq - 100);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let seqs: Vec<u64> = bus.after(100, usize::MAX).unwrap().iter().map(|e| e.cursor.seq).collect();
+        assert_eq!(seqs, (101..=2_100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn state_is_folded_and_written_once_a_commit() {
+        let bus = bus();
+        for n in 0..50 {
+            bus.publish(job("a", f64::from(n) / 50.0)).unwrap();
+        }
+        bus.publish(note(1)).unwrap();
+        let snapshot = bus.snapshot(&TopicFilter::default());
+        assert_eq!(snapshot.cursor.seq, 151);
+        assert_eq!(snapshot.state.len(), 1);
+        let batch = bus.next_batch(NOW, NOW).unwrap();
+        assert_eq!((batch.records.len(), batch.state.len(), batch.through.seq), (1, 1, 151));
+        bus.committed_through(151);
+        assert_eq!(bus.committed(), 151);
+    }
+
+    #[test]
+    fn an_alert_is_state_until_it_is_closed() {
+        let bus = bus();
+        for (state, open) in [("active", 1), ("acknowledged", 1), ("closed", 0)] {
+            bus.publish(alert("a", state)).unwrap();
+            assert_eq!(bus.snapshot(&TopicFilter::default()).state.len(), open, "{state}");
+        }
+        let batch = bus.next_batch(Duration::from_secs(60), Duration::from_secs(60)).unwrap();
+        assert_eq!(batch.records.len(), 3, "each is a record too, and is committed at once");
+        assert!(batch.state[0].1.is_none(), "the row goes");
+    }
+
+    #[test]
+    fn a_retry_is_not_published_twice() {
+        let bus = bus();
+        let first = bus.publish_all(vec![note(1), note(2)], Some("k")).unwrap();
+        let again = bus.publish_all(vec![note(1), note(2)], Some("k")).unwrap();
+        assert_eq!((again.cursor, again.accepted, again.duplicates), (first.cursor, 0, 2));
+        for n in [1, 2, 2, 1, 3] {
+            bus.publish(note(n).by("p", n)).unwrap();
+        }
+        assert_eq!(bus.head().seq, 105);
+        // And not after a restart either.
+        let batch = bus.next_batch(NOW, NOW).unwrap();
+        let start =
+            Start { epoch: 8, head: batch.through.seq, state: Vec::new(), remembered: batch.remembered };
+        let bus = Bus::new(start, Arc::new(Metrics::default()));
+        assert_eq!(bus.publish_all(vec![note(1)], Some("k")).unwrap().accepted, 0);
+        assert_eq!(bus.publish_all(vec![note(3).by("p", 3), note(4).by("p", 4)], None).unwrap().accepted, 1);
+    }
+
+    #[test]
+    fn idempotency_keys_are_bounded() {
+        let bus = bus();
+        for n in 0..limits::IDEMPOTENCY_KEYS as u64 + 10 {
+            bus.publish_all(vec![note(n)], Some(&n.to_string())).unwrap();
+        }
+        assert_eq!(bus.publish_all(vec![note(0)], Some("0")).unwrap().accepted, 1, "the oldest is forgotten");
+        assert_eq!(bus.publish_all(vec![note(0)], Some("100")).unwrap().accepted, 0);
+        assert!(!bus.next_batch(NOW, NOW).unwrap().forgotten.is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_stays_and_what_is_there_goes() {
+        let bus = bus();
+        let big = || Draft::checked("note", Some("app/x"), json!({ "pad": "x".repeat(60_000) })).unwrap();
+        let most = limits::LAG_BYTES / 60_000 + 2;
+        let refused = (0..most).find(|_| bus.publish(big()).is_err());
+        assert!(refused.is_some(), "publishing is refused when too much waits");
+        assert!(bus.after(100, 1).is_ok(), "nothing that waits is dropped");
+        let batch = bus.next_batch(NOW, NOW).unwrap();
+        bus.committed_through(batch.through.seq);
+        assert_eq!(bus.after(100, 1).unwrap_err(), FellOut, "what is on the disk makes room");
+        bus.publish(note(1)).unwrap();
+    }
+
+    #[test]
+    fn state_keys_are_bounded() {
+        let bus = bus();
+        let many: Vec<_> = (0..limits::STATE_KEYS).map(|n| job(&n.to_string(), 0.0)).collect();
+        bus.publish_all(many, None).unwrap();
+        assert_eq!(bus.publish(job("one-more", 0.0)), Err(Refused::TooManyKeys));
+        bus.publish(job("1", 0.5)).unwrap();
+    }
+
+    #[test]
+    fn a_batch_that_failed_comes_again() {
+        let bus = bus();
+        bus.publish(job("a", 0.1)).unwrap();
+        bus.publish(note(1)).unwrap();
+        let batch = bus.next_batch(NOW, NOW).unwrap();
+        assert!(!bus.not_committed(batch));
+        bus.publish(note(2)).unwrap();
+        let batch = bus.next_batch(NOW, NOW).unwrap();
+        assert_eq!((batch.records.len(), batch.state.len()), (2, 1));
+        bus.stop();
+        assert!(bus.not_committed(batch), "says that it is stopping");
+        assert_eq!(bus.publish(note(3)), Err(Refused::Stopping));
     }
 }

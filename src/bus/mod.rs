@@ -10,4 +10,5 @@ mod commands;
 mod log;
 
 pub use self::commands::{Command, Commands, Lookup, Submitted};
+pub(crate) use self::log::Batch;
 pub use self::log::{Bus, FellOut, Published, Refused, Snapshot, Start};

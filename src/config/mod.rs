@@ -1,9 +1,28 @@
-//! Configuration: what the file may say is read in `file`, what the program uses is here.
+//! Configuration: what the file may say becomes what the program uses.
 //!
-//! Flags win over the environment, the environment over the file, the file over the defaults below.
+//! One table (`keys`) names every key with its type, default and meaning; the reader (`file`), the environment
+//! (`load`), the lists of keys and docs/configuration.md (`print`) and the comparison for a reload (`changes`) come from
+//! it. Flags win over the environment, the environment over the file, the file over the defaults in `types`.
+//!
+//! Promises: every fault is reported in one go; nothing here panics on what it reads; a reload either gives a whole new
+//! configuration or leaves the old one. Does not: watch files, apply settings, or know who uses them.
 
+mod changes;
+mod error;
+mod file;
+mod keys;
+mod load;
+mod print;
 mod types;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+pub use self::changes::{Changes, compare};
+pub use self::error::{ConfigError, Place};
+pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
+pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
     Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort, Sink,
     Store,

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs)]
 pub enum Severity {
-    NoAlarm, Minor, Major, Invalid,
+    NoAlarm,
+    Minor,
+    Major,
+    Invalid,
 }
 
 /// Where in its life an alert is. `closed` is cleared and acknowledged: it leaves the state.

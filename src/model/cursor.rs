@@ -28,7 +28,8 @@ impl FromStr for Cursor {
     /// Reads exactly what [`fmt::Display`] writes: two decimal numbers without sign or leading zeros.
     fn from_str(text: &str) -> Result<Self, ()> {
         fn number(digits: &str) -> Result<u64, ()> {
-            let canonical = digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
+            let canonical =
+                digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
             if canonical { digits.parse().map_err(|_| ()) } else { Err(()) }
         }
         let (epoch, seq) = text.split_once('-').ok_or(())?;
@@ -93,7 +94,9 @@ mod tests {
 
     #[test]
     fn only_canonical_text_is_a_cursor() {
-        for bad in ["", "-", "7", "7-", "-7", "07-1", "7-01", "+7-1", "7-1-2", "7 -1", "99999999999999999999-1"] {
+        for bad in
+            ["", "-", "7", "7-", "-7", "07-1", "7-01", "+7-1", "7-1-2", "7 -1", "99999999999999999999-1"]
+        {
             assert_eq!(bad.parse::<Cursor>(), Err(()), "{bad}");
         }
         assert_eq!(Since::from_text("x\u{0}\r\ny"), Since::Unreadable("xy".into()));

@@ -90,22 +90,42 @@ impl Draft {
     }
 
     /// The same on a topic the caller names, for the types whose topic is given.
-    pub fn on<T: serde::Serialize>(kind: &str, topic: Option<Topic>, payload: &T) -> Result<Draft, DraftError> {
-        let value = serde_json::to_value(payload).map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
+    pub fn on<T: serde::Serialize>(
+        kind: &str,
+        topic: Option<Topic>,
+        payload: &T,
+    ) -> Result<Draft, DraftError> {
+        let value = serde_json::to_value(payload)
+            .map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
         Draft::checked(kind, topic.as_ref().map(Topic::as_str), value)
     }
 
     /// A draft from outside: checks the type, the topic, mandatory fields, enums, size and depth.
     pub fn checked(kind: &str, topic: Option<&str>, payload: Value) -> Result<Draft, DraftError> {
         let Value::Object(payload) = payload else {
+<<<<<<< HEAD
             return Err(malformed(format!("payload is {}; expected a JSON object", name_of(&payload))));
+=======
+            return Err(fault(
+                "payload",
+                format!("payload is {}; expected a JSON object", name_of(&payload)),
+            ));
+>>>>>>> main
         };
         if let Some(at) = too_deep(&payload) {
             return Err(malformed(format!("payload nests deeper than {DEPTH} levels at {at:?}")));
         }
-        let text = serde_json::to_string(&payload).map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
+        let text = serde_json::to_string(&payload)
+            .map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
         if text.len() > PAYLOAD_BYTES {
+<<<<<<< HEAD
             return Err(too_large(text.len()));
+=======
+            return Err(fault(
+                "payload",
+                format!("payload has {} bytes; at most {PAYLOAD_BYTES}", text.len()),
+            ));
+>>>>>>> main
         }
         match find_kind(kind) {
             Some(row) => Draft::of_ours(row, topic, payload, text),
@@ -113,6 +133,7 @@ impl Draft {
         }
     }
 
+<<<<<<< HEAD
     /// The same of a payload that is still text. A publisher's own types are not taken apart: their payload is checked
     /// and made compact in one pass, which is several times faster.
     pub fn raw(kind: &str, topic: Option<&str>, payload: &RawValue) -> Result<Draft, DraftError> {
@@ -130,11 +151,20 @@ impl Draft {
     }
 
     fn of_ours(row: &Kind, topic: Option<&str>, payload: Map<String, Value>, text: String) -> Result<Draft, DraftError> {
+=======
+    fn of_ours(
+        row: &Kind,
+        topic: Option<&str>,
+        payload: Map<String, Value>,
+        text: String,
+    ) -> Result<Draft, DraftError> {
+>>>>>>> main
         for name in row.mandatory {
             if !payload.contains_key(*name) {
-                return Err(fault(format!("payload.{name}"), format!(
-                    "{} lacks {name:?}; it must have {}", row.name, row.mandatory.join(", ")
-                )));
+                return Err(fault(
+                    format!("payload.{name}"),
+                    format!("{} lacks {name:?}; it must have {}", row.name, row.mandatory.join(", ")),
+                ));
             }
         }
         super::kind_check(row.name, &Value::Object(payload.clone()))
@@ -144,24 +174,38 @@ impl Draft {
             Some(Value::String(id)) => Some(id.clone()),
             // Some instruments are numbered; a number is as good an id as a word.
             Some(Value::Number(id)) => Some(id.to_string()),
-            Some(other) => return Err(fault(format!("payload.{}", row.id_field), format!(
-                "{} is {}; expected a string", row.id_field, name_of(other)
-            ))),
+            Some(other) => {
+                return Err(fault(
+                    format!("payload.{}", row.id_field),
+                    format!("{} is {}; expected a string", row.id_field, name_of(other)),
+                ));
+            }
         };
-        if let Some(id) = &id && !super::topic::is_id(id) {
-            return Err(fault(format!("payload.{}", row.id_field), format!(
-                "{} is {id:?}; expected 1 to 64 characters of A-Z a-z 0-9 _ . : -", row.id_field
-            )));
+        if let Some(id) = &id
+            && !super::topic::is_id(id)
+        {
+            return Err(fault(
+                format!("payload.{}", row.id_field),
+                format!("{} is {id:?}; expected 1 to 64 characters of A-Z a-z 0-9 _ . : -", row.id_field),
+            ));
         }
         let own = match (&row.topic, &id) {
             (TopicRule::Fixed(fixed), _) => Some((*fixed).to_string()),
             (TopicRule::ById(kind), Some(id)) => Some(format!("{kind}/{id}")),
-            (TopicRule::ById(_), None) => return Err(fault(format!("payload.{}", row.id_field), format!("{} lacks its {}", row.name, row.id_field))),
+            (TopicRule::ById(_), None) => {
+                return Err(fault(
+                    format!("payload.{}", row.id_field),
+                    format!("{} lacks its {}", row.name, row.id_field),
+                ));
+            }
             (TopicRule::Given, _) => given_topic(&payload),
         };
         let topic = match (own, topic) {
             (Some(own), Some(said)) if own != said && row.topic != TopicRule::Given => {
-                return Err(fault("topic", format!("{} belongs on topic {own:?}, not on {said:?}", row.name)));
+                return Err(fault(
+                    "topic",
+                    format!("{} belongs on topic {own:?}, not on {said:?}", row.name),
+                ));
             }
             (_, Some(said)) => said.to_string(),
             (Some(own), None) => own,
@@ -171,7 +215,9 @@ impl Draft {
         let global = match row.global {
             Global::Yes => true,
             Global::No => false,
-            Global::FromWarning => payload.get("level").and_then(Value::as_str).and_then(Level::parse) >= Some(Level::Warning),
+            Global::FromWarning => {
+                payload.get("level").and_then(Value::as_str).and_then(Level::parse) >= Some(Level::Warning)
+            }
         };
         let is_alert = row.name == "alert";
         let open = is_alert.then(|| payload.get("state").and_then(Value::as_str) != Some("closed"));
@@ -183,7 +229,17 @@ impl Draft {
             _ => None,
         };
         let urgent = is_alert || row.name == "command_result";
-        Ok(Draft { kind: row.name.into(), class: row.class, topic, key, global, payload: text.into(), urgent, open, producer: None })
+        Ok(Draft {
+            kind: row.name.into(),
+            class: row.class,
+            topic,
+            key,
+            global,
+            payload: text.into(),
+            urgent,
+            open,
+            producer: None,
+        })
     }
 
     fn of_theirs(kind: &str, topic: Option<&str>, text: String) -> Result<Draft, DraftError> {
@@ -192,17 +248,41 @@ impl Draft {
             && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !named || RESERVED.contains(&kind) {
             let shown: String = kind.chars().filter(|c| !c.is_control()).take(70).collect();
-            return Err(fault("type", format!(
-                "type {shown:?} can't be published; expected one of the types in docs/api.md or your own, [a-z][a-z0-9_]{{0,63}} and none of {}",
-                RESERVED.join(", ")
-            )));
+            return Err(fault(
+                "type",
+                format!(
+                    "type {shown:?} can't be published; expected one of the types in docs/api.md or your own, [a-z][a-z0-9_]{{0,63}} and none of {}",
+                    RESERVED.join(", ")
+                ),
+            ));
         }
-        let topic = topic.ok_or_else(|| fault("topic", format!("type {kind:?} is your own, so it needs a topic under app/")))?;
+        let topic = topic.ok_or_else(|| {
+            fault("topic", format!("type {kind:?} is your own, so it needs a topic under app/"))
+        })?;
         let topic = Topic::parse(topic).map_err(|e| fault("topic", e.to_string()))?;
         if topic.kind() != "app" {
-            return Err(fault("topic", format!("type {kind:?} is your own, so its topic must start with app/, not {topic}")));
+            return Err(fault(
+                "topic",
+                format!("type {kind:?} is your own, so its topic must start with app/, not {topic}"),
+            ));
         }
-        Ok(Draft { kind: kind.into(), class: Class::Record, topic, key: None, global: false, payload: text.into(), urgent: false, open: None, producer: None })
+        Ok(Draft {
+            kind: kind.into(),
+            class: Class::Record,
+            topic,
+            key: None,
+            global: false,
+            payload: text.into(),
+            urgent: false,
+            open: None,
+            producer: None,
+        })
+    }
+
+    /// Makes it the last of its state key: it is published, and the key is taken out of the state.
+    pub fn retired(mut self) -> Self {
+        self.open = Some(false);
+        self
     }
 
     /// Asks for an early commit.
@@ -223,11 +303,15 @@ impl Draft {
     }
 }
 
-/// `queue_log` names its queue or scan, `command_result` its target.
+/// `queue_log` names its queue or scan, `command_result` its target; alerts and services share one topic each.
 fn given_topic(payload: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     text("target")
-        .map(str::to_string)
+        .map(|target| match target.split_once('/') {
+            Some(("alert", _)) => "alerts".to_string(),
+            Some(("service", _)) => "services".to_string(),
+            _ => target.to_string(),
+        })
         .or_else(|| text("scan_id").map(|id| format!("scan/{id}")))
         .or_else(|| text("queue_id").map(|id| format!("queue/{id}")))
 }
@@ -347,11 +431,17 @@ impl Event {
     /// Gives a draft its id and its one encoding. `stamp` is the envelope's time, RFC 3339.
     pub(crate) fn publish(draft: Draft, cursor: Cursor, stamp: &str, unsynced: bool) -> Event {
         use std::fmt::Write;
-        let mut frame = String::with_capacity(draft.payload.len() + 2 * draft.kind.len() + draft.topic.as_str().len() + 160);
+        let mut frame = String::with_capacity(
+            draft.payload.len() + 2 * draft.kind.len() + draft.topic.as_str().len() + 160,
+        );
         let _ = write!(frame, "id: {cursor}\nevent: {}\ndata: ", draft.kind);
         let data_at = frame.len() as u32;
         // Names and ids are checked to need no escaping; the payload is compact JSON from serde_json, one line.
-        let _ = write!(frame, r#"{{"type":"{}","id":"{cursor}","topic":"{}","timestamp":"{stamp}""#, draft.kind, draft.topic);
+        let _ = write!(
+            frame,
+            r#"{{"type":"{}","id":"{cursor}","topic":"{}","timestamp":"{stamp}""#,
+            draft.kind, draft.topic
+        );
         if unsynced {
             frame.push_str(r#","clock":"unsynced""#);
         }
@@ -359,16 +449,41 @@ impl Event {
         frame.push_str(&draft.payload);
         frame.push_str("}\n\n");
         Event {
-            cursor, kind: draft.kind, class: draft.class, topic: draft.topic, key: draft.key, global: draft.global,
-            open: draft.open, frame: frame.into(), data_at,
+            cursor,
+            kind: draft.kind,
+            class: draft.class,
+            topic: draft.topic,
+            key: draft.key,
+            global: draft.global,
+            open: draft.open,
+            frame: frame.into(),
+            data_at,
         }
     }
 
     /// An event read back from the store: its parts and its envelope as one line of JSON.
-    pub(crate) fn restored(cursor: Cursor, class: Class, kind: Arc<str>, topic: Topic, key: Option<Arc<str>>, global: bool, data: &str) -> Event {
+    pub(crate) fn restored(
+        cursor: Cursor,
+        class: Class,
+        kind: Arc<str>,
+        topic: Topic,
+        key: Option<Arc<str>>,
+        global: bool,
+        data: &str,
+    ) -> Event {
         let head = format!("id: {cursor}\nevent: {kind}\ndata: ");
         let data_at = head.len() as u32;
-        Event { cursor, kind, class, topic, open: key.as_ref().map(|_| true), key, global, frame: (head + data + "\n\n").into(), data_at }
+        Event {
+            cursor,
+            kind,
+            class,
+            topic,
+            open: key.as_ref().map(|_| true),
+            key,
+            global,
+            frame: (head + data + "\n\n").into(),
+            data_at,
+        }
     }
 
     /// The whole SSE frame: `id:`, `event:`, `data:`, blank line.

@@ -10,7 +10,12 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum InstrumentState {
-    Connected, Idle, Moving, Measuring, Error, Disconnected,
+    Connected,
+    Idle,
+    Moving,
+    Measuring,
+    Error,
+    Disconnected,
 }
 
 /// One value of an instrument, with what is needed to judge it.

@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum JobState {
-    Queued, Running, Completed, Failed, Cancelled,
+    Queued,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
 }
 
 /// `job_status`. `progress` is 0 to 1.

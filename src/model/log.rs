@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)]
 pub enum Level {
-    Debug, Info, Warning, Error, Critical,
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
 }
 
 impl Level {

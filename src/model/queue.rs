@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum QueueState {
-    Idle, Running, Paused, Stopping, Completed,
+    Idle,
+    Running,
+    Paused,
+    Stopping,
+    Completed,
 }
 
 /// `queue_status`.

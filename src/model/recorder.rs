@@ -8,7 +8,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum RecorderState {
-    Idle, Armed, Recording, Hold, Stopped, Fault, Offline,
+    Idle,
+    Armed,
+    Recording,
+    Hold,
+    Stopped,
+    Fault,
+    Offline,
 }
 
 /// Why and when the last recording ended.

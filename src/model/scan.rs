@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum ScanState {
-    Queued, Running, Paused, Completed, Aborted, Failed,
+    Queued,
+    Running,
+    Paused,
+    Completed,
+    Aborted,
+    Failed,
 }
 
 /// `scan_status`. `progress` is 0 to 1 and freezes when a scan ends early.

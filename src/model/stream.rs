@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum StreamState {
-    Connecting, Live, Stale, Fallback, Offline,
+    Connecting,
+    Live,
+    Stale,
+    Fallback,
+    Offline,
 }
 
 /// `stream_value`.

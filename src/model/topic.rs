@@ -31,10 +31,16 @@ impl Topic {
             Some((kind, id)) => WITH_ID.contains(&kind) && is_id(id),
             None => ALONE.contains(&text),
         };
-        if known { Ok(Topic(text.into())) } else { Err(TopicError(format!(
-            "unknown topic {:?}; expected one of {}, or {}/{{id}} with an id of 1 to 64 characters of A-Z a-z 0-9 _ . : -",
-            shorten(text), ALONE.join(", "), WITH_ID.join("/{id}, ")
-        ))) }
+        if known {
+            Ok(Topic(text.into()))
+        } else {
+            Err(TopicError(format!(
+                "unknown topic {:?}; expected one of {}, or {}/{{id}} with an id of 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+                shorten(text),
+                ALONE.join(", "),
+                WITH_ID.join("/{id}, ")
+            )))
+        }
     }
 
     /// The topic of one object, such as `Topic::of("scan", "SCAN_001")`.
@@ -109,7 +115,11 @@ impl TopicFilter {
             });
         }
         if patterns.len() > Self::MOST {
-            return Err(TopicError(format!("{} topics in one subscription; at most {}", patterns.len(), Self::MOST)));
+            return Err(TopicError(format!(
+                "{} topics in one subscription; at most {}",
+                patterns.len(),
+                Self::MOST
+            )));
         }
         if patterns.is_empty() {
             patterns.push(Pattern::Global);
@@ -124,7 +134,9 @@ impl TopicFilter {
         self.0.iter().any(|pattern| match pattern {
             Pattern::Global => global,
             Pattern::All => true,
-            Pattern::Kind(kind) => topic.strip_prefix(kind.as_str()).is_some_and(|rest| rest.starts_with('/')),
+            Pattern::Kind(kind) => {
+                topic.strip_prefix(kind.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            }
             Pattern::Exact(exact) => exact == topic,
         })
     }
@@ -153,7 +165,18 @@ mod tests {
             assert!(Topic::parse(good).is_ok(), "{good}");
         }
         let long = format!("scan/{}", "x".repeat(65));
-        for bad in ["", "scan", "scan/", "scan/a/b", "nope/x", "scan/a b", "scan/a\r\nid: 1", "system/x", "app/", &long] {
+        for bad in [
+            "",
+            "scan",
+            "scan/",
+            "scan/a/b",
+            "nope/x",
+            "scan/a b",
+            "scan/a\r\nid: 1",
+            "system/x",
+            "app/",
+            &long,
+        ] {
             assert!(Topic::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,7 +1,22 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
 
+mod fold;
+pub mod gpio;
+pub mod hardware;
+pub mod host;
+mod inputs;
+mod publish;
+mod reading;
+pub mod serial;
+pub mod simulated;
+
+pub use self::inputs::Sources;
+
+use self::publish::{monotonic, publish, publish_to};
 use crate::bus::{Bus, Commands};
+use crate::clock::ClockQuality;
 use crate::threads::Stop;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -19,6 +34,7 @@ pub struct Context {
 /// Threads of sources, joined by whoever started them.
 pub type Handles = Vec<JoinHandle<()>>;
 
+<<<<<<< HEAD
 /// The switches of the simulated bench: what `/api/bench` shows and turns.
 pub trait BenchControl: Send + Sync {
     /// The simulated sources and the faults that are on, as JSON.
@@ -29,5 +45,26 @@ pub trait BenchControl: Send + Sync {
     ///
     /// # Errors
     /// One sentence when there is no such source or fault.
+=======
+/// What `system_health` says of the daemon itself, which only the daemon can know.
+#[derive(Clone, Debug)]
+pub struct HostExtras {
+    /// bytes, written_today, commit_ms, lag_ms.
+    pub store: Map<String, Value>,
+    /// sse, poll, dropped, reconnects.
+    pub clients: Map<String, Value>,
+    /// Whether the wall clock is synchronised.
+    pub clock: ClockQuality,
+}
+
+/// The fault switches of the simulated bench.
+pub trait BenchControl: Send + Sync {
+    /// The sources, the faults there are and those that are on.
+    fn list(&self) -> serde_json::Value;
+    /// Switches a fault of a source on, for so many seconds or until it is switched off, or off.
+    ///
+    /// # Errors
+    /// One sentence that says what was wrong with the question.
+>>>>>>> main
     fn fault(&self, source: &str, fault: &str, on: bool, for_s: Option<f64>) -> Result<(), String>;
 }

@@ -1,7 +1,7 @@
 //! Starts the daemon, talks HTTP to it, reads its streams, ends it. Waits on conditions, never for a time.
 #![allow(dead_code)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -131,7 +131,8 @@ impl Daemon {
     }
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
     /// SIGTERM; gives the exit code.
@@ -179,7 +180,8 @@ impl Daemon {
     }
     /// Publishes one event of our own type on `topic` (under `app/`); gives its id.
     pub fn publish(&self, topic: &str, payload: &str) -> String {
-        let answer = self.post("/api/events", &format!(r#"{{"type":"test","topic":"{topic}","payload":{payload}}}"#));
+        let answer =
+            self.post("/api/events", &format!(r#"{{"type":"test","topic":"{topic}","payload":{payload}}}"#));
         assert_eq!(answer.status, 202, "{}", answer.text());
         answer.json()["cursor"].as_str().unwrap().to_string()
     }
@@ -187,7 +189,12 @@ impl Daemon {
     pub fn stream(&self, query: &str, last_event_id: Option<&str>) -> Stream {
         let mut socket = self.connect();
         let last = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        write!(socket, "GET /api/events?{query} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{last}\r\n", self.addr).unwrap();
+        write!(
+            socket,
+            "GET /api/events?{query} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{last}\r\n",
+            self.addr
+        )
+        .unwrap();
         let mut reader = BufReader::new(socket);
         let head = Response::read_head(&mut reader);
         assert_eq!(head.status, 200, "{head:?}");
@@ -216,7 +223,12 @@ impl Response {
     pub fn read_head(reader: &mut impl BufRead) -> Response {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        let status = line.split_whitespace().nth(1).unwrap_or_else(|| panic!("no status in {line:?}")).parse().unwrap();
+        let status = line
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_else(|| panic!("no status in {line:?}"))
+            .parse()
+            .unwrap();
         let mut headers = Vec::new();
         loop {
             line.clear();

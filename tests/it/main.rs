@@ -1,3 +1,7 @@
 //! Drives the real binary: port 0, a temporary folder, real sockets, real files.
 
+mod fakepi;
 mod harness;
+mod pty;
+mod real_input;
+mod resume;

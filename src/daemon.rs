@@ -1,0 +1,374 @@
+//! The wiring diagram: what is made in which order, and taken apart in the reverse one.
+//!
+//! Start: store, bus, writer, push pool, HTTP, sources. Stop: sources, HTTP, push pool (which says `bye`), bus, writer:
+//! what was accepted is on the disk before the process ends, within two seconds.
+
+use crate::bus::{Bus, Commands};
+use crate::clock::Wall;
+use crate::config::{self, Config, Loaded};
+use crate::keys::Keys;
+use crate::metrics::Metrics;
+use crate::model::{Alert, AlertState, Draft, Level, LogLine, Severity};
+use crate::push::Push;
+use crate::sources::{self, BenchControl, Context, HostExtras, Sources, simulated};
+use crate::store::{self, Store, StoreError};
+use crate::threads::{self, Stop};
+use crate::{http, limits};
+use crossbeam::channel::{RecvTimeoutError, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Exit code: everything was done.
+pub const DONE: u8 = 0;
+/// Exit code: failed while running.
+pub const FAILED: u8 = 1;
+/// Exit code: usage or configuration.
+pub const USAGE: u8 = 2;
+/// Exit code: something it needs is not available, such as the port or the data folder.
+pub const UNAVAILABLE: u8 = 3;
+
+/// Why the daemon could not start; reads as one sentence.
+#[derive(Debug)]
+pub enum StartError {
+    /// The data folder or the database.
+    Store(StoreError),
+    /// The address to listen on.
+    Listen(std::net::SocketAddr, std::io::Error),
+    /// A thread, a descriptor, a file.
+    System(&'static str, std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Store(e) => write!(f, "{e}; choose another folder with --data"),
+            StartError::Listen(addr, e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(f, "{addr} is taken by another program; choose another address with --listen, such as --listen 127.0.0.1:{}", addr.port().wrapping_add(1).max(1024))
+            }
+            StartError::Listen(addr, e) => write!(f, "failed to listen on {addr}: {e}; choose another address with --listen"),
+            StartError::System(what, e) => write!(f, "failed to start {what}: {e}"),
+        }
+    }
+}
+impl std::error::Error for StartError {}
+
+/// Runs until SIGTERM or SIGINT; gives the exit code.
+pub fn run(loaded: Loaded) -> u8 {
+    // Before anything else: a signal that comes early must not end the process half-way.
+    let (send, signals) = bounded(4);
+    let signal_thread = match signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]) {
+        Ok(mut incoming) => {
+            let handle = incoming.handle();
+            threads::spawn("signals", limits::STACK, move || {
+                for signal in incoming.forever() {
+                    // Full: the same has been asked for already.
+                    let _ = send.try_send(signal);
+                }
+            })
+            .map(|thread| (handle, thread))
+        }
+        Err(e) => Err(e),
+    };
+    let (handle, signal_thread) = match signal_thread {
+        Ok(pair) => pair,
+        Err(e) => {
+            log::error!("failed to watch for signals: {e}");
+            return FAILED;
+        }
+    };
+    let mut daemon = match Daemon::start(&loaded) {
+        Ok(daemon) => daemon,
+        Err(e) => {
+            log::error!("{e}");
+            return UNAVAILABLE;
+        }
+    };
+    daemon.announce();
+    let mut loaded = loaded;
+    let code = loop {
+        match signals.recv_timeout(Duration::from_secs(1)) {
+            Ok(SIGHUP) => daemon.reload(&mut loaded),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break DONE,
+            Err(RecvTimeoutError::Timeout) => daemon.tick(),
+        }
+    };
+    log::info!("stopping");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let stored = daemon.stop();
+    handle.close();
+    threads::join(signal_thread);
+    if stored { code } else { FAILED }
+}
+
+/// A running telltale.
+pub struct Daemon {
+    config: Config,
+    bus: Arc<Bus>,
+    commands: Arc<Commands>,
+    store: Arc<Store>,
+    store_failing: Arc<AtomicBool>,
+    store_alert: bool,
+    writer: JoinHandle<()>,
+    push: Arc<Push>,
+    http: http::Server,
+    sources: Sources,
+    bench: sources::Handles,
+    stop: Stop,
+    revision: u64,
+}
+
+impl Daemon {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start(loaded: &Loaded) -> Result<Daemon, StartError> {
+        let config = loaded.config.clone();
+        let opened = Store::open(&config.data, &config.store).map_err(StartError::Store)?;
+        let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
+        let metrics = Arc::new(Metrics::default());
+        let bus = Arc::new(Bus::new(opened.start, metrics));
+        let store = Arc::new(opened.store);
+        let commands = Arc::new(Commands::new(Arc::clone(&bus)));
+        let stop = Stop::default();
+
+        let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push).map_err(|e| StartError::System("the push threads", e))?;
+        let push = Arc::new(push);
+        let context = Context { bus: Arc::clone(&bus), commands: Arc::clone(&commands), stop: stop.clone() };
+        let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
+            let (handles, control) = simulated::start(&context, config.bench_seed).map_err(|e| StartError::System("the simulated bench", e))?;
+            (handles, Some(control))
+        } else {
+            (sources::Handles::new(), None)
+        };
+        let store_failing = Arc::new(AtomicBool::new(false));
+        let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
+        let http = http::Server::start(http::Parts {
+            config: Arc::new(config.clone()),
+            bus: Arc::clone(&bus),
+            push: Arc::clone(&push),
+            commands: Arc::clone(&commands),
+            keys: Arc::new(keys),
+            bench: bench_control,
+            ready,
+        });
+        let http = match http {
+            Ok(http) => http,
+            Err(e) => {
+                stop.stop();
+                bench.into_iter().for_each(threads::join);
+                push.stop();
+                return Err(StartError::Listen(config.listen, e));
+            }
+        };
+        let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
+            .map_err(|e| StartError::System("the store's thread", e))?;
+        let sources = Sources::start(&context, &config, extras(&bus, &store)).map_err(|e| StartError::System("the sources", e))?;
+        let daemon = Daemon {
+            config, bus, commands, store, store_failing, store_alert: false, writer, push, http, sources, bench, stop, revision: 1,
+        };
+        if let Some((aside, why)) = opened.set_aside {
+            daemon.raise("store.damaged", Severity::Major, &format!(
+                "The database could not be opened and a new one was begun: {why}. The old one is kept as {}.", aside.display()
+            ), "Copy that file away for analysis; if it happens again, replace the card.");
+        }
+        if let Some(errors) = &loaded.fallback {
+            for error in errors {
+                log::error!("{error}");
+            }
+            log::error!("the configuration has errors; running with the last good one");
+            daemon.raise("config.fallback", Severity::Major, &format!(
+                "The configuration has {} error(s); running with the last good one. The first: {}", errors.len(),
+                errors.first().map(ToString::to_string).unwrap_or_default()
+            ), "Correct the file (telltale check names every error) and reload with SIGHUP.");
+        }
+        daemon.say_config(&[], None);
+        Ok(daemon)
+    }
+
+    /// The address that is served.
+    pub fn addr(&self) -> std::net::SocketAddr {
+        self.http.addr()
+    }
+
+    /// Prints the one line that says where, and tells systemd.
+    fn announce(&self) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "listening on http://{}", self.addr());
+        let _ = out.flush();
+        log::info!("data in {}{}", self.config.data.display(), if self.config.bench { ", with the simulated bench" } else { "" });
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// About once a second.
+    fn tick(&mut self) {
+        self.commands.expire();
+        if let Some(bytes) = written_bytes() {
+            self.bus.metrics.store_written_bytes_total.set(bytes);
+        }
+        let failing = self.store_failing.load(Ordering::Relaxed);
+        if failing != self.store_alert {
+            self.store_alert = failing;
+            if failing {
+                self.raise("store.failing", Severity::Major, "Events can't be stored; they wait in memory.", "Is the disk full or the card read-only? See the log.");
+            } else {
+                self.clear("store.failing", "Events are stored again.");
+            }
+        }
+        if !failing {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    /// SIGHUP: validates, then swaps what can be swapped.
+    fn reload(&mut self, loaded: &mut Loaded) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
+        match loaded.reload() {
+            Err(errors) => {
+                for error in &errors {
+                    log::error!("{error}");
+                }
+                log::error!("the configuration was not reloaded: it has {} error(s)", errors.len());
+                self.say_config(&[], Some(&errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+            }
+            Ok(new) => {
+                let changes = config::compare(&self.config, &new.config);
+                if changes.sections.is_empty() {
+                    log::info!("the configuration is as it was");
+                }
+                for key in &changes.needs_restart {
+                    log::warn!("{key} has changed and takes effect at the next start");
+                }
+                self.store.set_settings(&new.config.store);
+                self.http.set_access(new.config.access.clone());
+                if new.config.gpio != self.config.gpio || new.config.serial != self.config.serial || new.config.host != self.config.host {
+                    if let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store)) {
+                        log::error!("failed to start the sources anew: {e}");
+                    }
+                }
+                self.config = new.config.clone();
+                self.revision += 1;
+                self.clear("config.fallback", "The configuration is valid again.");
+                let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
+                log::info!("configuration reloaded: {}", if sections.is_empty() { "no changes".into() } else { sections.join(", ") });
+                self.say_config(&sections, None);
+                *loaded = new;
+            }
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// Stops everything; false when something could not be stored.
+    pub fn stop(self) -> bool {
+        let begun = Instant::now();
+        self.stop.stop();
+        self.sources.stop();
+        self.bench.into_iter().for_each(threads::join);
+        self.push.stop();
+        self.http.stop();
+        self.bus.stop();
+        threads::join(self.writer);
+        let stored = self.bus.committed() == self.bus.head().seq;
+        log::info!("stopped in {} ms{}", begun.elapsed().as_millis(), if stored { "" } else { "; not everything could be stored" });
+        stored
+    }
+
+    fn say_config(&self, sections: &[&str], error: Option<&str>) {
+        let payload = serde_json::json!({
+            "revision": self.revision, "sections": sections, "applied": error.is_none(), "error": error, "name": self.config.name,
+        });
+        publish(&self.bus, "config_changed", &payload);
+    }
+
+    fn raise(&self, id: &str, severity: Severity, message: &str, guidance: &str) {
+        log::error!("{message}");
+        let occurrence = last_alert(&self.bus, id).map_or(1, |a| a.occurrence + u64::from(a.state != AlertState::Active));
+        let now = Wall::now();
+        let alert = Alert {
+            alert_id: id.into(), occurrence, severity, state: AlertState::Active, message: message.into(), raised_at: now,
+            source: Some("telltale".into()), guidance: Some(guidance.into()), value: None, limit: None, unit: None,
+            cleared_at: None, acked_at: None, acked_by: None,
+        };
+        publish(&self.bus, "alert", &alert);
+        publish(&self.bus, "log", &LogLine { level: Level::Error, message: message.into(), timestamp: now, source: Some("telltale".into()) });
+    }
+
+    fn clear(&self, id: &str, message: &str) {
+        let Some(alert) = last_alert(&self.bus, id) else { return };
+        let closed = alert.state == AlertState::Acknowledged;
+        let state = if closed { AlertState::Closed } else { AlertState::Cleared };
+        if matches!(alert.state, AlertState::Active | AlertState::Acknowledged) {
+            log::info!("{message}");
+            publish(&self.bus, "alert", &Alert { state, cleared_at: Some(Wall::now()), ..alert });
+        }
+    }
+}
+
+/// The open alert of this id, as it was last published.
+fn last_alert(bus: &Bus, id: &str) -> Option<Alert> {
+    let event = bus.state_of(&format!("alert/{id}"))?;
+    let envelope: serde_json::Value = serde_json::from_str(event.data()).ok()?;
+    serde_json::from_value(envelope.get("payload")?.clone()).ok()
+}
+
+fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {
+    match Draft::of(kind, payload) {
+        Ok(draft) => {
+            if let Err(e) = bus.publish(draft) {
+                log::warn!("failed to publish {kind}: {e}");
+            }
+        }
+        Err(e) => log::error!("failed to publish {kind}: {e}"),
+    }
+}
+
+/// Ready means that the store can be read and its last commit was made.
+fn readiness(store: Arc<Store>, failing: Arc<AtomicBool>) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
+    Arc::new(move || {
+        if failing.load(Ordering::Relaxed) {
+            return Err("events can't be stored at the moment".into());
+        }
+        store.check().map_err(|e| e.to_string())
+    })
+}
+
+/// What the host's health shows of the daemon itself.
+fn extras(bus: &Arc<Bus>, store: &Arc<Store>) -> Box<dyn Fn() -> HostExtras + Send> {
+    let (bus, store) = (Arc::clone(bus), Arc::clone(store));
+    Box::new(move || {
+        let m = &bus.metrics;
+        let number = |n: u64| serde_json::Value::from(n);
+        HostExtras {
+            store: [
+                ("bytes", number(store.bytes())),
+                ("written_today", number(m.store_written_bytes_total.get())),
+                ("commit_ms", number(m.commit_ms.get())),
+                ("lag_ms", number(m.store_lag_ms.get())),
+            ]
+            .into_iter()
+            .map(|(k, v)| (k.to_string(), v))
+            .collect(),
+            clients: [
+                ("sse", number(m.streams.get())),
+                ("poll", number(m.polls_total.get())),
+                ("dropped", number(m.streams_stalled_total.get() + m.client_drops_total.get())),
+                ("reconnects", number(m.client_reconnects_total.get())),
+            ]
+            .into_iter()
+            .map(|(k, v)| (k.to_string(), v))
+            .collect(),
+            clock: bus.clock(),
+        }
+    })
+}
+
+/// Bytes this process caused to be written to storage. Source: proc(5), `/proc/[pid]/io`, `write_bytes`.
+fn written_bytes() -> Option<u64> {
+    let io = std::fs::read_to_string("/proc/self/io").ok()?;
+    io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()
+}

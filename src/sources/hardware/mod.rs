@@ -1,0 +1,126 @@
+//! The seam to the hardware: input pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`) and a
+//! fake beside them (`fake`) for tests. Only `pi` names rppal.
+//!
+//! **Blocking.** Every call returns within about a quarter of a second, so that one thread can serve its hardware,
+//! the stop token and its timers. **Signals.** A handled signal, and SIGSTOP followed by SIGCONT, makes `epoll_wait`
+//! return `EINTR`. No safe wrapper for a thread's signal mask is at hand, so nothing is masked: an interrupted call
+//! is a call that found nothing, here and everywhere above, and the next one picks up what the kernel has queued.
+//! The hardware's own threads (rppal's asynchronous interrupts), which end at the first `EINTR`, are not used.
+
+#[cfg(test)]
+pub mod fake;
+mod pi;
+
+pub use self::pi::{PiPins, PiPorts};
+
+use crate::config::{Pull, SerialPort};
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// An edge as the kernel saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinEvent {
+    /// BCM number.
+    pub pin: u8,
+    /// Whether the level went up.
+    pub rising: bool,
+    /// When, on the kernel's monotonic clock.
+    pub at: Duration,
+    /// Counts every edge of this pin from 1 since it was claimed, those that were lost included.
+    pub seqno: u32,
+}
+
+/// Why pins can't be used.
+#[derive(Debug)]
+pub enum PinsError {
+    /// This is no Raspberry Pi, or none that is known. Nothing to try again.
+    NoBoard,
+    /// The pin does not exist on this board. Nothing to try again.
+    NoPin(u8),
+    /// A device file may not be opened.
+    Denied(String),
+    /// Somebody else holds the pin.
+    Busy(u8),
+    /// Anything else.
+    Io(io::Error),
+}
+
+impl fmt::Display for PinsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PinsError::NoBoard => f.write_str("this is no Raspberry Pi that is known"),
+            PinsError::NoPin(pin) => write!(f, "this board has no pin {pin}"),
+            PinsError::Denied(path) => {
+                write!(f, "failed to open `{path}`: permission denied; is the user in group gpio?")
+            }
+            PinsError::Busy(pin) => write!(f, "pin {pin} is held by another program"),
+            PinsError::Io(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PinsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PinsError::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+/// The inputs of a board. All of them belong to one thread, and all that are claimed are waited for together:
+/// an edge of a pin that is left out of a wait would be lost.
+pub trait Pins {
+    /// Makes the pin an input with this bias and has both its edges reported from now on.
+    ///
+    /// # Errors
+    /// See [`PinsError`]; the pin is then not claimed.
+    fn claim(&mut self, pin: u8, pull: Pull) -> Result<(), PinsError>;
+
+    /// Gives the pin back: no more edges, no bias.
+    fn release(&mut self, pin: u8);
+
+    /// The level now: true is high. `None` when the pin is not claimed.
+    fn level(&self, pin: u8) -> Option<bool>;
+
+    /// Waits for the next edge on any claimed pin, at most `time`. `None` when there was none, or a signal came first.
+    ///
+    /// # Errors
+    /// When the chip can't be read any more.
+    fn wait(&mut self, time: Duration) -> io::Result<Option<PinEvent>>;
+}
+
+/// Opens the pins of this board.
+pub trait OpenPins: Send + Sync {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// See [`PinsError`].
+    fn open(&self) -> Result<Box<dyn Pins>, PinsError>;
+}
+
+/// An open serial port.
+pub trait Port {
+    /// Waits for bytes, at most about 0.2 s; 0 when none came, or a signal came first.
+    ///
+    /// # Errors
+    /// When the device is gone or fails: close it.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of it within a second.
+    ///
+    /// # Errors
+    /// When the device is gone, fails or takes nothing.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Opens serial ports.
+pub trait OpenPort: Send + Sync {
+    /// Opens the port that `settings.device` names at this moment: links are followed anew each time, as an adapter
+    /// that was plugged in again may have another number.
+    ///
+    /// # Errors
+    /// `NotFound` when the device is not there; the text is a whole sentence otherwise.
+    fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>>;
+}

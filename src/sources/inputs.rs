@@ -1,0 +1,119 @@
+//! The real inputs as a set: started with the daemon, started anew when the configuration changes.
+
+use super::fold::Fold;
+use super::gpio::GpioSource;
+use super::hardware::{PiPins, PiPorts};
+use super::host::HostSource;
+use super::serial::SerialSource;
+use super::{Context, Handles, HostExtras};
+use crate::config::Config;
+use crate::limits;
+use crate::threads::{self, Stop};
+use crossbeam::channel::select;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tells a source's thread to end: the daemon stops, or its set is replaced.
+#[derive(Clone)]
+pub(super) struct Until {
+    pub daemon: Stop,
+    pub set: Stop,
+}
+
+impl Until {
+    /// Waits at most `time`; true when it is time to end.
+    pub fn wait(&self, time: Duration) -> bool {
+        select! {
+            recv(self.daemon.receiver()) -> _ => true,
+            recv(self.set.receiver()) -> _ => true,
+            default(time) => false,
+        }
+    }
+
+    /// Whether it is time to end.
+    pub fn is_over(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+}
+
+/// The running inputs: pins, ports and the host's health; not the simulated bench. Dropping it leaves their threads
+/// to [`Context::stop`]; [`Sources::stop`] ends and joins them.
+pub struct Sources {
+    context: Context,
+    /// Ends this set of threads.
+    set: Stop,
+    handles: Handles,
+}
+
+impl Sources {
+    /// Starts what the configuration names. Hardware that is absent is no error: it is reported and waited for.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(
+        context: &Context,
+        config: &Config,
+        host_extras: Box<dyn Fn() -> HostExtras + Send>,
+    ) -> io::Result<Sources> {
+        let mut sources = Sources { context: context.clone(), set: Stop::default(), handles: Vec::new() };
+        sources.spawn(config, host_extras)?;
+        Ok(sources)
+    }
+
+    /// Ends what runs and starts what the configuration names now. What the old ones fed is shown as not connected
+    /// until a new one speaks of it.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn restart(
+        &mut self,
+        config: &Config,
+        host_extras: Box<dyn Fn() -> HostExtras + Send>,
+    ) -> io::Result<()> {
+        self.set.stop();
+        self.handles.drain(..).for_each(threads::join);
+        self.set = Stop::default();
+        self.spawn(config, host_extras)
+    }
+
+    /// Ends and joins everything, within about half a second.
+    pub fn stop(mut self) {
+        self.set.stop();
+        self.handles.drain(..).for_each(threads::join);
+    }
+
+    fn spawn(&mut self, config: &Config, host_extras: Box<dyn Fn() -> HostExtras + Send>) -> io::Result<()> {
+        let bus = &self.context.bus;
+        let until = || Until { daemon: self.context.stop.clone(), set: self.set.clone() };
+        let fold = Arc::new(Fold::new(Arc::clone(bus)));
+        // Every target knows all its sources before the first of them speaks.
+        let pins = (!config.gpio.is_empty()).then(|| {
+            GpioSource::new(config.gpio.clone(), Box::new(PiPins), Arc::clone(bus), Arc::clone(&fold))
+        });
+        let ports: Vec<_> = config
+            .serial
+            .iter()
+            .map(|port| {
+                SerialSource::new(port.clone(), Box::new(PiPorts), Arc::clone(bus), Arc::clone(&fold))
+            })
+            .collect();
+        if let Some(pins) = pins {
+            let until = until();
+            self.handles.push(threads::spawn("gpio", limits::STACK, move || pins.run(&until))?);
+        }
+        for port in ports {
+            let until = until();
+            // The kernel shows 15 characters of a thread's name.
+            let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
+            self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
+        }
+        let mut disks = vec![config.data.clone()];
+        disks.extend(config.host.disks.iter().cloned());
+        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
+        let (until, bus) = (until(), Arc::clone(bus));
+        self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
+        Ok(())
+    }
+}

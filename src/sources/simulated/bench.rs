@@ -1,0 +1,243 @@
+//! The thread that steps the devices and does what they ask.
+
+use super::alerts::Desk;
+use super::camera::Camera;
+use super::fault::{Faults, Switches};
+use super::instruments::{Meter, Stage, Supply};
+use super::link::Link;
+use super::out::{Effect, Out};
+use super::queue::{self, Queue};
+use super::recorder::Recorder;
+use super::services::Services;
+use super::signals::signals;
+use super::streams::streams;
+use super::{Actions, Device, Moment, STEPS_PER_S, World, jobs};
+use crate::bus::{Bus, Command, Commands};
+use crate::clock::Wall;
+use crate::limits;
+use crate::model::{Alert, AlertState, Draft, JobStatus, ScanStatus, TopicFilter};
+use crate::sources::{BenchControl, Context, Handles};
+use crate::threads;
+use crossbeam::channel::{Sender, bounded};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Starts the bench: one thread, ended by the context's stop.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn start(context: &Context, seed: u64) -> io::Result<(Handles, Arc<dyn BenchControl>)> {
+    let mut bench = Bench::new(seed, Earlier::of(&context.bus));
+    let switches = Arc::new(Switches::new(bench.sources().into_iter()));
+    let (to, commands) = bounded(limits::BENCH_COMMANDS);
+    for (target, actions) in bench.owned() {
+        context.commands.own_with(&target, actions, to.clone());
+    }
+    let faults = Arc::clone(&switches);
+    let context = context.clone();
+    let run = move || {
+        let mut hands = Hands { bus: context.bus, commands: context.commands, to, refused: false };
+        let period = Duration::from_secs(1) / STEPS_PER_S as u32;
+        let mut due = Instant::now();
+        let mut step = 0;
+        loop {
+            let at = Moment { step, wall: Wall::now() };
+            for command in commands.try_iter() {
+                bench.command(&command, at);
+            }
+            bench.step(at, |source| faults.now(source));
+            hands.do_all(bench.out.take());
+            step += 1;
+            due += period;
+            let now = Instant::now();
+            // After a long stop (SIGSTOP, a suspended laptop) time goes on from here; what was missed is not made up.
+            if now > due + Duration::from_secs(1) {
+                due = now;
+            }
+            if context.stop.wait(due.saturating_duration_since(now)) {
+                return;
+            }
+        }
+    };
+    let handle = threads::spawn("bench", limits::STACK, run)?;
+    Ok((vec![handle], switches))
+}
+
+/// What an earlier run left in the state: its numbers are not used again, what it did not end is ended.
+#[derive(Default)]
+pub(super) struct Earlier {
+    scans: Vec<ScanStatus>,
+    jobs: Vec<JobStatus>,
+    alerts: Vec<Alert>,
+}
+
+impl Earlier {
+    fn of(bus: &Bus) -> Self {
+        let mut scans: Vec<ScanStatus> = restored(bus, "scan/*", "scan_status");
+        scans.retain(|scan| {
+            scan.queue_id.as_deref() == Some(queue::ID) && scan.executor.as_deref() == Some("simulated")
+        });
+        let mut jobs: Vec<JobStatus> = restored(bus, "job/*", "job_status");
+        jobs.retain(|job| job.job_id.starts_with("encode-rec1-") || job.source.as_deref() == Some("dropbox"));
+        let mut alerts: Vec<Alert> = restored(bus, "alerts", "alert");
+        alerts.retain(|alert| alert.state != AlertState::Closed);
+        Earlier { scans, jobs, alerts }
+    }
+}
+
+/// The payloads of one type in the state, oldest first.
+fn restored<T: DeserializeOwned>(bus: &Bus, topics: &str, kind: &str) -> Vec<T> {
+    #[derive(serde::Deserialize)]
+    struct Envelope<T> {
+        payload: T,
+    }
+    let Ok(filter) = TopicFilter::parse(topics) else { return Vec::new() };
+    let events = bus.snapshot(&filter).state;
+    let ours = events.iter().filter(|event| &*event.kind == kind);
+    ours.filter_map(|event| serde_json::from_str::<Envelope<T>>(event.data()).ok())
+        .map(|e| e.payload)
+        .collect()
+}
+
+/// All devices, their links and the alert desk.
+pub(super) struct Bench {
+    devices: Vec<(Box<dyn Device>, Link)>,
+    desk: Desk,
+    world: World,
+    pub out: Out,
+    /// Which device answers for a target; none is the desk.
+    owners: BTreeMap<String, Option<usize>>,
+    earlier: Earlier,
+}
+
+impl Bench {
+    pub fn new(seed: u64, earlier: Earlier) -> Self {
+        let wall = Wall::now();
+        let scans: Vec<_> = earlier.scans.iter().map(|scan| queue::interrupted(scan.clone(), wall)).collect();
+        let jobs: Vec<_> = earlier.jobs.iter().map(|job| jobs::interrupted(job.clone())).collect();
+        let mut devices: Vec<Box<dyn Device>> = vec![
+            Box::new(Recorder::new(seed, jobs.clone())),
+            // The queue before the instruments it drives.
+            Box::new(Queue::new(seed, scans.clone())),
+            Box::new(Supply::new(seed)),
+            Box::new(Meter::new(seed)),
+            Box::new(Stage::new(seed)),
+        ];
+        devices.extend(signals(seed).into_iter().map(|signal| Box::new(signal) as Box<dyn Device>));
+        devices.extend(streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>));
+        devices.push(Box::new(Camera::new(seed)));
+        devices.push(Box::new(Services::new(seed)));
+        let sources: Vec<_> = devices.iter().map(|device| device.source()).collect();
+        let desk = Desk::new(sources, earlier.alerts.clone());
+        let of_devices = devices
+            .iter()
+            .enumerate()
+            .flat_map(|(n, d)| d.owned().into_iter().map(move |(t, _)| (t, Some(n))));
+        let owners = of_devices.chain(desk.owned().into_iter().map(|(target, _)| (target, None))).collect();
+        let devices = devices.into_iter().map(|device| {
+            let link = Link::new(seed, device.source(), device.timeout_s());
+            (device, link)
+        });
+        let earlier = Earlier { scans, jobs, alerts: Vec::new() };
+        Bench {
+            devices: devices.collect(),
+            desk,
+            world: World::default(),
+            out: Out::default(),
+            owners,
+            earlier,
+        }
+    }
+
+    pub fn sources(&self) -> Vec<&'static str> {
+        self.devices.iter().map(|(device, _)| device.source()).collect()
+    }
+
+    pub fn owned(&self) -> Vec<(String, Actions)> {
+        self.devices.iter().flat_map(|(device, _)| device.owned()).chain(self.desk.owned()).collect()
+    }
+
+    pub fn step(&mut self, at: Moment, faults: impl Fn(&str) -> Faults) {
+        for scan in self.earlier.scans.drain(..) {
+            self.out.state(at, "scan_status", &scan.scan_id, &scan);
+        }
+        for job in self.earlier.jobs.drain(..) {
+            self.out.state(at, "job_status", &job.job_id, &job);
+        }
+        for (device, link) in &mut self.devices {
+            link.begin(faults(device.source()));
+            device.step(at, link, &mut self.world, &mut self.out);
+            link.report(at, &mut self.out);
+        }
+        let states: Vec<_> = self.devices.iter().map(|(_, link)| (link.source(), link.state(at))).collect();
+        self.desk.step(at, &self.world, &states, &mut self.out);
+    }
+
+    pub fn command(&mut self, command: &Command, at: Moment) {
+        let owner = match self.owners.get(&command.target) {
+            Some(owner) => *owner,
+            // Scans come and go; they are the queue's.
+            None => self.devices.iter().position(|(device, _)| device.source() == "queue1"),
+        };
+        match owner.and_then(|n| self.devices.get_mut(n)) {
+            Some((device, link)) => device.command(command, at, link, &self.world, &mut self.out),
+            None => self.desk.command(command, at, &mut self.out),
+        }
+    }
+}
+
+/// What does what the devices ask.
+struct Hands {
+    bus: Arc<Bus>,
+    commands: Arc<Commands>,
+    to: Sender<Command>,
+    refused: bool,
+}
+
+impl Hands {
+    /// In order: a status is published before the command it confirms is finished.
+    fn do_all(&mut self, effects: Vec<Effect>) {
+        let mut drafts = Vec::new();
+        for effect in effects {
+            let effect = match effect {
+                Effect::Publish(draft) => {
+                    drafts.push(draft);
+                    continue;
+                }
+                other => other,
+            };
+            self.publish(&mut drafts);
+            match effect {
+                Effect::Own(target, actions) => self.commands.own_with(&target, actions, self.to.clone()),
+                Effect::Disown(target) => self.commands.disown(&target),
+                Effect::Finish { id, state, status, reason } => {
+                    self.commands.finish(&id, state, status, reason.as_deref());
+                }
+                Effect::Publish(_) => {}
+            }
+        }
+        self.publish(&mut drafts);
+    }
+
+    fn publish(&mut self, drafts: &mut Vec<Draft>) {
+        if drafts.is_empty() {
+            return;
+        }
+        let lost = drafts.len();
+        let refused = self.bus.publish_all(std::mem::take(drafts), None).err();
+        match refused {
+            Some(why) if !self.refused => {
+                log::warn!("the simulated bench could not publish {lost} events: {why}")
+            }
+            None if self.refused => log::info!("the simulated bench publishes again"),
+            _ => {}
+        }
+        self.refused = refused.is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests;

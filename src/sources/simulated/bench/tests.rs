@@ -1,0 +1,439 @@
+//! The bench as a whole, without threads or time: what it publishes, how it obeys, how it fails and recovers.
+
+use super::*;
+use crate::bus::Start;
+use crate::metrics::Metrics;
+use crate::model::CommandState;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const DAY: u64 = 1_767_799_800_000;
+
+/// A bench whose wall clock goes with its steps.
+struct Rig {
+    bench: Bench,
+    step: u64,
+    faults: BTreeMap<&'static str, Faults>,
+    /// Type, topic, payload.
+    events: Vec<(String, String, Value)>,
+    finished: BTreeMap<String, (CommandState, Option<&'static str>, Option<String>)>,
+}
+
+impl Rig {
+    fn new(seed: u64) -> Self {
+        let (events, finished) = (Vec::new(), BTreeMap::new());
+        Rig {
+            bench: Bench::new(seed, Earlier::default()),
+            step: 0,
+            faults: BTreeMap::new(),
+            events,
+            finished,
+        }
+    }
+
+    fn at(&self) -> Moment {
+        Moment { step: self.step, wall: Wall(DAY + self.step * 1000 / STEPS_PER_S) }
+    }
+
+    fn step(&mut self) {
+        let at = self.at();
+        self.bench.step(at, |source| self.faults.get(source).copied().unwrap_or_default());
+        for effect in self.bench.out.take() {
+            match effect {
+                Effect::Publish(draft) => {
+                    let payload = serde_json::from_str(&draft.payload).unwrap();
+                    self.events.push((draft.kind.to_string(), draft.topic.to_string(), payload));
+                }
+                Effect::Finish { id, state, status, reason } => {
+                    assert!(
+                        self.finished.insert(id.clone(), (state, status, reason)).is_none(),
+                        "{id} ended twice"
+                    );
+                }
+                Effect::Own(..) | Effect::Disown(..) => {}
+            }
+        }
+        self.step += 1;
+    }
+
+    fn run(&mut self, seconds: u64) -> &mut Self {
+        (0..seconds * STEPS_PER_S).for_each(|_| self.step());
+        self
+    }
+
+    /// Steps until `check` gives something, at most for ten simulated minutes.
+    fn until<T>(&mut self, what: &str, check: impl Fn(&Self) -> Option<T>) -> T {
+        for _ in 0..600 * STEPS_PER_S {
+            if let Some(found) = check(self) {
+                return found;
+            }
+            self.step();
+        }
+        panic!("{what} never came")
+    }
+
+    fn command(&mut self, id: &str, target: &str, action: &str, params: Value) {
+        let command = Command {
+            id: id.into(),
+            target: target.into(),
+            action: action.into(),
+            params: params.as_object().cloned().unwrap_or_default(),
+            by: Some("tester".into()),
+            reason: None,
+        };
+        let at = self.at();
+        self.bench.command(&command, at);
+    }
+
+    fn ended(&mut self, id: &str) -> CommandState {
+        self.until(id, |rig| rig.finished.get(id).map(|(state, ..)| *state))
+    }
+
+    /// The newest payload of a type on a topic.
+    fn last(&self, kind: &str, topic: &str) -> Option<&Value> {
+        self.events.iter().rev().find(|(k, t, _)| k == kind && t == topic).map(|(_, _, payload)| payload)
+    }
+
+    fn of(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.events.iter().filter(move |(k, ..)| k == kind).map(|(_, _, payload)| payload)
+    }
+
+    fn field(&self, kind: &str, topic: &str, field: &str) -> Value {
+        self.last(kind, topic).map(|p| p[field].clone()).unwrap_or_default()
+    }
+
+    fn source(&self, id: &str) -> String {
+        let row = self.events.iter().rev().find(|(k, _, p)| k == "source_status" && p["source_id"] == id);
+        row.map(|(_, _, p)| p["status"].as_str().unwrap().to_string()).unwrap_or_default()
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bench_and_another_does_not() {
+    let run = |seed| {
+        let mut rig = Rig::new(seed);
+        rig.run(120);
+        rig.events
+    };
+    assert_eq!(run(42), run(42));
+    assert_ne!(run(42), run(43));
+}
+
+#[test]
+fn all_five_systems_move_at_a_modest_rate() {
+    let mut rig = Rig::new(42);
+    rig.run(600);
+    for kind in [
+        "recorder_status",
+        "recording_changed",
+        "job_status",
+        "instrument_status",
+        "queue_status",
+        "scan_status",
+        "data_point",
+        "queue_log",
+        "log",
+        "signal_batch",
+        "signal_status",
+        "stream_value",
+        "stream_status",
+        "detection",
+        "detection_summary",
+        "alert",
+        "service_status",
+        "source_status",
+    ] {
+        assert!(rig.of(kind).count() > 0, "no {kind} in ten minutes");
+    }
+    let per_s = rig.events.len() as f64 / 600.0;
+    let bytes_per_s = rig.events.iter().map(|(_, _, p)| p.to_string().len()).sum::<usize>() as f64 / 600.0;
+    assert!((10.0..60.0).contains(&per_s), "{per_s} events/s");
+    assert!(bytes_per_s < 30_000.0, "{bytes_per_s} bytes/s");
+    let changes: BTreeSet<_> = rig.of("recording_changed").map(|p| p["change"].to_string()).collect();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+}
+
+#[test]
+fn values_stay_within_what_they_can_be() {
+    let mut rig = Rig::new(7);
+    rig.run(900);
+    let within = |value: &Value, low: f64, high: f64| {
+        assert!(value.as_f64().is_some_and(|v| v >= low && v <= high), "{value}")
+    };
+    for p in rig.of("recorder_status") {
+        within(&p["level_db"], -96.0, 0.0);
+        within(&p["free_s"], 0.0, 1e6);
+    }
+    for p in rig.of("stream_value") {
+        let (low, high) = if p["stream_id"] == "grid_hz" { (49.5, 50.5) } else { (0.0, 101.0) };
+        within(&p["value"], low, high);
+    }
+    for p in rig.of("detection") {
+        within(&p["confidence"], 0.0, 1.0);
+        for (from, size) in [("x", "w"), ("y", "h")] {
+            within(&p["box"][from], 0.0, 1.0);
+            within(
+                &(p["box"][from].as_f64().unwrap() + p["box"][size].as_f64().unwrap()).into(),
+                0.0,
+                1.0 + 1e-3,
+            );
+        }
+    }
+    for p in rig.of("scan_status") {
+        within(&p["progress"], 0.0, 1.0);
+        assert!(p["progress"] != 1.0 || p["status"] == "completed" || p["phase"] == "cleanup", "{p}");
+    }
+}
+
+#[test]
+fn points_of_a_scan_are_dense_and_it_says_how_many_there_were() {
+    let mut rig = Rig::new(42);
+    rig.run(300);
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for p in rig.of("data_point") {
+        let count = counts.entry(p["scan_id"].as_str().unwrap()).or_default();
+        assert_eq!(p["sequence_index"], *count);
+        *count += 1;
+    }
+    let over: Vec<_> = rig.of("scan_status").filter(|p| p["num_points"].is_object()).collect();
+    assert!(over.len() >= 5);
+    for p in over {
+        assert_eq!(p["num_points"]["iv"], counts[p["scan_id"].as_str().unwrap()]);
+    }
+}
+
+#[test]
+fn the_state_does_not_grow_for_ever() {
+    let bus = Bus::new(Start::default(), Arc::new(Metrics::default()));
+    let mut rig = Rig::new(42);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..700 * STEPS_PER_S {
+            let at = rig.at();
+            rig.bench.step(at, |_| Faults::default());
+            rig.step += 1;
+            for effect in rig.bench.out.take() {
+                if let Effect::Publish(draft) = effect {
+                    bus.publish(draft).unwrap();
+                }
+            }
+            let head = bus.head().seq;
+            if rig.step.is_multiple_of(100) {
+                bus.committed_through(head);
+            }
+        }
+        sizes.push(bus.snapshot(&TopicFilter::parse("*").unwrap()).state.len());
+    }
+    assert!(sizes[2] <= sizes[0] + 5 && sizes[2] < 100, "{sizes:?}");
+}
+
+#[test]
+fn the_recorder_obeys_and_says_so_only_when_it_shows() {
+    let mut rig = Rig::new(42);
+    rig.until("quiet", |rig| {
+        (rig.field("recorder_status", "recorder/rec1", "status") == "armed").then_some(())
+    });
+    rig.command("early", "recorder/rec1", "stop", Value::Null);
+    assert_eq!(rig.ended("early"), CommandState::Rejected);
+    rig.command("start", "recorder/rec1", "start", Value::Null);
+    assert!(!rig.finished.contains_key("start"), "accepted is not done");
+    assert_eq!(rig.ended("start"), CommandState::Completed);
+    let before = rig.field("recorder_status", "recorder/rec1", "recording");
+    assert!(rig.field("recorder_status", "recorder/rec1", "triggers").to_string().contains("manual"));
+    rig.command("split", "recorder/rec1", "split", Value::Null);
+    assert_eq!(rig.ended("split"), CommandState::Completed);
+    assert_ne!(rig.field("recorder_status", "recorder/rec1", "recording"), before);
+    rig.command("stop", "recorder/rec1", "stop", Value::Null);
+    assert_eq!(rig.ended("stop"), CommandState::Completed);
+    assert_eq!(rig.field("recorder_status", "recorder/rec1", "last_stop")["reason"], "stopped by hand");
+    let id = before.as_str().unwrap();
+    assert!(rig.of("recording_changed").any(|p| p["recording_id"] == id && p["change"] == "added"));
+    rig.until("its encoding", |rig| {
+        rig.of("recording_changed").any(|p| p["recording_id"] == id && p["change"] == "encoded").then_some(())
+    });
+}
+
+fn measuring(rig: &mut Rig) -> String {
+    rig.until("a scan with points", |rig| {
+        let p = rig.last("queue_status", "queue/QUEUE_001")?;
+        let id = p["current_scan"].as_str()?.to_string();
+        let done = rig.field("scan_status", &format!("scan/{id}"), "points_done").as_u64()?;
+        (done > 3).then_some(id)
+    })
+}
+
+#[test]
+fn a_queue_pauses_at_a_point_and_goes_on_where_it_was() {
+    let mut rig = Rig::new(42);
+    let id = measuring(&mut rig);
+    let topic = format!("scan/{id}");
+    rig.command("pause", "queue/QUEUE_001", "pause", Value::Null);
+    rig.command("again", "queue/QUEUE_001", "pause", Value::Null);
+    rig.step();
+    assert_eq!(rig.ended("pause"), CommandState::Completed);
+    assert_eq!(rig.ended("again"), CommandState::Completed);
+    assert_eq!(rig.field("queue_status", "queue/QUEUE_001", "status"), "paused");
+    assert_eq!(rig.field("scan_status", &topic, "status"), "paused");
+    let points = rig.of("data_point").count();
+    rig.run(20);
+    assert_eq!(rig.of("data_point").count(), points, "nothing is measured while it is paused");
+    rig.command("start", "queue/QUEUE_001", "start", Value::Null);
+    assert_eq!(rig.ended("start"), CommandState::Rejected);
+    rig.command("resume", "queue/QUEUE_001", "resume", Value::Null);
+    assert!(!rig.finished.contains_key("resume"));
+    assert_eq!(rig.ended("resume"), CommandState::Completed);
+    rig.until("its end", |rig| (rig.field("scan_status", &topic, "status") == "completed").then_some(()));
+    assert_eq!(rig.field("scan_status", &topic, "progress"), 1.0);
+}
+
+#[test]
+fn an_aborted_scan_stops_the_queue_unless_told_otherwise() {
+    let mut rig = Rig::new(42);
+    let first = measuring(&mut rig);
+    rig.command("go on", &format!("scan/{first}"), "abort", serde_json::json!({ "then": "continue" }));
+    assert_eq!(rig.ended("go on"), CommandState::Completed);
+    assert!(rig.field("scan_status", &format!("scan/{first}"), "progress").as_f64().unwrap() < 1.0);
+    let second = measuring(&mut rig);
+    assert_ne!(first, second);
+    rig.command("pause", &format!("scan/{second}"), "pause", Value::Null);
+    rig.command("abort", &format!("scan/{second}"), "abort", Value::Null);
+    assert_eq!(rig.ended("abort"), CommandState::Completed);
+    assert_eq!(rig.ended("pause"), CommandState::Superseded);
+    rig.run(30);
+    assert_eq!(rig.field("queue_status", "queue/QUEUE_001", "status"), "paused");
+    assert_eq!(rig.field("queue_status", "queue/QUEUE_001", "pause_reason"), "scan_aborted");
+    rig.command("late", &format!("scan/{second}"), "resume", Value::Null);
+    assert_eq!(rig.ended("late"), CommandState::Rejected);
+    rig.command("resume", "queue/QUEUE_001", "resume", Value::Null);
+    assert_eq!(rig.ended("resume"), CommandState::Completed);
+    measuring(&mut rig);
+}
+
+#[test]
+fn stop_lets_the_scan_end_and_start_goes_on() {
+    let mut rig = Rig::new(42);
+    let id = measuring(&mut rig);
+    rig.command("stop", "queue/QUEUE_001", "stop", Value::Null);
+    rig.step();
+    assert_eq!(rig.field("queue_status", "queue/QUEUE_001", "status"), "stopping");
+    rig.until("idle", |rig| (rig.field("queue_status", "queue/QUEUE_001", "status") == "idle").then_some(()));
+    assert_eq!(rig.field("scan_status", &format!("scan/{id}"), "status"), "completed");
+    rig.run(30);
+    assert_eq!(rig.field("queue_status", "queue/QUEUE_001", "status"), "idle");
+    rig.command("start", "queue/QUEUE_001", "start", Value::Null);
+    assert_eq!(rig.ended("start"), CommandState::Completed);
+    assert_ne!(measuring(&mut rig), id);
+}
+
+#[test]
+fn instruments_refuse_what_they_must_and_arrive_where_they_are_sent() {
+    let mut rig = Rig::new(42);
+    measuring(&mut rig);
+    rig.command("in use", "instrument/psu", "set", serde_json::json!({ "voltage": 1.0 }));
+    assert_eq!(rig.ended("in use"), CommandState::Rejected);
+    assert!(rig.finished["in use"].2.as_ref().unwrap().starts_with("in_use"));
+    rig.command("too far", "instrument/stage", "move", serde_json::json!({ "x": 1000 }));
+    assert_eq!(rig.ended("too far"), CommandState::Rejected);
+    rig.command("move", "instrument/stage", "move", serde_json::json!({ "x": 12.5, "y": 80 }));
+    assert_eq!(rig.ended("move"), CommandState::Completed);
+    let status = rig.last("instrument_status", "instrument/stage").unwrap();
+    assert_eq!((&status["position"]["x"], &status["position"]["y"]), (&12.5.into(), &80.0.into()));
+    assert_eq!(status["is_moving"], false);
+    rig.command("signal", "signal/alpha", "live", serde_json::json!({ "on": false }));
+    assert_eq!(rig.ended("signal"), CommandState::Completed);
+    let count = rig.events.iter().filter(|(k, t, _)| k == "signal_batch" && t == "signal/alpha").count();
+    rig.run(10);
+    assert_eq!(
+        rig.events.iter().filter(|(k, t, _)| k == "signal_batch" && t == "signal/alpha").count(),
+        count
+    );
+    rig.command("one", "signal/alpha", "batch", serde_json::json!({ "batch_size": 50 }));
+    assert_eq!(rig.ended("one"), CommandState::Completed);
+    let batch = rig.last("signal_batch", "signal/alpha").unwrap();
+    assert_eq!(batch["events"].as_array().unwrap().len(), 50);
+}
+
+/// Every source under every fault: it shows, an alert is raised where the source fails, and all is well afterwards.
+#[test]
+fn faults_show_and_heal() {
+    for (fault, shows) in [
+        (Faults { drop: true, ..Faults::default() }, "ok"),
+        (Faults { stall: true, ..Faults::default() }, "stale"),
+        (Faults { garbage: true, ..Faults::default() }, "error"),
+        (Faults { disconnect: true, ..Faults::default() }, "absent"),
+    ] {
+        let mut rig = Rig::new(11);
+        let sources = rig.bench.sources();
+        rig.run(20);
+        assert!(sources.iter().all(|source| rig.source(source) == "ok"));
+        rig.faults = sources.iter().map(|source| (*source, fault)).collect();
+        rig.run(20);
+        for source in &sources {
+            // These two send a sample of the faulty kind too seldom for an error within its time.
+            let slow = matches!(*source, "cam1" | "alpha" | "beta" | "gamma") && shows == "error";
+            let seen = rig.source(source);
+            assert!(seen == shows || slow && seen == "stale", "{source} under {fault:?} is {seen}");
+        }
+        if shows != "ok" {
+            let recorder = rig.last("recorder_status", "recorder/rec1").unwrap();
+            assert_eq!(recorder["status"], if shows == "error" { "fault" } else { "offline" });
+            assert!(recorder.get("level_db").is_none(), "no number is invented");
+            let value = rig.last("stream_value", "stream/grid_hz").unwrap();
+            assert_ne!(value["quality"], "good");
+            assert_eq!(value["value"].is_null(), shows == "absent");
+            assert_eq!(value["severity"], "INVALID");
+            let state = rig.field("stream_status", "stream/grid_hz", "status");
+            assert_eq!(state, if shows == "absent" { "offline" } else { "stale" });
+            let psu = rig.last("instrument_status", "instrument/psu").unwrap();
+            assert_eq!(psu["status"], if shows == "error" { "error" } else { "disconnected" });
+            let alert = rig.of("alert").filter(|p| p["alert_id"] == "source.rec1").last().unwrap();
+            assert_eq!((&alert["state"], &alert["severity"]), (&"active".into(), &"MAJOR".into()));
+            let before = rig.events.len();
+            rig.run(5);
+            let said: Vec<_> = rig.events[before..].iter().map(|(k, ..)| k.as_str()).collect();
+            assert!(!said.contains(&"data_point") && !said.contains(&"detection"), "{said:?}");
+        } else {
+            assert!(rig.field("stream_status", "stream/grid_hz", "dropped").as_u64().unwrap() > 3);
+        }
+        rig.faults.clear();
+        rig.run(20);
+        for source in &sources {
+            assert_eq!(rig.source(source), "ok", "{source} after {fault:?}");
+        }
+        let alert = rig.of("alert").filter(|p| p["alert_id"] == "source.rec1").last();
+        assert!(alert.is_none_or(|p| p["state"] == "cleared"));
+        let reconnects = rig.field("stream_status", "stream/grid_hz", "reconnects");
+        assert_eq!(reconnects, u64::from(shows == "absent"));
+        let points = rig.of("data_point").count();
+        rig.run(60);
+        assert!(rig.of("data_point").count() > points, "the queue goes on after {fault:?}");
+    }
+}
+
+#[test]
+fn a_restart_ends_what_was_not_over_and_goes_on_counting() {
+    let bus = Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default()));
+    let mut rig = Rig::new(42);
+    measuring(&mut rig);
+    let mut first = Rig::new(42);
+    for _ in 0..rig.step {
+        let at = first.at();
+        first.bench.step(at, |_| Faults::default());
+        first.step += 1;
+        for effect in first.bench.out.take() {
+            if let Effect::Publish(draft) = effect {
+                bus.publish(draft).unwrap();
+            }
+        }
+    }
+    let earlier = Earlier::of(&bus);
+    assert_eq!(earlier.scans.len(), 5);
+    let mut second = Rig::new(42);
+    second.bench = Bench::new(42, earlier);
+    second.step();
+    let ended: Vec<_> = second.of("scan_status").filter(|p| p["exit_reason"] == "interrupted").collect();
+    assert_eq!(ended.len(), 5);
+    assert!(ended.iter().all(|p| p["status"] == "failed" && p["progress"] != 1.0));
+    let new = measuring(&mut second);
+    assert_eq!(new, "SCAN_006");
+}

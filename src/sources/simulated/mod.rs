@@ -1,0 +1,117 @@
+//! The simulated bench: one device of every kind, so that everything can be tried on a laptop.
+//!
+//! Owns: a recorder, three instruments, a queue of scans, three signals, two value streams, a camera, two services and
+//! the alerts on them, all publishing on the bus as ordinary sources of kind `simulated`. Promises: what the devices
+//! do is a function of the seed and of the number of the step alone; wall time only labels. A command ends when its
+//! effect has been seen. Does not: pretend to be real anywhere, touch hardware, or keep anything itself; it goes on
+//! from the state the bus restored.
+//!
+//! Devices are pure ([`Device`]: state, step -> effects); one thread, `bench`, steps them and does what they ask.
+
+mod alerts;
+mod bench;
+mod camera;
+mod fault;
+mod instruments;
+mod jobs;
+mod link;
+mod out;
+mod queue;
+mod random;
+mod recorder;
+mod scan;
+mod services;
+mod signals;
+mod streams;
+
+pub use self::bench::start;
+
+use self::link::Link;
+use self::out::Out;
+use crate::bus::Command;
+use crate::clock::Wall;
+use std::collections::BTreeMap;
+
+/// Steps of the bench in a second.
+const STEPS_PER_S: u64 = 8;
+/// One step, in seconds.
+const STEP_S: f64 = 1.0 / STEPS_PER_S as f64;
+
+/// One step's place in time.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// Counts from 0.
+    step: u64,
+    /// A label, nothing else.
+    wall: Wall,
+}
+
+impl Moment {
+    /// Simulated seconds since the start.
+    fn t(self) -> f64 {
+        self.step as f64 * STEP_S
+    }
+
+    /// True on every `steps`-th step.
+    fn every(self, steps: u64) -> bool {
+        self.step.is_multiple_of(steps)
+    }
+}
+
+/// What devices see of each other.
+#[derive(Debug, Default)]
+struct World {
+    /// Readings that arrived, for the alert rules.
+    readings: BTreeMap<&'static str, f64>,
+    /// The scan that drives the power supply.
+    drive: Option<Drive>,
+    /// The voltage at the sample, for the multimeter beside it.
+    volts: f64,
+}
+
+/// A scan has the instruments.
+#[derive(Clone, Debug)]
+struct Drive {
+    scan_id: String,
+    volts: f64,
+}
+
+/// Actions of a target.
+type Actions = &'static [&'static str];
+
+/// One simulated source.
+trait Device: Send {
+    /// Its id as a source.
+    fn source(&self) -> &'static str;
+    /// Seconds without a sample after which it is stale.
+    fn timeout_s(&self) -> f64;
+    /// The targets it answers for.
+    fn owned(&self) -> Vec<(String, Actions)> {
+        Vec::new()
+    }
+    /// One step on.
+    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out);
+    /// A command for one of its targets.
+    fn command(&mut self, command: &Command, at: Moment, link: &Link, world: &World, out: &mut Out) {
+        let _ = (at, link, world);
+        out.rejected(&command.id, "takes no commands");
+    }
+}
+
+/// Rounded to `digits` behind the point, as a device with so many digits would say it.
+fn round(value: f64, digits: i32) -> f64 {
+    let scale = 10_f64.powi(digits);
+    // Adding zero turns -0 into 0.
+    (value * scale).round() / scale + 0.0
+}
+
+/// A number among a command's parameters.
+fn number(command: &Command, name: &str) -> Option<f64> {
+    command.params.get(name).and_then(serde_json::Value::as_f64)
+}
+
+/// `20260107T153000Z`, for names of files.
+fn compact(wall: Wall) -> String {
+    let text = wall.rfc3339();
+    text.bytes().take(19).filter(|b| b.is_ascii_digit() || *b == b'T').map(char::from).chain(['Z']).collect()
+}

@@ -1,0 +1,363 @@
+//! The field recorder: armed, it starts by level, motion or hand and stops after silence.
+
+use super::jobs::{Jobs, recording_changed};
+use super::link::Link;
+use super::out::Out;
+use super::random::Random;
+use super::{Actions, Device, Moment, STEP_S, World, compact, round};
+use crate::bus::Command;
+use crate::clock::Wall;
+use crate::model::{CommandState, JobStatus, LastStop, RecorderState, RecorderStatus, SourceState};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::f64::consts::TAU;
+
+/// The recorder's id.
+const ID: &str = "rec1";
+/// Opus at 128 kbit/s.
+const BYTES_PER_S: f64 = 16_000.0;
+/// Silence before the display says `hold`, and before the recording ends.
+const HOLD_S: f64 = 1.0;
+const RELEASE_S: f64 = 4.0;
+/// A recording is split after this; a real recorder takes 15 min, which nobody would wait for at a bench.
+const SPLIT_S: f64 = 90.0;
+/// After a stop by hand the level does not start it again for this long.
+const MUTED_S: f64 = 6.0;
+/// The recorder takes this many steps to obey.
+const LATENCY: u64 = 3;
+/// Commands it holds at one time.
+const COMMANDS: usize = 4;
+/// A command whose effect did not show by then has timed out for everybody else as well.
+const FORGET_S: f64 = 15.0;
+/// Notices kept while the link is down; the oldest goes first.
+const NOTICES: usize = 64;
+
+/// A recording being made.
+#[derive(Clone, Debug)]
+struct Take {
+    id: String,
+    began: Moment,
+    triggers: Vec<&'static str>,
+    manual: bool,
+    peak_db: f64,
+    silent_s: f64,
+}
+
+/// A command on its way to an effect.
+struct Waiting {
+    id: String,
+    action: &'static str,
+    due: u64,
+    /// What was being recorded when it was obeyed.
+    obeyed: Option<Option<String>>,
+}
+
+/// See the module above.
+pub(super) struct Recorder {
+    random: Random,
+    level_db: f64,
+    threshold_db: f64,
+    peak_db: f64,
+    /// Sound lasts until here; the next begins there. Seconds.
+    sound: (f64, f64),
+    /// The same for motion.
+    motion: (f64, f64),
+    loud_steps: u32,
+    muted_until: f64,
+    take: Option<Take>,
+    last_stop: Option<LastStop>,
+    free_s: f64,
+    /// What the daemon was told last.
+    seen: Option<RecorderStatus>,
+    waiting: Vec<Waiting>,
+    notices: VecDeque<Value>,
+    jobs: Jobs,
+}
+
+impl Recorder {
+    /// Armed. `jobs` are those of an earlier run, ended.
+    pub fn new(seed: u64, jobs: Vec<JobStatus>) -> Self {
+        Recorder {
+            random: Random::of(seed, ID),
+            level_db: -55.0,
+            threshold_db: -40.0,
+            peak_db: -55.0,
+            sound: (0.0, 3.0),
+            motion: (0.0, 40.0),
+            loud_steps: 0,
+            muted_until: 0.0,
+            take: None,
+            last_stop: None,
+            free_s: 36.0 * 3600.0,
+            seen: None,
+            waiting: Vec::new(),
+            notices: VecDeque::new(),
+            jobs: Jobs::new(seed, jobs),
+        }
+    }
+
+    fn hear(&mut self, at: Moment) {
+        let t = at.t();
+        if t >= self.sound.1 {
+            let lasts = self.random.between(5.0, 14.0);
+            self.sound = (t + lasts, t + lasts + self.random.between(8.0, 22.0));
+        }
+        if t >= self.motion.1 {
+            let lasts = self.random.between(2.0, 5.0);
+            self.motion = (t + lasts, t + lasts + self.random.between(50.0, 90.0));
+        }
+        let floor = -54.0 + 2.0 * (t * TAU / 97.0).sin();
+        let loudness = if t < self.sound.0 { 28.0 + 5.0 * (t * TAU / 3.1).sin() } else { 0.0 };
+        let aim = floor + loudness + 1.5 * self.random.gauss();
+        self.level_db += (aim - self.level_db) * 0.7;
+        self.level_db = self.level_db.clamp(-96.0, 0.0);
+        self.peak_db = self.level_db.max(self.peak_db - 8.0 * STEP_S);
+        self.threshold_db = floor + 14.0;
+        self.loud_steps = if self.level_db > self.threshold_db { self.loud_steps + 1 } else { 0 };
+    }
+
+    fn triggers(&self, at: Moment) -> Vec<&'static str> {
+        let mut now = Vec::new();
+        if self.loud_steps >= 2 && at.t() >= self.muted_until {
+            now.push("level");
+        }
+        if at.t() < self.motion.0 && at.t() >= self.muted_until {
+            now.push("motion");
+        }
+        now
+    }
+
+    fn record(&mut self, at: Moment, out: &mut Out) {
+        let now = self.triggers(at);
+        let level_db = self.level_db;
+        let Some(take) = &mut self.take else {
+            if !now.is_empty() {
+                self.begin(at, now, false);
+            }
+            return;
+        };
+        self.free_s -= STEP_S;
+        take.peak_db = take.peak_db.max(level_db);
+        take.silent_s = if now.is_empty() && !take.manual { take.silent_s + STEP_S } else { 0.0 };
+        for trigger in now {
+            if !take.triggers.contains(&trigger) {
+                take.triggers.push(trigger);
+            }
+        }
+        let (silent, lasted, manual) = (take.silent_s, at.t() - take.began.t(), take.manual);
+        if silent >= RELEASE_S {
+            self.end(at, &format!("no sound for {RELEASE_S} s"), out);
+        } else if lasted >= SPLIT_S {
+            self.end(at, &format!("split after {SPLIT_S} s"), out);
+            self.begin(at, vec!["split"], manual);
+        }
+    }
+
+    fn begin(&mut self, at: Moment, triggers: Vec<&'static str>, manual: bool) {
+        self.take = Some(Take {
+            id: format!("{ID}-{}-{}", compact(at.wall), at.step),
+            began: at,
+            triggers,
+            manual,
+            peak_db: self.level_db,
+            silent_s: 0.0,
+        });
+    }
+
+    fn end(&mut self, at: Moment, reason: &str, out: &mut Out) {
+        let Some(take) = self.take.take() else { return };
+        let duration_s = at.t() - take.began.t();
+        let bytes = (duration_s * BYTES_PER_S) as u64;
+        self.last_stop = Some(LastStop { reason: reason.into(), at: at.wall });
+        // The archive takes away what is old before the card is full.
+        if self.free_s < 30.0 * 3600.0 {
+            self.free_s = 36.0 * 3600.0;
+        }
+        let mut recording = json!({
+            "recording_id": take.id, "name": take.id, "recorder_id": ID, "started_at": take.began.wall,
+            "ended_at": at.wall, "duration_s": round(duration_s, 2), "bytes": bytes * 6, "format": "wav",
+            "triggers": take.triggers, "end_reason": reason, "peak_db": round(take.peak_db, 1),
+        });
+        let added = recording_changed(&take.id, "added", &recording);
+        recording["format"] = "opus".into();
+        recording["bytes"] = bytes.into();
+        let encoded = recording_changed(&take.id, "encoded", &recording);
+        if self.notices.len() == NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(added);
+        // The encoder works on the box itself, whether the page hears of it or not.
+        self.jobs.encode(at, &take.id, duration_s, ("recording_changed", encoded), out);
+    }
+
+    fn obey(&mut self, at: Moment, out: &mut Out) {
+        for n in 0..self.waiting.len() {
+            if self.waiting[n].obeyed.is_some() || self.waiting[n].due > at.step {
+                continue;
+            }
+            self.waiting[n].obeyed = Some(self.take.as_ref().map(|take| take.id.clone()));
+            match (self.waiting[n].action, &mut self.take) {
+                ("start", Some(take)) => {
+                    take.manual = true;
+                    take.triggers.push("manual");
+                }
+                ("start", None) => self.begin(at, vec!["manual"], true),
+                ("stop", _) => {
+                    self.end(at, "stopped by hand", out);
+                    self.muted_until = at.t() + MUTED_S;
+                }
+                (_, Some(take)) => {
+                    let manual = take.manual;
+                    self.end(at, "split by hand", out);
+                    self.begin(at, vec!["split"], manual);
+                }
+                (_, None) => {}
+            }
+        }
+    }
+
+    /// Ends commands whose effect is in `seen`.
+    fn confirm(&mut self, at: Moment, out: &mut Out) {
+        let Some(seen) = &self.seen else { return };
+        let word = word(seen.status);
+        self.waiting.retain(|waiting| {
+            let Some(before) = &waiting.obeyed else { return true };
+            let done = match waiting.action {
+                "start" => seen.triggers.iter().any(|t| t == "manual"),
+                "stop" => before.is_none() || seen.recording != *before,
+                _ => seen.recording.is_some() && seen.recording != *before,
+            };
+            if done {
+                out.completed(&waiting.id, word);
+            } else if before.is_none() && waiting.action == "split" {
+                out.finish(
+                    &waiting.id,
+                    CommandState::Failed,
+                    Some(word),
+                    Some("the recording had ended by itself".into()),
+                );
+                return false;
+            }
+            !done && at.t() < (waiting.due as f64 * STEP_S) + FORGET_S
+        });
+    }
+
+    fn status(&self, at: Moment) -> RecorderStatus {
+        let take = self.take.as_ref();
+        let elapsed_s = take.map(|take| at.t() - take.began.t());
+        RecorderStatus {
+            recorder_id: ID.into(),
+            name: "Field recorder".into(),
+            status: match take {
+                None => RecorderState::Armed,
+                Some(take) if take.silent_s > HOLD_S => RecorderState::Hold,
+                Some(_) => RecorderState::Recording,
+            },
+            timestamp: at.wall,
+            mode: Some(if take.is_some_and(|take| take.manual) { "manual" } else { "auto" }.into()),
+            recording: take.map(|take| take.id.clone()),
+            elapsed_s: elapsed_s.map(|s| round(s, 1)),
+            level_db: Some(round(self.level_db, 1)),
+            threshold_db: Some(round(self.threshold_db, 1)),
+            peak_db: Some(round(self.peak_db, 1)),
+            clipped: Some(self.level_db > -1.0),
+            bytes: elapsed_s.map(|s| (s * BYTES_PER_S * 6.0) as u64),
+            triggers: take
+                .map(|take| take.triggers.iter().map(|t| (*t).to_string()).collect())
+                .unwrap_or_default(),
+            last_stop: self.last_stop.clone(),
+            free_s: Some(round(self.free_s, 0)),
+        }
+    }
+
+    /// What is left to say when nothing comes: that it is offline or talks nonsense, and no number.
+    fn lost(&self, at: Wall, status: RecorderState) -> RecorderStatus {
+        RecorderStatus {
+            recorder_id: ID.into(),
+            name: "Field recorder".into(),
+            status,
+            timestamp: at,
+            mode: None,
+            recording: None,
+            elapsed_s: None,
+            level_db: None,
+            threshold_db: None,
+            peak_db: None,
+            clipped: None,
+            bytes: None,
+            triggers: Vec::new(),
+            last_stop: self.seen.as_ref().and_then(|seen| seen.last_stop.clone()),
+            free_s: None,
+        }
+    }
+}
+
+fn word(status: RecorderState) -> &'static str {
+    match status {
+        RecorderState::Idle => "idle",
+        RecorderState::Armed => "armed",
+        RecorderState::Recording => "recording",
+        RecorderState::Hold => "hold",
+        RecorderState::Stopped => "stopped",
+        RecorderState::Fault => "fault",
+        RecorderState::Offline => "offline",
+    }
+}
+
+impl Device for Recorder {
+    fn source(&self) -> &'static str {
+        ID
+    }
+
+    fn timeout_s(&self) -> f64 {
+        5.0
+    }
+
+    fn owned(&self) -> Vec<(String, Actions)> {
+        vec![(format!("recorder/{ID}"), &["start", "stop", "split"])]
+    }
+
+    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out) {
+        self.hear(at);
+        self.record(at, out);
+        self.obey(at, out);
+        self.jobs.step(at, out);
+        if at.every(2) && link.receive(at) {
+            let status = self.status(at);
+            world.readings.insert("rec1.free_h", self.free_s / 3600.0);
+            out.fresh(at, "recorder_status", ID, &status);
+            self.seen = Some(status);
+            while let Some(notice) = self.notices.pop_front() {
+                out.record("recording_changed", &notice);
+            }
+            self.confirm(at, out);
+            return;
+        }
+        let status = match link.state(at) {
+            SourceState::Stale | SourceState::Absent => RecorderState::Offline,
+            SourceState::Error => RecorderState::Fault,
+            _ => return,
+        };
+        out.state(at, "recorder_status", ID, &self.lost(link.last_seen().unwrap_or(at.wall), status));
+    }
+
+    fn command(&mut self, command: &Command, at: Moment, link: &Link, _: &World, out: &mut Out) {
+        if matches!(link.state(at), SourceState::Absent) {
+            return out.rejected(&command.id, "the recorder is not connected");
+        }
+        let recording = self.seen.as_ref().is_some_and(|seen| seen.recording.is_some());
+        let action = match command.action.as_str() {
+            "start" if self.take.as_ref().is_some_and(|take| take.manual) => {
+                return out.completed(&command.id, "recording");
+            }
+            "start" => "start",
+            "stop" | "split" if !recording => return out.rejected(&command.id, "nothing is being recorded"),
+            "stop" => "stop",
+            _ => "split",
+        };
+        if self.waiting.len() == COMMANDS {
+            return out.rejected(&command.id, "the recorder is still busy with earlier commands");
+        }
+        self.waiting.push(Waiting { id: command.id.clone(), action, due: at.step + LATENCY, obeyed: None });
+    }
+}

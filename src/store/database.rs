@@ -1,0 +1,528 @@
+//! The database: opening, committing, reading. Two tables, see docs/store.md.
+
+use super::block;
+pub use super::block::Stored;
+use crate::bus::{Batch, Start};
+use crate::clock::Wall;
+use crate::config;
+use crate::limits;
+use crate::model::{Class, Cursor, Event, SharedEvent, Topic};
+#[cfg(test)]
+use redb::StorageBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// Blocks of records by the seq of their last record.
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// Everything that is kept as its newest value: `m` meta, `s:{key}` state, `r:{key}` idempotency, `e:{epoch}` epochs.
+const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
+/// Raised when the layout changes; a newer number than this program knows is refused, never rewritten.
+const VERSION: u32 = 1;
+/// Epochs whose ends are remembered; an id of an older one is unknown.
+const EPOCHS: usize = 4_096;
+/// Blocks that one commit removes at most, so that a lowered limit does not stall acquisition's durability.
+const EVICT: usize = 64;
+
+/// Why the store can't do it.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another process has the database.
+    InUse(PathBuf),
+    /// Written by a newer telltale.
+    Newer(u32),
+    /// The folder or the file can't be used.
+    Io(PathBuf, String),
+    /// redb says no.
+    Database(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::InUse(path) => {
+                write!(f, "{} is in use; is another telltale running on this data folder?", path.display())
+            }
+            StoreError::Newer(version) => write!(
+                f,
+                "the database has layout {version}, this telltale knows {VERSION}; install the newer telltale again"
+            ),
+            StoreError::Io(path, e) => write!(f, "failed to use {}: {e}", path.display()),
+            StoreError::Database(e) => write!(f, "the database failed: {e}"),
+        }
+    }
+}
+impl std::error::Error for StoreError {}
+
+fn failed(e: impl Into<redb::Error>) -> StoreError {
+    StoreError::Database(e.into().to_string())
+}
+
+/// The row `m`. 40 bytes, little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Meta {
+    version: u32,
+    /// The epoch of the last start.
+    epoch: u64,
+    /// The last committed seq.
+    head: u64,
+    /// The last seq whose records retention removed; 0 when none was.
+    floor: u64,
+    /// Bytes of all blocks.
+    bytes: u64,
+}
+
+impl Meta {
+    fn encode(self) -> [u8; 36] {
+        let mut out = [0; 36];
+        out[..4].copy_from_slice(&self.version.to_le_bytes());
+        for (i, n) in [self.epoch, self.head, self.floor, self.bytes].into_iter().enumerate() {
+            out[4 + 8 * i..12 + 8 * i].copy_from_slice(&n.to_le_bytes());
+        }
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Meta> {
+        let number = |i: usize| Some(u64::from_le_bytes(bytes.get(4 + 8 * i..12 + 8 * i)?.try_into().ok()?));
+        let version = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+        Some(Meta { version, epoch: number(0)?, head: number(1)?, floor: number(2)?, bytes: number(3)? })
+    }
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// What the bus goes on from.
+    pub start: Start,
+    /// Where a database that could not be opened was moved to, and why it could not.
+    pub set_aside: Option<(PathBuf, String)>,
+}
+
+/// See the module above.
+#[derive(Debug)]
+pub struct Store {
+    place: Place,
+    /// None while it is being opened again after an error of the disk.
+    db: RwLock<Option<Database>>,
+    meta: Mutex<Meta>,
+    epochs: Mutex<Epochs>,
+    settings: RwLock<config::Store>,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(PathBuf),
+    /// Tests give their own; it can't be opened twice.
+    #[cfg_attr(not(test), allow(dead_code))]
+    Backend,
+}
+
+/// First seq of each remembered epoch; the last of one is before the first of the next.
+#[derive(Debug, Default)]
+struct Epochs {
+    first: std::collections::BTreeMap<u64, u64>,
+}
+
+/// What the store knows of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochRange {
+    /// The seq of its first event.
+    pub first: u64,
+    /// The last committed seq of it; one less than `first` when nothing was.
+    pub last: u64,
+}
+
+impl Store {
+    /// Opens `{data}/telltale.redb`, or makes it, and begins a new epoch, on the disk before this returns.
+    ///
+    /// A file that redb can't open (damaged beyond repair) is renamed and a new one begun: the box must serve.
+    ///
+    /// # Errors
+    /// The database is in use, newer than this program, or the folder can't be written.
+    pub fn open(data: &Path, settings: &config::Store) -> Result<Opened, StoreError> {
+        std::fs::create_dir_all(data).map_err(|e| StoreError::Io(data.into(), e.to_string()))?;
+        let path = data.join("telltale.redb");
+        let mut set_aside = None;
+        let db = match open_file(&path, settings.cache_bytes) {
+            Ok(db) => db,
+            Err(StoreError::Database(why)) => {
+                let aside = data.join(format!("telltale.redb.broken-{}", Wall::now().0));
+                std::fs::rename(&path, &aside).map_err(|e| StoreError::Io(path.clone(), e.to_string()))?;
+                set_aside = Some((aside, why));
+                open_file(&path, settings.cache_bytes)?
+            }
+            Err(e) => return Err(e),
+        };
+        let (store, start) = Store::begin(Place::File(path), db, settings)?;
+        Ok(Opened { store, start, set_aside })
+    }
+
+    /// The same on any redb backend: what the crash tests use.
+    #[cfg(test)]
+    pub(super) fn open_backend(
+        backend: impl StorageBackend,
+        settings: &config::Store,
+    ) -> Result<Opened, StoreError> {
+        let db = Database::builder()
+            .set_cache_size(settings.cache_bytes)
+            .create_with_backend(backend)
+            .map_err(failed)?;
+        let (store, start) = Store::begin(Place::Backend, db, settings)?;
+        Ok(Opened { store, start, set_aside: None })
+    }
+
+    fn begin(place: Place, db: Database, settings: &config::Store) -> Result<(Store, Start), StoreError> {
+        let mut start = Start::default();
+        let mut epochs = Epochs::default();
+        let txn = begin_write(&db)?;
+        let mut meta;
+        {
+            txn.open_table(LOG).map_err(failed)?;
+            let mut kept = txn.open_table(KEPT).map_err(failed)?;
+            meta = match kept.get("m").map_err(failed)? {
+                Some(row) => Meta::decode(row.value())
+                    .ok_or_else(|| StoreError::Database("its meta row is unreadable".into()))?,
+                None => Meta { version: VERSION, epoch: first_epoch(), ..Meta::default() },
+            };
+            if meta.version > VERSION {
+                return Err(StoreError::Newer(meta.version));
+            }
+            let mut remembered = Vec::new();
+            for row in kept.iter().map_err(failed)? {
+                let (key, value) = row.map_err(failed)?;
+                let (key, value) = (key.value(), value.value());
+                if let Some(key) = key.strip_prefix("s:") {
+                    match block::entries(value).next().and_then(|stored| restore(stored, key)) {
+                        Some(event) => start.state.push(Arc::new(event)),
+                        None => log::warn!("state row {key:?} is unreadable and left out"),
+                    }
+                } else if let Some(key) = key.strip_prefix("r:") {
+                    remembered.push((key.to_string(), number(value)));
+                } else if let Some(epoch) = key.strip_prefix("e:").and_then(|e| e.parse().ok()) {
+                    epochs.first.insert(epoch, number(value));
+                }
+            }
+            remembered.sort_by_key(|(_, seq)| *seq);
+            meta.epoch += 1;
+            kept.insert(epoch_key(meta.epoch).as_str(), (meta.head + 1).to_le_bytes().as_slice())
+                .map_err(failed)?;
+            epochs.first.insert(meta.epoch, meta.head + 1);
+            while epochs.first.len() > EPOCHS
+                && let Some((oldest, _)) = epochs.first.pop_first()
+            {
+                kept.remove(epoch_key(oldest).as_str()).map_err(failed)?;
+            }
+            let surplus = remembered.len().saturating_sub(limits::IDEMPOTENCY_KEYS);
+            for (key, _) in remembered.drain(..surplus) {
+                kept.remove(format!("r:{key}").as_str()).map_err(failed)?;
+            }
+            start.remembered = remembered;
+            kept.insert("m", meta.encode().as_slice()).map_err(failed)?;
+        }
+        txn.commit().map_err(failed)?;
+        (start.epoch, start.head) = (meta.epoch, meta.head);
+        let store = Store {
+            place,
+            db: RwLock::new(Some(db)),
+            meta: Mutex::new(meta),
+            epochs: Mutex::new(epochs),
+            settings: RwLock::new(settings.clone()),
+        };
+        Ok((store, start))
+    }
+
+    /// Takes new limits of retention.
+    pub fn set_settings(&self, settings: &config::Store) {
+        *self.settings.write().unwrap_or_else(|e| e.into_inner()) = settings.clone();
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> config::Store {
+        self.settings.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    fn meta(&self) -> Meta {
+        *self.meta.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The last seq whose records retention has removed.
+    pub fn floor(&self) -> u64 {
+        self.meta().floor
+    }
+
+    /// Bytes of all stored records.
+    pub fn bytes(&self) -> u64 {
+        self.meta().bytes
+    }
+
+    /// What is known of an epoch; none when it is not of this database, or too long ago.
+    pub fn epoch(&self, epoch: u64) -> Option<EpochRange> {
+        let head = self.meta().head;
+        let epochs = self.epochs.lock().unwrap_or_else(|e| e.into_inner());
+        let first = *epochs.first.get(&epoch)?;
+        let last = epochs.first.get(&(epoch + 1)).map_or(head, |next| next - 1);
+        Some(EpochRange { first, last })
+    }
+
+    /// The epoch that wrote `seq`: the newest one that began at or before it.
+    pub fn epoch_of(&self, seq: u64) -> u64 {
+        let epochs = self.epochs.lock().unwrap_or_else(|e| e.into_inner());
+        epochs.first.iter().rev().find(|(_, first)| **first <= seq).map_or(0, |(epoch, _)| *epoch)
+    }
+
+    /// Writes a batch; when this returns it is on the disk. `purge_by_age` is false while the clock can't be trusted.
+    ///
+    /// # Errors
+    /// Nothing of the batch was written. redb wants to be opened anew after an error of the disk; the next call does.
+    pub(crate) fn commit(&self, batch: &Batch, purge_by_age: bool) -> Result<Committed, StoreError> {
+        self.reopen_if_needed()?;
+        let result = self.try_commit(batch, purge_by_age);
+        if result.is_err() && matches!(self.place, Place::File(_)) {
+            *self.db.write().unwrap_or_else(|e| e.into_inner()) = None;
+        }
+        result
+    }
+
+    fn try_commit(&self, batch: &Batch, purge_by_age: bool) -> Result<Committed, StoreError> {
+        let guard = self.db.read().unwrap_or_else(|e| e.into_inner());
+        let db = guard.as_ref().ok_or_else(closed)?;
+        let settings = self.settings();
+        let now = Wall::now().0;
+        let mut meta = self.meta();
+        let mut committed = Committed::default();
+        let txn = begin_write(db)?;
+        {
+            let mut log = txn.open_table(LOG).map_err(failed)?;
+            // After an error of the disk the commit may have been made all the same: what is there is not written again.
+            let fresh = batch.records.partition_point(|e| e.cursor.seq <= meta.head);
+            for records in chunks(&batch.records[fresh..]) {
+                let Some(last) = records.last() else { continue };
+                let bytes = block::encode(batch.through.epoch, now, records.iter().map(|e| &**e));
+                meta.bytes += bytes.len() as u64;
+                committed.records += records.len() as u64;
+                log.insert(last.cursor.seq, bytes.as_slice()).map_err(failed)?;
+            }
+            let oldest_kept = settings
+                .keep_age
+                .filter(|_| purge_by_age)
+                .map(|age| now.saturating_sub(age.as_millis() as u64));
+            for _ in 0..EVICT {
+                let Some((last, size, count)) = oldest_block(&log, |size, wall| {
+                    meta.bytes > settings.keep_bytes && meta.bytes > size
+                        || oldest_kept.is_some_and(|oldest| wall < oldest)
+                })?
+                else {
+                    break;
+                };
+                log.remove(last).map_err(failed)?;
+                meta.floor = last;
+                meta.bytes -= size;
+                committed.evicted += count;
+            }
+        }
+        {
+            let mut kept = txn.open_table(KEPT).map_err(failed)?;
+            for (key, event) in &batch.state {
+                let key = format!("s:{key}");
+                match event {
+                    Some(event) => {
+                        let bytes = block::encode(event.cursor.epoch, now, std::iter::once(&**event));
+                        kept.insert(key.as_str(), bytes.as_slice()).map_err(failed)?;
+                    }
+                    None => drop(kept.remove(key.as_str()).map_err(failed)?),
+                }
+            }
+            // Many numbers of one producer in one batch: the last counts.
+            let remembered: HashMap<_, _> =
+                batch.remembered.iter().map(|(key, seq)| (key.as_str(), *seq)).collect();
+            for (key, seq) in remembered {
+                kept.insert(format!("r:{key}").as_str(), seq.to_le_bytes().as_slice()).map_err(failed)?;
+            }
+            for key in &batch.forgotten {
+                kept.remove(format!("r:{key}").as_str()).map_err(failed)?;
+            }
+            meta.head = batch.through.seq;
+            kept.insert("m", meta.encode().as_slice()).map_err(failed)?;
+        }
+        txn.commit().map_err(failed)?;
+        *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
+        Ok(committed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn close_as_after_an_error(&self) {
+        *self.db.write().unwrap() = None;
+    }
+
+    fn reopen_if_needed(&self) -> Result<(), StoreError> {
+        let mut db = self.db.write().unwrap_or_else(|e| e.into_inner());
+        if db.is_none()
+            && let Place::File(path) = &self.place
+        {
+            let opened = open_file(path, self.settings().cache_bytes)?;
+            // What the disk holds is the truth: a commit that failed half-way may have been made after all.
+            let txn = opened.begin_read().map_err(failed)?;
+            let kept = txn.open_table(KEPT).map_err(failed)?;
+            if let Some(meta) = kept.get("m").map_err(failed)?.and_then(|row| Meta::decode(row.value())) {
+                *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
+            }
+            drop((kept, txn));
+            *db = Some(opened);
+        }
+        Ok(())
+    }
+
+    /// Visits stored records after `seq` in order, until about `most_bytes` of them or `most` were visited.
+    ///
+    /// `visit` must not block: a read transaction is open while it runs.
+    ///
+    /// # Errors
+    /// redb could not read.
+    pub fn visit_after(
+        &self,
+        seq: u64,
+        most_bytes: usize,
+        most: usize,
+        mut visit: impl FnMut(Stored<'_>),
+    ) -> Result<Visited, StoreError> {
+        let guard = self.db.read().unwrap_or_else(|e| e.into_inner());
+        let db = guard.as_ref().ok_or_else(closed)?;
+        let txn = db.begin_read().map_err(failed)?;
+        let meta = {
+            let kept = txn.open_table(KEPT).map_err(failed)?;
+            kept.get("m").map_err(failed)?.and_then(|row| Meta::decode(row.value())).unwrap_or_default()
+        };
+        if meta.floor > seq {
+            return Ok(Visited::Evicted(meta.floor));
+        }
+        let log = txn.open_table(LOG).map_err(failed)?;
+        let (mut bytes, mut count, mut through) = (0, 0, seq);
+        for row in log.range(seq + 1..).map_err(failed)? {
+            let (last, block) = row.map_err(failed)?;
+            for stored in block::entries(block.value()).filter(|stored| stored.seq > seq) {
+                if bytes >= most_bytes || count >= most {
+                    return Ok(Visited::Through(through));
+                }
+                bytes += stored.data.len();
+                count += 1;
+                through = stored.seq;
+                visit(stored);
+            }
+            through = last.value();
+        }
+        Ok(Visited::Through(meta.head.max(seq)))
+    }
+
+    /// Whether the store can be read: what `/readyz` asks.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.visit_after(u64::MAX - 1, 0, 0, |_| ()).map(drop)
+    }
+}
+
+/// How far a visit came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visited {
+    /// Everything up to this seq has been visited: the last committed one when nothing is left.
+    Through(u64),
+    /// Nothing was visited, as retention has removed records up to this seq.
+    Evicted(u64),
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Committed {
+    pub records: u64,
+    pub evicted: u64,
+}
+
+fn closed() -> StoreError {
+    StoreError::Database("it is closed after an error of the disk and will be opened again".into())
+}
+
+fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    let opened = Database::builder()
+        .set_cache_size(cache_bytes)
+        .set_repair_callback(|session| {
+            log::warn!("repairing the database: {:.0} %", session.progress() * 100.0)
+        })
+        .create(path);
+    opened.map_err(|e| match e {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.into()),
+        redb::DatabaseError::Storage(redb::StorageError::Io(e))
+            if !matches!(e.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
+        {
+            StoreError::Io(path.into(), e.to_string())
+        }
+        other => failed(other),
+    })
+}
+
+fn begin_write(db: &Database) -> Result<WriteTransaction, StoreError> {
+    let mut txn = db.begin_write().map_err(failed)?;
+    // Without it a power cut means walking the whole file at the next start.
+    txn.set_quick_repair(true);
+    Ok(txn)
+}
+
+/// The oldest block, if `goes` (given its size and wall time) says it goes.
+fn oldest_block(
+    log: &redb::Table<'_, u64, &'static [u8]>,
+    goes: impl Fn(u64, u64) -> bool,
+) -> Result<Option<(u64, u64, u64)>, StoreError> {
+    let Some((last, block)) = log.first().map_err(failed)? else { return Ok(None) };
+    let bytes = block.value();
+    let size = bytes.len() as u64;
+    let going = goes(size, block::wall_ms(bytes).unwrap_or(u64::MAX));
+    Ok(going.then(|| (last.value(), size, block::entries(bytes).count() as u64)))
+}
+
+/// Records cut into blocks of about 32 KB: small enough to be read and evicted one by one.
+fn chunks(records: &[SharedEvent]) -> impl Iterator<Item = &[SharedEvent]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let take = rest.iter().take_while(|e| {
+            let room = bytes < 32 * 1024;
+            bytes += e.data().len();
+            room
+        });
+        let (chunk, left) = rest.split_at(take.count());
+        rest = left;
+        Some(chunk)
+    })
+}
+
+fn restore(stored: Stored<'_>, key: &str) -> Option<Event> {
+    let topic = Topic::parse(stored.topic).ok()?;
+    let cursor = Cursor { epoch: stored.epoch, seq: stored.seq };
+    let class = if stored.kind == "alert" { Class::Record } else { stored.class };
+    Some(Event::restored(
+        cursor,
+        class,
+        stored.kind.into(),
+        topic,
+        Some(key.into()),
+        stored.global,
+        stored.data,
+    ))
+}
+
+/// A random number to begin with, so that an id of another database is told from ours; below 2^32 to stay readable.
+fn first_epoch() -> u64 {
+    u64::from(getrandom::u32().unwrap_or(Wall::now().0 as u32))
+}
+
+fn epoch_key(epoch: u64) -> String {
+    format!("e:{epoch:020}")
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.try_into().map(u64::from_le_bytes).unwrap_or(0)
+}

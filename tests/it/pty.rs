@@ -1,0 +1,44 @@
+//! A pseudo-terminal that plays a serial device. Closing it is what pulling out an adapter looks like.
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+pub struct Device {
+    master: OwnedFd,
+    tty: PathBuf,
+}
+
+impl Device {
+    pub fn new() -> Device {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let tty = ptsname(&master, Vec::new()).unwrap();
+        Device { tty: PathBuf::from(tty.to_str().unwrap()), master }
+    }
+
+    /// Appears under a name of its own, as under /dev/serial/by-id.
+    pub fn plugged_in_as(name: &Path) -> Device {
+        let device = Device::new();
+        let _ = std::fs::remove_file(name);
+        symlink(&device.tty, name).unwrap();
+        device
+    }
+
+    /// Sends bytes.
+    pub fn say(&self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = &rest[rustix::io::write(&self.master, rest).unwrap()..];
+        }
+    }
+
+    /// What the daemon has sent, at most 100 bytes of it.
+    pub fn hear(&self) -> String {
+        let mut buffer = [0; 100];
+        let n = rustix::io::read(&self.master, &mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    }
+}

@@ -1,0 +1,78 @@
+// Sends commands and follows them to their end (state/commands.js). One at a time a button: a second tap while one
+// waits sends nothing. A retry of a command that never got an answer keeps its id, so that it acts once.
+
+import { ApiError, post, random_id } from './api.js';
+import { CONFIRM_MS, advance, begin, pending } from '../state/commands.js';
+
+/** How long "Done" or the reason of a refusal stays. */
+const SHOWN_MS = { confirmed: 2_500, refused: 60_000, unconfirmed: Infinity };
+
+export class Commands {
+  constructor({ store, changed }) {
+    this.changed = changed;
+    this.running = new Map();
+    store.listen((envelope) => this.event(envelope));
+  }
+
+  /** The command of a button, or undefined. */
+  of(target, action) {
+    return this.running.get(`${target}/${action}`);
+  }
+
+  /** Whether anything waits on this target. */
+  busy(target) {
+    return [...this.running.values()].some((c) => c.target === target && pending(c));
+  }
+
+  /** Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. */
+  send({ target, action, path, body = {}, effect = [] }) {
+    const before = this.of(target, action);
+    if (pending(before)) return;
+    const again = before?.phase === 'unconfirmed' && !before.taken;
+    const id = again ? before.id : random_id();
+    const command = begin({ id, target, action, effect, at: performance.now() });
+    this.running.set(command.key, command);
+    this.changed();
+    setTimeout(() => this.step(command.key, id, { type: 'clock', at: performance.now() }), CONFIRM_MS + 20);
+    post(path, { ...body, command_id: id }, { limit_ms: CONFIRM_MS }).then(
+      ({ status, body: answer }) => this.step(command.key, id, {
+        type: 'answered', state: status === 200 ? 'completed' : answer?.state ?? 'accepted', reason: answer?.reason,
+      }),
+      (error) => this.step(command.key, id, error instanceof ApiError && error.status
+        ? { type: 'refused', reason: error.message }
+        : { type: 'unsent' }),
+    );
+  }
+
+  /** Takes a refusal or a missing confirmation off the screen. */
+  dismiss(target, action) {
+    this.running.delete(`${target}/${action}`);
+    this.changed();
+  }
+
+  event(envelope) {
+    const payload = envelope.payload ?? {};
+    const [target, status] = envelope.type === 'alert'
+      ? [`alert/${payload.alert_id}`, payload.state]
+      : [envelope.topic, payload.status];
+    for (const command of this.running.values()) {
+      if (envelope.type === 'command_result') this.step(command.key, command.id, { ...payload, type: 'result' });
+      else this.step(command.key, command.id, { type: 'state', target, status });
+    }
+  }
+
+  step(key, id, input) {
+    const before = this.running.get(key);
+    if (before?.id !== id) return;
+    const after = advance(before, input);
+    if (after === before) return;
+    this.running.set(key, after);
+    if (!pending(after) && Number.isFinite(SHOWN_MS[after.phase])) {
+      setTimeout(() => {
+        if (this.running.get(key) === after) this.running.delete(key);
+        this.changed();
+      }, SHOWN_MS[after.phase]);
+    }
+    this.changed();
+  }
+}

@@ -1,0 +1,88 @@
+// Numbers, ages, durations and sizes as people read them. What is unknown is a dash, never a 0.
+
+import { current, t } from './i18n.js';
+
+export const DASH = '–';
+
+const cache = new Map();
+function formatter(options) {
+  const key = current() + JSON.stringify(options);
+  if (!cache.has(key)) cache.set(key, new Intl.NumberFormat(current(), options));
+  return cache.get(key);
+}
+
+const known = (value) => typeof value === 'number' && Number.isFinite(value);
+
+/** A number with as many digits as its size asks for: 0.00123, 1.234, 12.35, 1,235. */
+export function number(value, digits) {
+  if (!known(value)) return DASH;
+  if (digits !== undefined) return formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 0.001 || size >= 1e9)) return formatter({ notation: 'scientific', maximumSignificantDigits: 4 }).format(value);
+  if (Number.isInteger(value)) return formatter({}).format(value);
+  const places = size >= 1000 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4;
+  return formatter({ minimumFractionDigits: places, maximumFractionDigits: places }).format(value);
+}
+
+/** A signed number, for changes. */
+export function change(value) {
+  if (!known(value)) return DASH;
+  const text = number(Math.abs(value));
+  return value > 0 ? `+${text}` : value < 0 ? `−${text}` : `±${text}`;
+}
+
+/** A whole number. */
+export const count = (value) => (known(value) ? formatter({ maximumFractionDigits: 0 }).format(value) : DASH);
+
+/** 0..1 -> 45 %. */
+export const percent = (value) => (known(value) ? formatter({ style: 'percent', maximumFractionDigits: 0 }).format(value) : DASH);
+
+/** Decibels with one place. */
+export const decibel = (value) => (known(value) ? `${number(value, 1).replace('-', '−')} dB` : DASH);
+
+/** Bytes in powers of 1000, as disks are sold. */
+export function bytes(value) {
+  if (!known(value)) return DASH;
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let n = value;
+  let i = 0;
+  while (Math.abs(n) >= 999.5 && i < units.length - 1) {
+    n /= 1000;
+    i += 1;
+  }
+  return `${number(n, i === 0 || n >= 100 ? 0 : 1)} ${units[i]}`;
+}
+
+/** Seconds as 4 s, 3:05, 2:15:00, 3 d 4 h. */
+export function duration(seconds) {
+  if (!known(seconds) || seconds < 0) return DASH;
+  const s = Math.floor(seconds);
+  if (s < 60) return t('time.s', { s });
+  const two = (n) => String(n).padStart(2, '0');
+  const [d, h, m] = [Math.floor(s / 86_400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];
+  if (d > 0) return t('time.dh', { d, h });
+  if (h > 0) return `${h}:${two(m)}:${two(s % 60)}`;
+  return `${m}:${two(s % 60)}`;
+}
+
+/** A rough span for ages and estimates: 12 s, 4 min, 3 h, 2 d. */
+export function span(seconds) {
+  if (!known(seconds) || seconds < 0) return DASH;
+  if (seconds < 60) return t('time.s', { s: Math.floor(seconds) });
+  if (seconds < 3600) return t('time.min', { m: Math.floor(seconds / 60) });
+  if (seconds < 86_400) return t('time.h', { h: Math.floor(seconds / 3600) });
+  return t('time.d', { d: Math.floor(seconds / 86_400) });
+}
+
+/** How old: "12 s old". */
+export const age = (seconds) => (known(seconds) ? t('age.old', { span: span(seconds) }) : DASH);
+
+/** Clock time of an RFC 3339 text in this device's zone; with the day when `now_ms` is another day. */
+export function clock(timestamp, now_ms) {
+  const ms = Date.parse(timestamp ?? '');
+  if (Number.isNaN(ms)) return DASH;
+  const date = new Date(ms);
+  const same = now_ms !== undefined && now_ms !== null && new Date(now_ms).toDateString() === date.toDateString();
+  const options = same ? { timeStyle: 'medium' } : { dateStyle: 'short', timeStyle: 'short' };
+  return new Intl.DateTimeFormat(current(), options).format(date);
+}

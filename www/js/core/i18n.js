@@ -1,0 +1,45 @@
+// Words. `t('key', {n: 3})` looks the key up in the language in use, then in English; a key with `.one`/`.other` forms
+// is chosen by `n`. Numbers and dates are Intl's business, in format.js.
+
+import en from '../i18n/en.js';
+
+const LOADERS = { en: async () => en, de: async () => (await import('../i18n/de.js')).default };
+
+/** Languages there are. */
+export const LANGUAGES = Object.keys(LOADERS);
+
+let language = 'en';
+let words = en;
+let plural = new Intl.PluralRules('en');
+
+/** The language in use. */
+export const current = () => language;
+
+/** The language for a wish (`auto` is the browser's, if we have it). */
+export function choose(wish, offered = globalThis.navigator?.languages ?? []) {
+  if (LANGUAGES.includes(wish)) return wish;
+  return offered.map((l) => l.slice(0, 2).toLowerCase()).find((l) => LANGUAGES.includes(l)) ?? 'en';
+}
+
+/** Loads and uses a language; stays with the present one when it can't be loaded. */
+export async function use(name) {
+  const dictionary = await LOADERS[name]();
+  language = name;
+  words = dictionary;
+  plural = new Intl.PluralRules(name);
+}
+
+/** The words of `key`, with `{name}` replaced by `params.name`. The key itself when there are none. */
+export function t(key, params) {
+  const form = params?.n !== undefined ? `${key}.${plural.select(Number(params.n))}` : key;
+  const text = words[form] ?? words[`${key}.other`] ?? words[key] ?? en[form] ?? en[`${key}.other`] ?? en[key];
+  if (text === undefined) return key;
+  return params ? text.replace(/\{(\w+)\}/g, (whole, name) => (name in params ? String(params[name]) : whole)) : text;
+}
+
+/** The word for one of the wire's enum values, such as `word('recorder', 'hold')`; the value itself when unknown. */
+export function word(kind, value) {
+  const key = `${kind}.${value}`;
+  const text = t(key);
+  return text === key ? String(value ?? '').replaceAll('_', ' ') : text;
+}

@@ -1,0 +1,51 @@
+// What this browser remembers: theme, language, how events come. Storage may be missing or forbidden; then the choice
+// holds until the page is closed.
+
+const KEY = 'telltale.preferences';
+
+/** Every preference with its default. */
+export const DEFAULTS = { theme: 'auto', language: 'auto', mode: 'auto', poll_ms: 2_000 };
+
+const ALLOWED = {
+  theme: ['auto', 'light', 'dark', 'sun'],
+  language: ['auto', 'en', 'de'],
+  mode: ['auto', 'stream', 'polling'],
+  poll_ms: [1_000, 2_000, 5_000, 10_000, 30_000],
+};
+
+/** What is allowed for one. */
+export const choices = (name) => ALLOWED[name];
+
+/** Preferences from a stored text; what is not understood is the default. */
+export function parse(text) {
+  let stored = {};
+  try {
+    stored = JSON.parse(text) ?? {};
+  } catch {
+    // Not ours, or damaged: defaults.
+  }
+  return Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, ALLOWED[name].includes(stored[name]) ? stored[name] : value]));
+}
+
+export class Preferences {
+  constructor() {
+    try {
+      this.values = parse(localStorage.getItem(KEY));
+    } catch {
+      this.values = { ...DEFAULTS };
+    }
+  }
+
+  get(name) {
+    return this.values[name];
+  }
+
+  set(name, value) {
+    this.values = parse(JSON.stringify({ ...this.values, [name]: value }));
+    try {
+      localStorage.setItem(KEY, JSON.stringify(this.values));
+    } catch {
+      // Kept for this page only.
+    }
+  }
+}

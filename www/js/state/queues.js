@@ -1,0 +1,18 @@
+// Queues: `queue_status`.
+
+import { keyed_slice, ranked } from './keyed.js';
+
+export const queues = keyed_slice('queues', 'queue_status', 'queue_id');
+
+const RANK = { running: 0, stopping: 1, paused: 2, idle: 3, completed: 4 };
+
+/** The queues worth a place, in an order that only changes with their state. */
+export function top_queues(map, most) {
+  return ranked(map, (e) => RANK[e.payload.status] ?? 5).slice(0, most);
+}
+
+/** 0..1 of the whole queue; the daemon's own figure where it gives one. */
+export function queue_progress({ progress, completed_scans, total_scans }) {
+  if (typeof progress === 'number') return progress;
+  return total_scans > 0 ? completed_scans / total_scans : null;
+}

@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is")).join("www");
+    let root =
+        PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is"))
+            .join("www");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=www");
@@ -22,13 +24,15 @@ fn main() {
     let mut table = String::from("pub(super) static FILES: &[File] = &[\n");
     for (number, (name, file)) in files.iter().enumerate() {
         println!("cargo:rerun-if-changed={}", file.display());
-        let content = std::fs::read(file).unwrap_or_else(|e| panic!("failed to read `{}`: {e}", file.display()));
+        let content =
+            std::fs::read(file).unwrap_or_else(|e| panic!("failed to read `{}`: {e}", file.display()));
         let tag = Sha256::digest(&content).iter().take(12).fold(String::new(), |mut text, b| {
             let _ = write!(text, "{b:02x}");
             text
         });
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        let packed = encoder.write_all(&content).and_then(|()| encoder.finish()).expect("memory takes everything");
+        let packed =
+            encoder.write_all(&content).and_then(|()| encoder.finish()).expect("memory takes everything");
         // What hardly shrinks (images, fonts) is kept once.
         let packed = if packed.len() * 10 < content.len() * 9 {
             let to = out.join(format!("{number}.gz"));

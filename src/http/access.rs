@@ -66,13 +66,18 @@ impl Doors {
             hosts.extend([format!("{short}.local"), short, own]);
         }
         hosts.extend(http.hosts.iter().map(|h| h.to_ascii_lowercase()));
-        Doors { hosts, origins: http.origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase()).collect() }
+        Doors {
+            hosts,
+            origins: http.origins.iter().map(|o| o.trim_end_matches('/').to_ascii_lowercase()).collect(),
+        }
     }
 
     /// Whether `Host` names this server: an IP address, one of its names or a configured one, with any port.
     fn knows(&self, host: &str) -> bool {
         let Some(name) = name_of(host) else { return false };
-        name.parse::<Ipv4Addr>().is_ok() || name.parse::<Ipv6Addr>().is_ok() || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name.trim_end_matches('.')))
+        name.parse::<Ipv4Addr>().is_ok()
+            || name.parse::<Ipv6Addr>().is_ok()
+            || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name.trim_end_matches('.')))
     }
 
     /// Whether the `Origin` is that of our own page, as the browser reached it.
@@ -92,25 +97,37 @@ impl Doors {
         if let Some(host) = &head.host
             && !self.knows(host)
         {
-            return Err(problem(421, "unknown_host", "Misdirected request", format!(
-                "the Host is {:?}; expected an IP address, localhost, this host's name or one listed as hosts in [http]", shown(host)
-            )));
+            return Err(problem(
+                421,
+                "unknown_host",
+                "Misdirected request",
+                format!(
+                    "the Host is {:?}; expected an IP address, localhost, this host's name or one listed as hosts in [http]",
+                    shown(host)
+                ),
+            ));
         }
         if matches!(head.method, Method::Get | Method::Head | Method::Options) {
             return Ok(());
         }
         let foreign = |detail: String| Err(problem(403, "foreign_origin", "Foreign origin", detail));
         match head.header("origin") {
-            Some(origin) if Doors::is_own(origin, head.host.as_deref()) || self.friend(head).is_some() => Ok(()),
+            Some(origin) if Doors::is_own(origin, head.host.as_deref()) || self.friend(head).is_some() => {
+                Ok(())
+            }
             Some(origin) => foreign(format!(
-                "the request comes from a page of {:?}; expected our own or one listed as origins in [http]", shown(origin)
+                "the request comes from a page of {:?}; expected our own or one listed as origins in [http]",
+                shown(origin)
             )),
-            None if head.header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) => {
+            None if head
+                .header("sec-fetch-site")
+                .is_some_and(|site| !matches!(site, "same-origin" | "none")) =>
+            {
                 foreign("the browser says the request comes from another site".into())
             }
-            None if matches!(caller.by, By::Cookie(_)) => {
-                foreign("a request with a cookie must carry an Origin; programs send Authorization: Bearer".into())
-            }
+            None if matches!(caller.by, By::Cookie(_)) => foreign(
+                "a request with a cookie must carry an Origin; programs send Authorization: Bearer".into(),
+            ),
             None => Ok(()),
         }
     }
@@ -133,16 +150,27 @@ fn name_of(host: &str) -> Option<&str> {
 ///
 /// # Errors
 /// 401 when a key was sent that is none, also where none would have been needed.
-pub(crate) fn identify(head: &Head, peer: SocketAddr, access: &Access, keys: &Keys) -> Result<Caller, Problem> {
+pub(crate) fn identify(
+    head: &Head,
+    peer: SocketAddr,
+    access: &Access,
+    keys: &Keys,
+) -> Result<Caller, Problem> {
     if let Some(sent) = head.header("authorization") {
-        let token = sent.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, t)| t.trim());
+        let token = sent
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, t)| t.trim());
         let key = token.and_then(|token| keys.verify(token));
         return match key {
             Some(key) => Ok(Caller { role: Some(key.role), by: By::Key(key) }),
-            None => Err(unauthorised("the key in Authorization is not known; expected `Bearer tt_...` as shown by `telltale key make`")),
+            None => Err(unauthorised(
+                "the key in Authorization is not known; expected `Bearer tt_...` as shown by `telltale key make`",
+            )),
         };
     }
-    let proxied = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| head.header(name).is_some());
+    let proxied =
+        ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| head.header(name).is_some());
     let loopback = access.trust_loopback && peer.ip().to_canonical().is_loopback() && !proxied;
     let cookie = head
         .headers
@@ -168,21 +196,33 @@ pub(crate) fn identify(head: &Head, peer: SocketAddr, access: &Access, keys: &Ke
 pub(crate) fn allow(caller: &Caller, needed: Role) -> Result<(), Problem> {
     match caller.role {
         Some(role) if role >= needed => Ok(()),
-        Some(role) if caller.by != By::Nothing => Err(problem(403, "forbidden", "Forbidden", format!(
-            "this needs the role {}; the key has the role {}", needed.as_str(), role.as_str()
-        )).with("needed", needed.as_str())),
+        Some(role) if caller.by != By::Nothing => Err(problem(
+            403,
+            "forbidden",
+            "Forbidden",
+            format!("this needs the role {}; the key has the role {}", needed.as_str(), role.as_str()),
+        )
+        .with("needed", needed.as_str())),
         _ => Err(unauthorised(&format!(
-            "this needs the role {}; send a key as Authorization: Bearer, or log in at /api/login", needed.as_str()
-        )).with("needed", needed.as_str())),
+            "this needs the role {}; send a key as Authorization: Bearer, or log in at /api/login",
+            needed.as_str()
+        ))
+        .with("needed", needed.as_str())),
     }
 }
 
 fn unauthorised(detail: &str) -> Problem {
-    problem(401, "unauthorised", "Unauthorised", detail).header("WWW-Authenticate", "Bearer realm=\"telltale\"")
+    problem(401, "unauthorised", "Unauthorised", detail)
+        .header("WWW-Authenticate", "Bearer realm=\"telltale\"")
 }
 
 /// The three checks in order; gives who asks.
-pub(crate) fn admit(shared: &Shared, head: &Head, peer: SocketAddr, needed: Option<Role>) -> Result<Caller, Problem> {
+pub(crate) fn admit(
+    shared: &Shared,
+    head: &Head,
+    peer: SocketAddr,
+    needed: Option<Role>,
+) -> Result<Caller, Problem> {
     let access = shared.access.read().unwrap_or_else(|e| e.into_inner()).clone();
     let caller = identify(head, peer, &access, &shared.parts.keys)?;
     shared.doors.check(head, &caller)?;
@@ -250,7 +290,10 @@ mod tests {
     }
 
     fn doors() -> Doors {
-        Doors { hosts: vec!["localhost".into(), "pi".into(), "pi.local".into()], origins: vec!["https://board.example".into()] }
+        Doors {
+            hosts: vec!["localhost".into(), "pi".into(), "pi.local".into()],
+            origins: vec!["https://board.example".into()],
+        }
     }
 
     fn nobody() -> Caller {
@@ -259,10 +302,30 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_hosts() {
-        for good in ["127.0.0.1", "10.1.2.3:8080", "[::1]:80", "[fe80::1]", "localhost:1", "PI.local", "pi.local.:80", "pi:"] {
+        for good in [
+            "127.0.0.1",
+            "10.1.2.3:8080",
+            "[::1]:80",
+            "[fe80::1]",
+            "localhost:1",
+            "PI.local",
+            "pi.local.:80",
+            "pi:",
+        ] {
             assert!(doors().knows(good), "{good}");
         }
-        for bad in ["", "evil.example", "pi.local.evil.example", "localhost@evil", "10.1.2.3.evil", "[::1]x", "[::1", ":80", "pi:99999", "pi:80:80"] {
+        for bad in [
+            "",
+            "evil.example",
+            "pi.local.evil.example",
+            "localhost@evil",
+            "10.1.2.3.evil",
+            "[::1]x",
+            "[::1",
+            ":80",
+            "pi:99999",
+            "pi:80:80",
+        ] {
             assert!(!doors().knows(bad), "{bad}");
         }
     }
@@ -302,14 +365,21 @@ mod tests {
         let (here, there) = ("127.0.0.1:1", "10.0.0.1:1");
         assert_eq!(ask("", here, &open), Ok(Some(Role::Admin)));
         assert_eq!(ask("", "[::ffff:127.0.0.1]:1", &open), Ok(Some(Role::Admin)));
-        assert_eq!(ask("X-Forwarded-For: 10.0.0.1\r\n", here, &open), Ok(Some(Role::View)), "through a proxy");
+        assert_eq!(
+            ask("X-Forwarded-For: 10.0.0.1\r\n", here, &open),
+            Ok(Some(Role::View)),
+            "through a proxy"
+        );
         assert_eq!(ask("", there, &open), Ok(Some(Role::View)));
         assert_eq!(ask("", there, &shut), Ok(None));
         assert_eq!(ask("", here, &shut), Ok(None));
         assert_eq!(ask(&format!("Authorization: Bearer {token}\r\n"), there, &shut), Ok(Some(Role::Operate)));
         assert_eq!(ask("Authorization: Bearer tt_wrong\r\n", here, &open), Err(401));
         assert_eq!(ask("Authorization: Basic eDp5\r\n", here, &open), Err(401));
-        assert_eq!(ask(&format!("Cookie: a=b; telltale={cookie}\r\n"), there, &shut), Ok(Some(Role::Operate)));
+        assert_eq!(
+            ask(&format!("Cookie: a=b; telltale={cookie}\r\n"), there, &shut),
+            Ok(Some(Role::Operate))
+        );
         assert_eq!(ask("Cookie: telltale=forged.1.2\r\n", there, &shut), Ok(None));
         assert_eq!(allow(&nobody(), Role::Operate).unwrap_err().status, 401);
     }

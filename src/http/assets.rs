@@ -43,7 +43,12 @@ pub(super) fn serve(shared: &Shared, head: &Head) -> Result<Reply, Problem> {
         None => built_in(&path),
     };
     let Some(found) = found else {
-        return Err(problem(404, "unknown_path", "Not found", format!("there is no file {}", shown(&head.path_text()))));
+        return Err(problem(
+            404,
+            "unknown_path",
+            "Not found",
+            format!("there is no file {}", shown(&head.path_text())),
+        ));
     };
     Ok(reply(head, found))
 }
@@ -51,7 +56,13 @@ pub(super) fn serve(shared: &Shared, head: &Head) -> Result<Reply, Problem> {
 fn built_in(path: &str) -> Option<Found> {
     let at = FILES.binary_search_by(|file| file.path.cmp(path)).ok()?;
     let file = &FILES[at];
-    Some(Found { content: file.plain.into(), packed: file.packed, tag: file.tag.into(), content_type: type_of(path), cache: cache_of(path) })
+    Some(Found {
+        content: file.plain.into(),
+        packed: file.packed,
+        tag: file.tag.into(),
+        content_type: type_of(path),
+        cache: cache_of(path),
+    })
 }
 
 fn from_folder(folder: &Path, path: &str) -> Option<Found> {
@@ -96,11 +107,19 @@ fn type_of(path: &str) -> &'static str {
 }
 
 fn reply(head: &Head, found: Found) -> Reply {
-    let range = head.header("range").filter(|_| head.header("if-range").is_none_or(|tag| tag.trim() == format!("\"{}\"", found.tag)));
-    let gzip = found.packed.filter(|_| range.is_none() && takes_gzip(head.header("accept-encoding").unwrap_or_default()));
+    let range = head
+        .header("range")
+        .filter(|_| head.header("if-range").is_none_or(|tag| tag.trim() == format!("\"{}\"", found.tag)));
+    let gzip = found
+        .packed
+        .filter(|_| range.is_none() && takes_gzip(head.header("accept-encoding").unwrap_or_default()));
     let etag = if gzip.is_some() { format!("\"{}-gz\"", found.tag) } else { format!("\"{}\"", found.tag) };
     let dress = |reply: Reply| {
-        reply.header("ETag", etag.clone()).header("Cache-Control", found.cache).header("Vary", "Accept-Encoding").header("Accept-Ranges", "bytes")
+        reply
+            .header("ETag", etag.clone())
+            .header("Cache-Control", found.cache)
+            .header("Vary", "Accept-Encoding")
+            .header("Accept-Ranges", "bytes")
     };
     let length = found.content.len();
     if head.header("if-none-match").is_some_and(|known| etag_matches(known, &etag)) {
@@ -115,11 +134,17 @@ fn reply(head: &Head, found: Found) -> Reply {
             Cow::Owned(bytes) => Reply::new(200, found.content_type, bytes),
         }),
         Span::Part(from, to) => dress(
-            Reply::new(206, found.content_type, found.content[from..=to].to_vec()).header("Content-Range", format!("bytes {from}-{to}/{length}")),
+            Reply::new(206, found.content_type, found.content[from..=to].to_vec())
+                .header("Content-Range", format!("bytes {from}-{to}/{length}")),
         ),
         Span::None => dress(
-            Reply::from(problem(416, "range", "Range not satisfiable", format!("the file has {length} bytes; the range lies outside")))
-                .header("Content-Range", format!("bytes */{length}")),
+            Reply::from(problem(
+                416,
+                "range",
+                "Range not satisfiable",
+                format!("the file has {length} bytes; the range lies outside"),
+            ))
+            .header("Content-Range", format!("bytes */{length}")),
         ),
     }
 }
@@ -145,13 +170,17 @@ enum Span {
 fn span(range: &str, length: usize) -> Span {
     let Some(said) = range.trim().strip_prefix("bytes=") else { return Span::Whole };
     let Some((from, to)) = said.trim().split_once('-') else { return Span::Whole };
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().unwrap_or(u64::MAX));
+    let number = |text: &str| {
+        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().unwrap_or(u64::MAX))
+    };
     let last = length.saturating_sub(1);
     let cap = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(last);
     match (from.is_empty(), number(from), to.is_empty(), number(to)) {
         (true, _, false, Some(0)) => Span::None,
         (true, _, false, Some(_)) if length == 0 => Span::None,
-        (true, _, false, Some(suffix)) => Span::Part(length - usize::try_from(suffix).unwrap_or(usize::MAX).min(length), last),
+        (true, _, false, Some(suffix)) => {
+            Span::Part(length - usize::try_from(suffix).unwrap_or(usize::MAX).min(length), last)
+        }
         (false, Some(from), _, _) if from >= length as u64 => Span::None,
         (false, Some(from), true, _) => Span::Part(cap(from), last),
         (false, Some(from), false, Some(to)) if to >= from => Span::Part(cap(from), cap(to)),
@@ -167,9 +196,18 @@ mod tests {
     #[test]
     fn ranges() {
         for (range, expected) in [
-            ("bytes=0-3", Span::Part(0, 3)), ("bytes=5-", Span::Part(5, 9)), ("bytes=-3", Span::Part(7, 9)), ("bytes=-99", Span::Part(0, 9)),
-            ("bytes=0-99999999999999999999", Span::Part(0, 9)), ("bytes=10-", Span::None), ("bytes=-0", Span::None),
-            ("bytes=3-1", Span::Whole), ("bytes=0-1,3-4", Span::Whole), ("items=0-1", Span::Whole), ("bytes=-", Span::Whole), ("bytes=a-b", Span::Whole),
+            ("bytes=0-3", Span::Part(0, 3)),
+            ("bytes=5-", Span::Part(5, 9)),
+            ("bytes=-3", Span::Part(7, 9)),
+            ("bytes=-99", Span::Part(0, 9)),
+            ("bytes=0-99999999999999999999", Span::Part(0, 9)),
+            ("bytes=10-", Span::None),
+            ("bytes=-0", Span::None),
+            ("bytes=3-1", Span::Whole),
+            ("bytes=0-1,3-4", Span::Whole),
+            ("items=0-1", Span::Whole),
+            ("bytes=-", Span::Whole),
+            ("bytes=a-b", Span::Whole),
         ] {
             assert_eq!(span(range, 10), expected, "{range}");
         }
@@ -188,7 +226,16 @@ mod tests {
         std::os::unix::fs::symlink(www.join("js/app.js"), www.join("in.js")).unwrap();
         assert_eq!(from_folder(&www, "js/app.js").unwrap().content_type, "text/javascript; charset=utf-8");
         assert!(from_folder(&www, "in.js").is_some());
-        for path in ["out.txt", "../secret", ".hidden", "js", "js//app.js", "nothing", "/etc/passwd", "js/../js/app.js"] {
+        for path in [
+            "out.txt",
+            "../secret",
+            ".hidden",
+            "js",
+            "js//app.js",
+            "nothing",
+            "/etc/passwd",
+            "js/../js/app.js",
+        ] {
             assert!(from_folder(&www, path).is_none(), "{path}");
         }
     }

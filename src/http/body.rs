@@ -65,11 +65,18 @@ impl<'w> Body<'w> {
         while out.len() == before && !self.is_done() {
             if self.wire.unused().is_empty() {
                 if std::mem::take(&mut self.owes_continue) {
-                    self.wire.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", deadline).map_err(|e| self.fault(&e))?;
+                    self.wire
+                        .write_all(b"HTTP/1.1 100 Continue\r\n\r\n", deadline)
+                        .map_err(|e| self.fault(&e))?;
                 }
                 match self.wire.fill(deadline) {
                     Ok(0) => {
-                        return Err(self.fail(problem(400, "body_cut", "Body cut short", "the connection ended before the body did")));
+                        return Err(self.fail(problem(
+                            400,
+                            "body_cut",
+                            "Body cut short",
+                            "the connection ended before the body did",
+                        )));
                     }
                     Ok(_) => {}
                     Err(e) => return Err(self.fault(&e)),
@@ -86,7 +93,12 @@ impl<'w> Body<'w> {
                 Left::Chunked(chunks) => match chunks.decode(unused, out) {
                     Ok(used) => used,
                     Err(e) => {
-                        return Err(self.fail(problem(400, "malformed_chunk", "Malformed chunked body", format!("{}; expected the chunked coding of RFC 9112", e.0))));
+                        return Err(self.fail(problem(
+                            400,
+                            "malformed_chunk",
+                            "Malformed chunked body",
+                            format!("{}; expected the chunked coding of RFC 9112", e.0),
+                        )));
                     }
                 },
             };
@@ -104,10 +116,20 @@ impl<'w> Body<'w> {
     }
 
     /// The same when its beginning has been read already.
-    pub fn whole_after<'b>(&mut self, bytes: Vec<u8>, most: usize, budget: &'b Budget) -> Result<Whole<'b>, Problem> {
+    pub fn whole_after<'b>(
+        &mut self,
+        bytes: Vec<u8>,
+        most: usize,
+        budget: &'b Budget,
+    ) -> Result<Whole<'b>, Problem> {
         let too_large = || {
-            problem(413, "body_too_large", "Body too large", format!("the body has more than {most} bytes; send less, or NDJSON as application/x-ndjson"))
-                .with("limit", most)
+            problem(
+                413,
+                "body_too_large",
+                "Body too large",
+                format!("the body has more than {most} bytes; send less, or NDJSON as application/x-ndjson"),
+            )
+            .with("limit", most)
         };
         if self.length().is_some_and(|n| n > most as u64) {
             return Err(too_large());
@@ -116,7 +138,8 @@ impl<'w> Body<'w> {
         let started = Instant::now();
         loop {
             let now = Instant::now();
-            let by = (now + self.wire.times.body).min(started + self.wire.times.body * 2 + time_for(whole.bytes.len()));
+            let by = (now + self.wire.times.body)
+                .min(started + self.wire.times.body * 2 + time_for(whole.bytes.len()));
             if self.read_by(&mut whole.bytes, by)? == 0 {
                 return Ok(whole);
             }
@@ -157,7 +180,12 @@ impl<'w> Body<'w> {
 
     fn fault(&mut self, e: &io::Error) -> Problem {
         self.fail(if e.kind() == io::ErrorKind::TimedOut {
-            problem(408, "body_timeout", "Body too slow", format!("no more of the body came within {:?}", self.wire.times.body))
+            problem(
+                408,
+                "body_timeout",
+                "Body too slow",
+                format!("no more of the body came within {:?}", self.wire.times.body),
+            )
         } else {
             problem(400, "body_cut", "Body cut short", "the connection broke before the body ended")
         })
@@ -181,7 +209,13 @@ impl Whole<'_> {
         let more = self.bytes.len() - self.share;
         self.share = self.bytes.len();
         if self.budget.0.fetch_add(more, Ordering::Relaxed) + more > limits::BODIES_BYTES {
-            return Err(problem(503, "too_many_bodies", "Too many large bodies", "too many large bodies are being read; try again").retry_after(1));
+            return Err(problem(
+                503,
+                "too_many_bodies",
+                "Too many large bodies",
+                "too many large bodies are being read; try again",
+            )
+            .retry_after(1));
         }
         Ok(())
     }

@@ -59,13 +59,19 @@ impl Chunks {
                     let digit = (byte as char).to_digit(16).unwrap_or(0);
                     At::Size { digits: digits + 1, size: size * 16 + u64::from(digit) }
                 }
-                (At::Size { digits: 0, .. }, _) => return Err(ChunkError("a chunk size is not a hex number")),
+                (At::Size { digits: 0, .. }, _) => {
+                    return Err(ChunkError("a chunk size is not a hex number"));
+                }
                 (At::Size { size, .. }, b'\r') => At::SizeLf { size },
                 (At::Size { size, .. }, b';' | b' ' | b'\t') => At::Extension { size, length: 0 },
                 (At::Size { .. }, _) => return Err(ChunkError("a chunk size is not a hex number")),
                 (At::Extension { size, .. }, b'\r') => At::SizeLf { size },
-                (At::Extension { .. }, b'\n' | 0) => return Err(ChunkError("a chunk extension has a control character")),
-                (At::Extension { size, length }, _) if length < limits::CHUNK_EXTENSION => At::Extension { size, length: length + 1 },
+                (At::Extension { .. }, b'\n' | 0) => {
+                    return Err(ChunkError("a chunk extension has a control character"));
+                }
+                (At::Extension { size, length }, _) if length < limits::CHUNK_EXTENSION => {
+                    At::Extension { size, length: length + 1 }
+                }
                 (At::Extension { .. }, _) => return Err(ChunkError("a chunk extension is too long")),
                 (At::SizeLf { size: 0 }, b'\n') => At::Trailer { line: 0, total: 0 },
                 (At::SizeLf { size }, b'\n') => At::Data { left: size },
@@ -74,8 +80,12 @@ impl Chunks {
                 (At::DataLf, b'\n') => At::Size { digits: 0, size: 0 },
                 (At::DataCr | At::DataLf, _) => return Err(ChunkError("a chunk is longer than it says")),
                 (At::Trailer { line, total }, b'\r') => At::TrailerLf { line, total },
-                (At::Trailer { .. }, b'\n' | 0) => return Err(ChunkError("a trailer has a control character")),
-                (At::Trailer { line, total }, _) if total < limits::TRAILER_BYTES => At::Trailer { line: line + 1, total: total + 1 },
+                (At::Trailer { .. }, b'\n' | 0) => {
+                    return Err(ChunkError("a trailer has a control character"));
+                }
+                (At::Trailer { line, total }, _) if total < limits::TRAILER_BYTES => {
+                    At::Trailer { line: line + 1, total: total + 1 }
+                }
                 (At::Trailer { .. }, _) => return Err(ChunkError("the trailers are too long")),
                 (At::TrailerLf { line: 0, .. }, b'\n') => At::Done,
                 (At::TrailerLf { total, .. }, b'\n') => At::Trailer { line: 0, total: total + 2 },
@@ -101,7 +111,8 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_and_the_rest_is_left() {
-        let (out, used, done) = decode(b"3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\nGET /").unwrap();
+        let (out, used, done) =
+            decode(b"3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\nGET /").unwrap();
         assert_eq!((out.as_slice(), done), (&b"abc0123456789"[..], true));
         assert_eq!(used, b"3\r\nabc\r\nA;x=\"y\"\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n".len());
         assert!(!decode(b"3\r\nab").unwrap().2);
@@ -112,8 +123,22 @@ mod tests {
         let endless = [b"1;".to_vec(), vec![b'x'; limits::CHUNK_EXTENSION + 1]].concat();
         let trailers = [b"0\r\n".to_vec(), b"X: y\r\n".repeat(limits::TRAILER_BYTES)].concat();
         for bad in [
-            &b"-1\r\n"[..], b"+1\r\n", b"0x1\r\n", b"\r\n", b"g\r\n", b"1\nX", b"1\r\nab\r\n", b"1\r\na\n", b"1 \n", b"1\rX",
-            b"FFFFFFFFFFFFFFFFF\r\n", b"00000000000000000000001\r\n", b"0\r\nX\n", b"0\r\nX\rY", &endless, &trailers,
+            &b"-1\r\n"[..],
+            b"+1\r\n",
+            b"0x1\r\n",
+            b"\r\n",
+            b"g\r\n",
+            b"1\nX",
+            b"1\r\nab\r\n",
+            b"1\r\na\n",
+            b"1 \n",
+            b"1\rX",
+            b"FFFFFFFFFFFFFFFFF\r\n",
+            b"00000000000000000000001\r\n",
+            b"0\r\nX\n",
+            b"0\r\nX\rY",
+            &endless,
+            &trailers,
         ] {
             assert!(decode(bad).is_err(), "{:?}", String::from_utf8_lossy(&bad[..bad.len().min(40)]));
         }

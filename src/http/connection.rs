@@ -53,7 +53,9 @@ fn read_head(wire: &mut Wire) -> Result<Option<Box<Head>>, Problem> {
     loop {
         let unused = wire.unused();
         // Only a line end can complete a head; looking again at every byte would be work for nothing.
-        let worth_it = parsed_to == 0 || unused.len() >= crate::limits::HEAD_BYTES || unused[parsed_to..].contains(&b'\n');
+        let worth_it = parsed_to == 0
+            || unused.len() >= crate::limits::HEAD_BYTES
+            || unused[parsed_to..].contains(&b'\n');
         if !unused.is_empty() && worth_it {
             parsed_to = unused.len();
             if let Parsed::Whole(head, length) = parse(unused)? {
@@ -67,9 +69,12 @@ fn read_head(wire: &mut Wire) -> Result<Option<Box<Head>>, Problem> {
                 head_until.get_or_insert_with(|| Instant::now() + wire.times.head);
             }
             Err(e) if e.kind() == io::ErrorKind::TimedOut && head_until.is_some() => {
-                return Err(problem(408, "head_timeout", "Request timeout", format!(
-                    "the head of the request was not there within {:?}", wire.times.head
-                )));
+                return Err(problem(
+                    408,
+                    "head_timeout",
+                    "Request timeout",
+                    format!("the head of the request was not there within {:?}", wire.times.head),
+                ));
             }
             Err(_) => return Ok(None),
         }
@@ -102,7 +107,8 @@ fn serve(shared: &Arc<Shared>, entry: &Entry, wire: &mut Wire, head: &Head) -> O
         }
     };
     let keep_alive = head.keep_alive && rest_read && !shared.is_stopping();
-    let reply = cross_origin(shared, head).into_iter().fold(reply, |reply, (name, value)| reply.header(name, value));
+    let reply =
+        cross_origin(shared, head).into_iter().fold(reply, |reply, (name, value)| reply.header(name, value));
     match reply.send(wire, &head.version, head.method == Method::Head, keep_alive) {
         Ok(()) if keep_alive => Outcome::Next,
         Ok(()) if rest_read => Outcome::End,
@@ -114,7 +120,9 @@ fn serve(shared: &Arc<Shared>, entry: &Entry, wire: &mut Wire, head: &Head) -> O
 /// What a page of a configured origin needs to read the answer.
 fn cross_origin(shared: &Shared, head: &Head) -> Vec<(&'static str, String)> {
     match shared.doors.friend(head) {
-        Some(origin) => vec![("Access-Control-Allow-Origin", origin.to_string()), ("Vary", "Origin".to_string())],
+        Some(origin) => {
+            vec![("Access-Control-Allow-Origin", origin.to_string()), ("Vary", "Origin".to_string())]
+        }
         None => Vec::new(),
     }
 }
@@ -127,9 +135,21 @@ fn content_type(format: Format) -> &'static str {
 }
 
 /// Writes the head of a stream and hands the socket over; the push layer ends it.
-fn stream(shared: &Arc<Shared>, entry: &Entry, wire: &mut Wire, head: &Head, request: crate::push::Request) -> Outcome {
+fn stream(
+    shared: &Arc<Shared>,
+    entry: &Entry,
+    wire: &mut Wire,
+    head: &Head,
+    request: crate::push::Request,
+) -> Outcome {
     let Some(place) = Streams::take(shared, entry.peer.ip()) else {
-        let full = problem(503, "too_many_streams", "Too many streams", "every place for a stream is taken; poll /api/events instead, or try again").retry_after(5);
+        let full = problem(
+            503,
+            "too_many_streams",
+            "Too many streams",
+            "every place for a stream is taken; poll /api/events instead, or try again",
+        )
+        .retry_after(5);
         let _ = Reply::from(full).send(wire, &head.version, false, false);
         return Outcome::End;
     };
@@ -140,4 +160,3 @@ fn stream(shared: &Arc<Shared>, entry: &Entry, wire: &mut Wire, head: &Head, req
     shared.parts.push.serve(Arc::clone(&entry.socket), request, Box::new(place));
     Outcome::End
 }
-

@@ -81,7 +81,12 @@ pub(crate) fn parse(buffer: &[u8]) -> Result<Parsed, Refusal> {
         Ok(httparse::Status::Partial) => return Ok(Parsed::Partial),
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
         Err(httparse::Error::Version) => {
-            return Err(problem(505, "http_version", "HTTP version not supported", "this server speaks HTTP/1.1 and HTTP/1.0"));
+            return Err(problem(
+                505,
+                "http_version",
+                "HTTP version not supported",
+                "this server speaks HTTP/1.1 and HTTP/1.0",
+            ));
         }
         Err(e) => return Err(malformed(format!("the head of the request is not HTTP: {e}"))),
     };
@@ -114,26 +119,55 @@ pub(crate) fn parse(buffer: &[u8]) -> Result<Parsed, Refusal> {
     let expects_continue = match headers.iter().find(|(n, _)| n == "expect").map(|(_, v)| v.as_str()) {
         None => false,
         Some(v) if v.eq_ignore_ascii_case("100-continue") => minor == 1,
-        Some(_) => return Err(problem(417, "expectation", "Expectation failed", "the only expectation known is 100-continue")),
+        Some(_) => {
+            return Err(problem(
+                417,
+                "expectation",
+                "Expectation failed",
+                "the only expectation known is 100-continue",
+            ));
+        }
     };
     let said = |token: &str| {
-        headers.iter().any(|(n, v)| n == "connection" && v.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
+        headers
+            .iter()
+            .any(|(n, v)| n == "connection" && v.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)))
     };
     let keep_alive = if minor == 1 { !said("close") } else { said("keep-alive") && !said("close") };
     let head = Head {
-        method, path, query, version: HTTPVersion(1, minor), framing, expects_continue, keep_alive, host, headers,
+        method,
+        path,
+        query,
+        version: HTTPVersion(1, minor),
+        framing,
+        expects_continue,
+        keep_alive,
+        host,
+        headers,
     };
     Ok(Parsed::Whole(Box::new(head), length))
 }
 
 fn too_large() -> Refusal {
-    problem(431, "head_too_large", "Request header fields too large", format!(
-        "the head of the request has more than {} bytes or {} headers", limits::HEAD_BYTES, limits::HEADERS
-    ))
+    problem(
+        431,
+        "head_too_large",
+        "Request header fields too large",
+        format!(
+            "the head of the request has more than {} bytes or {} headers",
+            limits::HEAD_BYTES,
+            limits::HEADERS
+        ),
+    )
 }
 
 fn too_long() -> Refusal {
-    problem(414, "target_too_long", "URI too long", format!("the request line has more than {} bytes", limits::HEAD_BYTES))
+    problem(
+        414,
+        "target_too_long",
+        "URI too long",
+        format!("the request line has more than {} bytes", limits::HEAD_BYTES),
+    )
 }
 
 fn framing(headers: &[(String, String)], minor: u8) -> Result<Framing, Refusal> {
@@ -153,10 +187,17 @@ fn framing(headers: &[(String, String)], minor: u8) -> Result<Framing, Refusal> 
             })
         }
         ([], _) => Err(malformed("there is more than one Content-Length; expected at most one")),
-        (_, [_, ..]) => Err(malformed("there are both Content-Length and Transfer-Encoding; expected one of them")),
+        (_, [_, ..]) => {
+            Err(malformed("there are both Content-Length and Transfer-Encoding; expected one of them"))
+        }
         ([_], []) if minor == 0 => Err(malformed("HTTP/1.0 has no Transfer-Encoding")),
         ([coding], []) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        ([_], []) => Err(problem(501, "transfer_encoding", "Transfer coding not implemented", "the only transfer coding known is chunked")),
+        ([_], []) => Err(problem(
+            501,
+            "transfer_encoding",
+            "Transfer coding not implemented",
+            "the only transfer coding known is chunked",
+        )),
         _ => Err(malformed("there is more than one Transfer-Encoding; expected at most one")),
     }
 }
@@ -190,8 +231,9 @@ fn decode_target(target: &str) -> Result<(Vec<String>, String), Refusal> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut segments = Vec::new();
     for segment in path.split('/').skip(1) {
-        let text = percent_decode(segment, false)
-            .ok_or_else(|| malformed("the path has a % that is not followed by two hex digits, or is not UTF-8"))?;
+        let text = percent_decode(segment, false).ok_or_else(|| {
+            malformed("the path has a % that is not followed by two hex digits, or is not UTF-8")
+        })?;
         if text == "." || text == ".." || text.contains(['/', '\\']) || text.chars().any(char::is_control) {
             return Err(malformed("the path contains `.`, `..`, an encoded slash or a control character"));
         }
@@ -250,7 +292,9 @@ mod tests {
 
     #[test]
     fn an_ordinary_request_is_read() {
-        let head = whole("POST /api/scans/S%201/stop?a=1&b HTTP/1.1\r\nHost: pi.local:8080\r\nContent-Length: 5\r\nX: y\r\n\r\n");
+        let head = whole(
+            "POST /api/scans/S%201/stop?a=1&b HTTP/1.1\r\nHost: pi.local:8080\r\nContent-Length: 5\r\nX: y\r\n\r\n",
+        );
         assert_eq!(head.method, Method::Post);
         assert_eq!(head.path, ["api", "scans", "S 1", "stop"]);
         assert_eq!(head.query, "a=1&b");
@@ -265,7 +309,10 @@ mod tests {
         let absolute = whole("GET http://other:1/x?y HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!((absolute.host.as_deref(), absolute.query.as_str()), (Some("other:1"), "y"));
         assert!(whole("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").path.is_empty());
-        assert_eq!(whole("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n").framing, Framing::Chunked);
+        assert_eq!(
+            whole("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n").framing,
+            Framing::Chunked
+        );
         let huge = whole("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n");
         assert_eq!(huge.framing, Framing::Length(u64::MAX));
     }
@@ -304,7 +351,26 @@ mod tests {
 
     #[test]
     fn paths_can_not_climb() {
-        for path in ["/..", "/../etc/passwd", "/a/%2e%2e/b", "/%2E%2E", "/a/./b", "/a%2fb", "/a%5cb", "/a%00", "/%0d%0aX", "/%zz", "/%", "/%ff", "nothing", "ftp://x/", "http:///x", "http://u@h/", "/a#b", "*"] {
+        for path in [
+            "/..",
+            "/../etc/passwd",
+            "/a/%2e%2e/b",
+            "/%2E%2E",
+            "/a/./b",
+            "/a%2fb",
+            "/a%5cb",
+            "/a%00",
+            "/%0d%0aX",
+            "/%zz",
+            "/%",
+            "/%ff",
+            "nothing",
+            "ftp://x/",
+            "http:///x",
+            "http://u@h/",
+            "/a#b",
+            "*",
+        ] {
             assert_eq!(refused(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")), 400, "{path}");
         }
     }
@@ -314,7 +380,10 @@ mod tests {
         let line = format!("GET /{}", "a".repeat(limits::HEAD_BYTES));
         assert_eq!(refused(&line), 414);
         assert_eq!(refused(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(limits::HEAD_BYTES))), 431);
-        assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(limits::HEADERS + 1))), 431);
+        assert_eq!(
+            refused(&format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(limits::HEADERS + 1))),
+            431
+        );
         assert_eq!(refused(&"\r\n".repeat(limits::HEAD_BYTES)), 431);
     }
 

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -42,7 +42,10 @@ impl Caps {
         if caps.connections < http.connections || caps.streams < http.streams {
             log::warn!(
                 "the limit of {there_are} descriptors allows {} connections and {} streams, not the {} and {} configured; raise LimitNOFILE",
-                caps.connections, caps.streams, http.connections, http.streams
+                caps.connections,
+                caps.streams,
+                http.connections,
+                http.streams
             );
         }
         caps
@@ -130,14 +133,23 @@ impl Register {
     }
 
     /// Starts a thread for a connection, making room where there is none.
-    fn admit(self: &Arc<Self>, shared: &Arc<Shared>, socket: &Arc<TcpStream>, peer: SocketAddr) -> Result<(), Full> {
+    fn admit(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        socket: &Arc<TcpStream>,
+        peer: SocketAddr,
+    ) -> Result<(), Full> {
         let caps = shared.caps;
         let mut inner = self.lock();
         let address = group(peer.ip());
-        let staying = |inner: &Inner| inner.open.values().filter(|s| !s.entry.leaving.load(Ordering::Relaxed)).count();
+        let staying =
+            |inner: &Inner| inner.open.values().filter(|s| !s.entry.leaving.load(Ordering::Relaxed)).count();
         if !address.is_loopback() {
-            let own = |s: &&Slot| group(s.entry.peer.ip()) == address && !s.entry.leaving.load(Ordering::Relaxed);
-            if inner.open.values().filter(own).count() >= caps.per_address && !evict(shared, &inner, |e| group(e.peer.ip()) == address) {
+            let own =
+                |s: &&Slot| group(s.entry.peer.ip()) == address && !s.entry.leaving.load(Ordering::Relaxed);
+            if inner.open.values().filter(own).count() >= caps.per_address
+                && !evict(shared, &inner, |e| group(e.peer.ip()) == address)
+            {
                 return Err(Full::Busy);
             }
         }
@@ -193,7 +205,11 @@ impl Register {
             if inner.open.is_empty() || Instant::now() > deadline + patience {
                 break;
             }
-            inner = self.one_ended.wait_timeout(inner, Duration::from_millis(20)).unwrap_or_else(|e| e.into_inner()).0;
+            inner = self
+                .one_ended
+                .wait_timeout(inner, Duration::from_millis(20))
+                .unwrap_or_else(|e| e.into_inner())
+                .0;
         }
         if !inner.open.is_empty() {
             log::warn!("{} connections did not end in time", inner.open.len());
@@ -211,7 +227,12 @@ fn evict(shared: &Shared, inner: &Inner, among: impl Fn(&Entry) -> bool) -> bool
     let idle = |e: &&Arc<Entry>| {
         e.state.load(Ordering::Relaxed) == IDLE && !e.leaving.load(Ordering::Relaxed) && among(e)
     };
-    let longest = inner.open.values().map(|s| &s.entry).filter(idle).min_by_key(|e| (e.since.load(Ordering::Relaxed), e.id));
+    let longest = inner
+        .open
+        .values()
+        .map(|s| &s.entry)
+        .filter(idle)
+        .min_by_key(|e| (e.since.load(Ordering::Relaxed), e.id));
     let Some(entry) = longest else { return false };
     entry.leaving.store(true, Ordering::Relaxed);
     let _ = entry.socket.shutdown(Shutdown::Both);
@@ -264,26 +285,15 @@ impl Waker {
 
 /// Opens the listening socket.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let open = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    open().map_err(|e| {
-        let hint = match e.kind() {
-            io::ErrorKind::AddrInUse => "another program has that port; choose one with --listen, port 0 for any",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
-            io::ErrorKind::AddrNotAvailable => "this host has no such address",
-            _ => "see --listen",
-        };
-        io::Error::new(e.kind(), format!("failed to listen on {address}: {e}; {hint}"))
-    })
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// The accept thread.
@@ -292,7 +302,11 @@ pub(crate) fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     while !shared.is_stopping() {
         let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(&shared.waker.0, PollFlags::IN)];
         // After a failure the wait is short and only for the waker: the listener would be ready at once again.
-        let waited = if failing { poll(&mut fds[1..], Some(&timespec(Duration::from_millis(50)))) } else { poll(&mut fds, None) };
+        let waited = if failing {
+            poll(&mut fds[1..], Some(&timespec(Duration::from_millis(50))))
+        } else {
+            poll(&mut fds, None)
+        };
         if let Err(e) = waited
             && e != rustix::io::Errno::INTR
         {
@@ -310,10 +324,18 @@ pub(crate) fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
                     take(shared, socket, peer);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::Interrupted
+                            | io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::ConnectionReset
+                    ) => {}
                 Err(e) => {
                     if !std::mem::replace(&mut failing, true) {
-                        log::error!("failed to accept a connection: {e}; idle ones give way until it works again");
+                        log::error!(
+                            "failed to accept a connection: {e}; idle ones give way until it works again"
+                        );
                     }
                     evict(shared, &shared.register.lock(), |_| true);
                     break;
@@ -361,7 +383,10 @@ fn tune(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     let socket = SockRef::from(socket);
     let _ = socket.set_tcp_user_timeout(Some(limits::PEER_GONE));
-    let probe = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(20)).with_retries(3);
+    let probe = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(20))
+        .with_retries(3);
     let _ = socket.set_tcp_keepalive(&probe);
 }
 
@@ -376,7 +401,10 @@ mod tests {
             let caps = Caps::fit_into(&http, descriptors);
             assert!(caps.connections >= 1 && caps.streams >= 1, "{descriptors}: {caps:?}");
             assert!(caps.connections <= http.connections && caps.streams <= http.streams);
-            assert!(descriptors < 64 || caps.connections + caps.streams + limits::DESCRIPTORS_KEPT <= descriptors, "{descriptors}: {caps:?}");
+            assert!(
+                descriptors < 64 || caps.connections + caps.streams + limits::DESCRIPTORS_KEPT <= descriptors,
+                "{descriptors}: {caps:?}"
+            );
         }
     }
 

@@ -15,7 +15,12 @@ pub struct Problem {
 }
 
 /// A problem. `detail` is one sentence that says what was sent and what was expected.
-pub(crate) fn problem(status: u16, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+pub(crate) fn problem(
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    detail: impl Into<String>,
+) -> Problem {
     Problem { status, code, title, detail: detail.into(), extra: Map::new(), headers: Vec::new() }
 }
 
@@ -74,7 +79,10 @@ mod tests {
         let text = String::from_utf8(reply.bytes().to_vec()).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["detail"], "a \"b\"\r\n");
-        assert_eq!((&value["line"], &value["retry_after_s"], &value["status"]), (&3.into(), &2.into(), &400.into()));
+        assert_eq!(
+            (&value["line"], &value["retry_after_s"], &value["status"]),
+            (&3.into(), &2.into(), &400.into())
+        );
         assert_eq!(shown("a\u{0}\r\nb"), "ab");
     }
 }

@@ -14,7 +14,12 @@ impl Query {
         for pair in text.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (percent_decode(name, true), percent_decode(value, true)) else {
-                return Err(problem(400, "malformed_query", "Malformed query", "the query has a % that is not followed by two hex digits, or is not UTF-8"));
+                return Err(problem(
+                    400,
+                    "malformed_query",
+                    "Malformed query",
+                    "the query has a % that is not followed by two hex digits, or is not UTF-8",
+                ));
             };
             if !known.contains(&name.as_str()) {
                 let detail = if known.is_empty() {
@@ -22,10 +27,18 @@ impl Query {
                 } else {
                     format!("there is no parameter {:?}; expected {}", shown(&name), known.join(", "))
                 };
-                return Err(problem(400, "unknown_parameter", "Unknown query parameter", detail).with("parameter", shown(&name)).with("known", known.to_vec()));
+                return Err(problem(400, "unknown_parameter", "Unknown query parameter", detail)
+                    .with("parameter", shown(&name))
+                    .with("known", known.to_vec()));
             }
             if pairs.iter().any(|(n, _)| *n == name) {
-                return Err(problem(400, "repeated_parameter", "Repeated query parameter", format!("{name} is there more than once; expected at most once")).with("parameter", name));
+                return Err(problem(
+                    400,
+                    "repeated_parameter",
+                    "Repeated query parameter",
+                    format!("{name} is there more than once; expected at most once"),
+                )
+                .with("parameter", name));
             }
             pairs.push((name, value));
         }
@@ -49,7 +62,13 @@ impl Query {
 
 /// A parameter that has a value it can't have.
 pub(crate) fn bad(name: &str, value: &str, expected: &str) -> Problem {
-    problem(400, "bad_parameter", "Bad query parameter", format!("{name} is {:?}; expected {expected}", shown(value))).with("parameter", name)
+    problem(
+        400,
+        "bad_parameter",
+        "Bad query parameter",
+        format!("{name} is {:?}; expected {expected}", shown(value)),
+    )
+    .with("parameter", name)
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ impl Reply {
 
     /// JSON that must not be kept by a cache.
     pub fn json(status: u16, value: &impl serde::Serialize) -> Reply {
-        let body = serde_json::to_vec(value).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}").into_bytes());
+        let body =
+            serde_json::to_vec(value).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}").into_bytes());
         Reply::new(status, "application/json", body)
     }
 
@@ -76,10 +77,20 @@ impl Reply {
     }
 
     /// Writes the answer. `head_only` leaves the body out but says its length.
-    pub fn send(self, wire: &Wire, version: &HTTPVersion, head_only: bool, keep_alive: bool) -> io::Result<()> {
+    pub fn send(
+        self,
+        wire: &Wire,
+        version: &HTTPVersion,
+        head_only: bool,
+        keep_alive: bool,
+    ) -> io::Result<()> {
         let said = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         let cache = (!said("Cache-Control")).then_some(("Cache-Control", "no-store"));
-        let always = ALWAYS.into_iter().chain(cache).filter_map(|(name, value)| header(name, value)).collect::<Vec<_>>();
+        let always = ALWAYS
+            .into_iter()
+            .chain(cache)
+            .filter_map(|(name, value)| header(name, value))
+            .collect::<Vec<_>>();
         let own = self.headers.iter().filter_map(|(name, value)| header(name, value));
         let headers: Vec<Header> = own.chain(always).collect();
         let (body, length): (Box<dyn Read + '_>, usize) = match &self.content {
@@ -110,9 +121,16 @@ fn header(name: &str, value: &str) -> Option<Header> {
 }
 
 /// Writes the head of a stream: no length and no chunks, the end of the connection is its end.
-pub(crate) fn send_stream_head(wire: &Wire, content_type: &str, extra: &[(&'static str, String)]) -> io::Result<()> {
+pub(crate) fn send_stream_head(
+    wire: &Wire,
+    content_type: &str,
+    extra: &[(&'static str, String)],
+) -> io::Result<()> {
     use std::fmt::Write;
-    let mut head = format!("HTTP/1.1 200 {}\r\nContent-Type: {content_type}\r\n", StatusCode(200).default_reason_phrase());
+    let mut head = format!(
+        "HTTP/1.1 200 {}\r\nContent-Type: {content_type}\r\n",
+        StatusCode(200).default_reason_phrase()
+    );
     head.push_str("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
     let always = ALWAYS.into_iter().filter_map(|(name, value)| header(name, value));
     for header in always.chain(extra.iter().filter_map(|(name, value)| header(name, value))) {

@@ -48,7 +48,12 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// Every route. Where two match, the first counts.
 pub(crate) static ROUTES: &[Route] = &[
-    get("/api/events", VIEW, events::read, "The stream (SSE, NDJSON) or a short poll (JSON), by Accept or format"),
+    get(
+        "/api/events",
+        VIEW,
+        events::read,
+        "The stream (SSE, NDJSON) or a short poll (JSON), by Accept or format",
+    ),
     post("/api/events", PUBLISH, publish::events, "Publish one event, an array, or NDJSON"),
     get("/events", VIEW, events::read, "The same as /api/events"),
     get("/api/state", VIEW, state::read, "The newest event of every state key, at one moment"),
@@ -64,16 +69,36 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/recorders/{id}/{action}", OPERATE, commands::submit, "Command a recorder: start, stop, split"),
     get("/api/instruments", VIEW, resources::list, "Every instrument"),
     get("/api/instruments/{id}", VIEW, resources::one, "One instrument"),
-    post("/api/instruments/{id}/{action}", OPERATE, commands::submit, "Command an instrument: move, stop, set, query, clear_error"),
+    post(
+        "/api/instruments/{id}/{action}",
+        OPERATE,
+        commands::submit,
+        "Command an instrument: move, stop, set, query, clear_error",
+    ),
     get("/api/queues", VIEW, resources::list, "Every queue"),
     get("/api/queues/{id}", VIEW, resources::one, "One queue"),
-    post("/api/queues/{id}/{action}", OPERATE, commands::submit, "Command a queue: start, pause, resume, stop, abort"),
+    post(
+        "/api/queues/{id}/{action}",
+        OPERATE,
+        commands::submit,
+        "Command a queue: start, pause, resume, stop, abort",
+    ),
     get("/api/scans", VIEW, resources::list, "Every scan"),
     get("/api/scans/{id}", VIEW, resources::one, "One scan"),
-    post("/api/scans/{id}/{action}", OPERATE, commands::submit, "Command a scan: start, pause, resume, stop, abort"),
+    post(
+        "/api/scans/{id}/{action}",
+        OPERATE,
+        commands::submit,
+        "Command a scan: start, pause, resume, stop, abort",
+    ),
     get("/api/signals", VIEW, resources::list, "Every signal"),
     get("/api/signals/{id}", VIEW, resources::one, "One signal"),
-    get("/api/streams", VIEW, resources::list, "Every stream: its newest value and how its connection stands"),
+    get(
+        "/api/streams",
+        VIEW,
+        resources::list,
+        "Every stream: its newest value and how its connection stands",
+    ),
     get("/api/streams/{id}", VIEW, resources::one, "One stream"),
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
@@ -85,7 +110,12 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     in_bench(get("/api/bench", VIEW, bench::list, "The simulated sources and their faults")),
-    in_bench(post("/api/bench/faults", ADMIN, bench::fault, "Switch a fault of a simulated source on or off")),
+    in_bench(post(
+        "/api/bench/faults",
+        ADMIN,
+        bench::fault,
+        "Switch a fault of a simulated source on or off",
+    )),
     post("/api/telemetry", VIEW, operations::telemetry, "A page reports its reconnects and drops"),
     post("/api/login", None, login::login, "Exchange a key for a cookie"),
     post("/api/logout", None, login::logout, "Forget the cookie"),
@@ -96,7 +126,12 @@ pub(crate) static ROUTES: &[Route] = &[
 ];
 
 /// Answers a request.
-pub(crate) fn answer(shared: &Arc<Shared>, head: &Head, body: &mut Body<'_>, peer: SocketAddr) -> Result<Answer, Problem> {
+pub(crate) fn answer(
+    shared: &Arc<Shared>,
+    head: &Head,
+    body: &mut Body<'_>,
+    peer: SocketAddr,
+) -> Result<Answer, Problem> {
     let matching: Vec<(&Route, Vec<&str>)> = ROUTES
         .iter()
         .filter(|route| !route.bench || shared.parts.bench.is_some())
@@ -115,23 +150,47 @@ pub(crate) fn answer(shared: &Arc<Shared>, head: &Head, body: &mut Body<'_>, pee
         None => {
             access::admit(shared, head, peer, None)?;
             if let Method::NonStandard(name) = &head.method {
-                return Err(problem(501, "unknown_method", "Not implemented", format!("there is no method {:?} here", shown(name.as_str()))));
+                return Err(problem(
+                    501,
+                    "unknown_method",
+                    "Not implemented",
+                    format!("there is no method {:?} here", shown(name.as_str())),
+                ));
             }
             if !matching.is_empty() {
                 let allowed = allow(&matching);
-                return Err(problem(405, "method_not_allowed", "Method not allowed", format!(
-                    "{} is not possible on {}; expected {allowed}", head.method, shown(&head.path_text())
-                )).header("Allow", allowed.clone()).with("allow", allowed));
+                return Err(problem(
+                    405,
+                    "method_not_allowed",
+                    "Method not allowed",
+                    format!(
+                        "{} is not possible on {}; expected {allowed}",
+                        head.method,
+                        shown(&head.path_text())
+                    ),
+                )
+                .header("Allow", allowed.clone())
+                .with("allow", allowed));
             }
             if is_api(head) {
-                return Err(problem(404, "unknown_path", "Not found", format!(
-                    "there is nothing at {}; /api/openapi.json lists what there is", shown(&head.path_text())
-                )));
+                return Err(problem(
+                    404,
+                    "unknown_path",
+                    "Not found",
+                    format!(
+                        "there is nothing at {}; /api/openapi.json lists what there is",
+                        shown(&head.path_text())
+                    ),
+                ));
             }
             if *wanted != Method::Get {
-                return Err(problem(405, "method_not_allowed", "Method not allowed", format!(
-                    "{} is not possible on files; expected GET", head.method
-                )).header("Allow", "GET, HEAD, OPTIONS"));
+                return Err(problem(
+                    405,
+                    "method_not_allowed",
+                    "Method not allowed",
+                    format!("{} is not possible on files; expected GET", head.method),
+                )
+                .header("Allow", "GET, HEAD, OPTIONS"));
             }
             super::assets::serve(shared, head).map(Answer::from)
         }
@@ -145,7 +204,8 @@ fn is_api(head: &Head) -> bool {
 fn allow(matching: &[(&Route, Vec<&str>)]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (route, _) in matching {
-        let more: &[&str] = if route.method == Method::Get { &["GET", "HEAD"] } else { &[route.method.as_str()] };
+        let more: &[&str] =
+            if route.method == Method::Get { &["GET", "HEAD"] } else { &[route.method.as_str()] };
         names.extend(more.iter().filter(|name| !names.contains(name)).copied().collect::<Vec<_>>());
     }
     names.push("OPTIONS");
@@ -205,19 +265,32 @@ mod tests {
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 if method != "parameters" {
-                    assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
+                    assert!(
+                        operation["summary"].is_string() && operation["responses"].is_object(),
+                        "{method} {path}"
+                    );
                     said.insert((method.to_uppercase(), path.clone()));
                 }
             }
             for name in path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')) {
-                let named = |list: &Value| list.as_array().is_some_and(|l| l.iter().any(|p| p["name"] == name && p["in"] == "path"));
+                let named = |list: &Value| {
+                    list.as_array().is_some_and(|l| l.iter().any(|p| p["name"] == name && p["in"] == "path"))
+                };
                 assert!(named(&item["parameters"]), "{path} does not describe {name}");
             }
         }
         let there: BTreeSet<_> = ROUTES.iter().map(|r| (r.method.to_string(), r.path.to_string())).collect();
         assert_eq!(there.len(), ROUTES.len(), "a route is there twice");
-        assert_eq!(said.difference(&there).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "described, not routed");
-        assert_eq!(there.difference(&said).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "routed, not described");
+        assert_eq!(
+            said.difference(&there).collect::<Vec<_>>(),
+            Vec::<&(String, String)>::new(),
+            "described, not routed"
+        );
+        assert_eq!(
+            there.difference(&said).collect::<Vec<_>>(),
+            Vec::<&(String, String)>::new(),
+            "routed, not described"
+        );
         assert!(ROUTES.iter().all(|r| !r.doc.is_empty()));
     }
 

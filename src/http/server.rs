@@ -1,10 +1,10 @@
 //! What the HTTP layer is given, what its threads share, and its start and stop.
 
+use super::Times;
 use super::access::{Doors, Logins};
 use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
 use super::routes::Tallies;
-use super::Times;
 use crate::bus::{Bus, Commands};
 use crate::config::{Access, Config};
 use crate::keys::Keys;
@@ -12,7 +12,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
-use crate::threads::{self, Stop};
+use crate::threads;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,8 +39,6 @@ pub struct Parts {
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.
     pub ready: Ready,
-    /// When to stop.
-    pub stop: Stop,
 }
 
 /// What every connection shares.
@@ -92,8 +90,6 @@ impl Streams {
         }
         *sum += 1;
         by_address.insert(address, own + 1);
-        shared.metrics().streams.inc();
-        shared.metrics().streams_total.inc();
         drop(streams);
         Some(Place { shared: Arc::clone(shared), address })
     }
@@ -110,7 +106,6 @@ impl Drop for Place {
                 by_address.remove(&self.address);
             }
         }
-        self.shared.metrics().streams.dec();
     }
 }
 
@@ -125,7 +120,7 @@ impl Server {
     /// Listens and serves.
     ///
     /// # Errors
-    /// When the address can't be listened on; the text says which and what to do.
+    /// When the address can't be listened on.
     pub fn start(parts: Parts) -> io::Result<Server> {
         let listener = listen(parts.config.listen)?;
         let addr = listener.local_addr()?;

@@ -73,7 +73,10 @@ fn malformed(detail: impl Into<String>) -> DraftError {
 }
 
 fn too_large(bytes: usize) -> DraftError {
-    DraftError { fault: Fault::TooLarge, ..fault("payload", format!("payload has {bytes} bytes; at most {PAYLOAD_BYTES}")) }
+    DraftError {
+        fault: Fault::TooLarge,
+        ..fault("payload", format!("payload has {bytes} bytes; at most {PAYLOAD_BYTES}"))
+    }
 }
 
 /// The largest payload of one event, in bytes of compact JSON.
@@ -103,14 +106,7 @@ impl Draft {
     /// A draft from outside: checks the type, the topic, mandatory fields, enums, size and depth.
     pub fn checked(kind: &str, topic: Option<&str>, payload: Value) -> Result<Draft, DraftError> {
         let Value::Object(payload) = payload else {
-<<<<<<< HEAD
             return Err(malformed(format!("payload is {}; expected a JSON object", name_of(&payload))));
-=======
-            return Err(fault(
-                "payload",
-                format!("payload is {}; expected a JSON object", name_of(&payload)),
-            ));
->>>>>>> main
         };
         if let Some(at) = too_deep(&payload) {
             return Err(malformed(format!("payload nests deeper than {DEPTH} levels at {at:?}")));
@@ -118,14 +114,7 @@ impl Draft {
         let text = serde_json::to_string(&payload)
             .map_err(|e| fault("payload", format!("payload is not JSON: {e}")))?;
         if text.len() > PAYLOAD_BYTES {
-<<<<<<< HEAD
             return Err(too_large(text.len()));
-=======
-            return Err(fault(
-                "payload",
-                format!("payload has {} bytes; at most {PAYLOAD_BYTES}", text.len()),
-            ));
->>>>>>> main
         }
         match find_kind(kind) {
             Some(row) => Draft::of_ours(row, topic, payload, text),
@@ -133,7 +122,6 @@ impl Draft {
         }
     }
 
-<<<<<<< HEAD
     /// The same of a payload that is still text. A publisher's own types are not taken apart: their payload is checked
     /// and made compact in one pass, which is several times faster.
     pub fn raw(kind: &str, topic: Option<&str>, payload: &RawValue) -> Result<Draft, DraftError> {
@@ -142,23 +130,23 @@ impl Draft {
                 Compact::Done(text) => return Draft::of_theirs(kind, topic, text),
                 Compact::Unsure => {}
                 Compact::NoObject => return Err(malformed("payload is not a JSON object; expected one")),
-                Compact::TooDeep => return Err(malformed(format!("payload nests deeper than {DEPTH} levels"))),
+                Compact::TooDeep => {
+                    return Err(malformed(format!("payload nests deeper than {DEPTH} levels")));
+                }
                 Compact::TooLarge => return Err(too_large(payload.get().len())),
             }
         }
-        let value = serde_json::from_str(payload.get()).map_err(|e| malformed(format!("payload is not JSON: {e}")))?;
+        let value = serde_json::from_str(payload.get())
+            .map_err(|e| malformed(format!("payload is not JSON: {e}")))?;
         Draft::checked(kind, topic, value)
     }
 
-    fn of_ours(row: &Kind, topic: Option<&str>, payload: Map<String, Value>, text: String) -> Result<Draft, DraftError> {
-=======
     fn of_ours(
         row: &Kind,
         topic: Option<&str>,
         payload: Map<String, Value>,
         text: String,
     ) -> Result<Draft, DraftError> {
->>>>>>> main
         for name in row.mandatory {
             if !payload.contains_key(*name) {
                 return Err(fault(
@@ -343,7 +331,12 @@ fn compact(json: &str) -> Compact {
                 while let Some(byte) = bytes.get(at) {
                     match byte {
                         b'"' => break,
-                        b'\\' if bytes.get(at + 1) == Some(&b'u') && matches!(bytes.get(at + 2), Some(b'd' | b'D')) => return Compact::Unsure,
+                        b'\\'
+                            if bytes.get(at + 1) == Some(&b'u')
+                                && matches!(bytes.get(at + 2), Some(b'd' | b'D')) =>
+                        {
+                            return Compact::Unsure;
+                        }
                         b'\\' => at += 2,
                         _ => at += 1,
                     }
@@ -367,7 +360,10 @@ fn compact(json: &str) -> Compact {
                 kept = at;
             }
             b'0'..=b'9' | b'-' => {
-                let length = bytes[at..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
+                let length = bytes[at..]
+                    .iter()
+                    .take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+                    .count();
                 if length > 300 || bytes[at..at + length].iter().any(|b| matches!(b, b'e' | b'E')) {
                     return Compact::Unsure;
                 }
@@ -522,7 +518,10 @@ mod tests {
 
     #[test]
     fn own_payloads_are_made_compact_without_being_taken_apart() {
-        assert_eq!(raw("{ \"a b\" : [ 1 , -2.5 ] ,\r\n \"c\":\"\\\" } \\n\" }").unwrap(), r#"{"a b":[1,-2.5],"c":"\" } \n"}"#);
+        assert_eq!(
+            raw("{ \"a b\" : [ 1 , -2.5 ] ,\r\n \"c\":\"\\\" } \\n\" }").unwrap(),
+            r#"{"a b":[1,-2.5],"c":"\" } \n"}"#
+        );
         assert_eq!(raw(r#"{"a":1e3,"b":"\ud83d\ude00"}"#).unwrap(), "{\"a\":1000.0,\"b\":\"\u{1f600}\"}");
         for (bad, why) in [
             ("[]", Fault::Malformed),
@@ -540,13 +539,19 @@ mod tests {
 
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
-            Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(|f| serde_json::Number::from_f64(f).map_or(Value::Null, Value::Number)), ".{0,8}".prop_map(Value::from),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(|f| serde_json::Number::from_f64(f).map_or(Value::Null, Value::Number)),
+            ".{0,8}".prop_map(Value::from),
         ];
-        leaf.prop_recursive(4, 20, 4, |inner| prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map(".{0,4}", inner, 0..4).prop_map(|m| Value::Object(m.into_iter().collect())),
-        ])
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
     }
 
     proptest! {

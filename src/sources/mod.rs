@@ -34,18 +34,6 @@ pub struct Context {
 /// Threads of sources, joined by whoever started them.
 pub type Handles = Vec<JoinHandle<()>>;
 
-<<<<<<< HEAD
-/// The switches of the simulated bench: what `/api/bench` shows and turns.
-pub trait BenchControl: Send + Sync {
-    /// The simulated sources and the faults that are on, as JSON.
-    fn list(&self) -> serde_json::Value;
-
-    /// Switches `fault` (`drop`, `stall`, `garbage`, `disconnect`) of `source` on or off, off again by itself after
-    /// `for_s` seconds where given.
-    ///
-    /// # Errors
-    /// One sentence when there is no such source or fault.
-=======
 /// What `system_health` says of the daemon itself, which only the daemon can know.
 #[derive(Clone, Debug)]
 pub struct HostExtras {
@@ -65,6 +53,5 @@ pub trait BenchControl: Send + Sync {
     ///
     /// # Errors
     /// One sentence that says what was wrong with the question.
->>>>>>> main
     fn fault(&self, source: &str, fault: &str, on: bool, for_s: Option<f64>) -> Result<(), String>;
 }

@@ -8,7 +8,12 @@ use crate::sources::BenchControl;
 use serde_json::{Value, json};
 
 fn bench<'r>(request: &'r Request<'_, '_>) -> Result<&'r dyn BenchControl, Problem> {
-    request.shared.parts.bench.as_deref().ok_or_else(|| problem(404, "unknown_path", "Not found", "the simulated bench does not run"))
+    request
+        .shared
+        .parts
+        .bench
+        .as_deref()
+        .ok_or_else(|| problem(404, "unknown_path", "Not found", "the simulated bench does not run"))
 }
 
 pub(crate) fn list(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
@@ -18,7 +23,10 @@ pub(crate) fn list(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
 pub(crate) fn fault(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let body = object(request)?;
     let required = |name: &str| {
-        text(&body, name)?.ok_or_else(|| problem(400, "missing_field", "Missing field", format!("{name} is missing; expected a string")).with("field", name))
+        text(&body, name)?.ok_or_else(|| {
+            problem(400, "missing_field", "Missing field", format!("{name} is missing; expected a string"))
+                .with("field", name)
+        })
     };
     let (source, fault) = (required("source")?, required("fault")?);
     let on = match body.get("on") {
@@ -33,6 +41,8 @@ pub(crate) fn fault(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             _ => return Err(wrong("for_s", value, "seconds from 0 to 86400")),
         },
     };
-    bench(request)?.fault(&source, &fault, on, for_s).map_err(|why| problem(422, "unknown_fault", "Unknown source or fault", why))?;
+    bench(request)?
+        .fault(&source, &fault, on, for_s)
+        .map_err(|why| problem(422, "unknown_fault", "Unknown source or fault", why))?;
     Ok(Reply::json(200, &json!({ "source": source, "fault": fault, "on": on, "for_s": for_s })).into())
 }

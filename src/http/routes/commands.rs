@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 /// `POST /api/{kind}/{id}/{action}`.
 pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
-    let kind = request.head.path.get(1).and_then(|kind| kind.strip_suffix('s')).unwrap_or_default().to_string();
+    let kind =
+        request.head.path.get(1).and_then(|kind| kind.strip_suffix('s')).unwrap_or_default().to_string();
     let (id, action) = (request.param(0).to_string(), request.param(1).to_string());
     let params = object(request)?;
     let now = state_of(request, &format!("{kind}_status/{id}"));
@@ -39,9 +40,12 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         && !allowed.iter().any(|a| *a == command.action)
         && STATEFUL.contains(&command.action.as_str())
     {
-        return Err(problem(409, "not_now", "Not possible now", format!(
-            "{} is {status}; {} is not possible then", command.target, shown(&command.action)
-        ))
+        return Err(problem(
+            409,
+            "not_now",
+            "Not possible now",
+            format!("{} is {status}; {} is not possible then", command.target, shown(&command.action)),
+        )
         .with("status", status)
         .with("allowed_actions", allowed.clone())
         .with("revision", now.as_ref().and_then(|s| s.get("revision")).cloned().unwrap_or(Value::Null)));
@@ -49,18 +53,31 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
         Submitted::Accepted(result) => Ok(answer(202, &result, now.as_ref())),
-        Submitted::Known(result) if result.state == CommandState::Accepted => Ok(answer(202, &result, now.as_ref())),
+        Submitted::Known(result) if result.state == CommandState::Accepted => {
+            Ok(answer(202, &result, now.as_ref()))
+        }
         Submitted::Known(result) => Ok(answer(200, &result, now.as_ref())),
-        Submitted::NoTarget => Err(problem(404, "no_target", "Not found", if now.is_some() {
-            format!("{} is known, but nothing here takes commands for it", shown(&target))
-        } else {
-            format!("there is no {}", shown(&target))
-        })),
-        Submitted::NoAction(actions) => Err(problem(404, "unknown_action", "Unknown action", format!(
-            "{} has no action {:?}; expected {}", shown(&target), shown(&action), actions.join(", ")
-        ))
+        Submitted::NoTarget => Err(problem(
+            404,
+            "no_target",
+            "Not found",
+            if now.is_some() {
+                format!("{} is known, but nothing here takes commands for it", shown(&target))
+            } else {
+                format!("there is no {}", shown(&target))
+            },
+        )),
+        Submitted::NoAction(actions) => Err(problem(
+            404,
+            "unknown_action",
+            "Unknown action",
+            format!("{} has no action {:?}; expected {}", shown(&target), shown(&action), actions.join(", ")),
+        )
         .with("actions", actions)),
-        Submitted::Busy => Err(problem(503, "busy", "Busy", format!("{} has too many commands waiting", shown(&target))).retry_after(1)),
+        Submitted::Busy => {
+            Err(problem(503, "busy", "Busy", format!("{} has too many commands waiting", shown(&target)))
+                .retry_after(1))
+        }
     }
 }
 
@@ -89,29 +106,44 @@ fn state_of(request: &Request<'_, '_>, key: &str) -> Option<Map<String, Value>> 
 fn if_revision(params: &Map<String, Value>, now: Option<&Map<String, Value>>) -> Result<(), Problem> {
     let Some(wanted) = params.get("if_revision").filter(|v| !v.is_null()) else { return Ok(()) };
     let Some(number) = wanted.as_u64() else { return Err(wrong("if_revision", wanted, "a number")) };
-    let revision = now.and_then(|s| s.get("revision").or_else(|| s.get("order_version"))).and_then(Value::as_u64);
+    let revision =
+        now.and_then(|s| s.get("revision").or_else(|| s.get("order_version"))).and_then(Value::as_u64);
     if revision == Some(number) {
         return Ok(());
     }
-    Err(problem(409, "revision", "Changed meanwhile", format!(
-        "if_revision is {number}; the revision is {}", revision.map_or("not known".into(), |r| r.to_string())
-    ))
+    Err(problem(
+        409,
+        "revision",
+        "Changed meanwhile",
+        format!(
+            "if_revision is {number}; the revision is {}",
+            revision.map_or("not known".into(), |r| r.to_string())
+        ),
+    )
     .with("revision", revision)
     .with("allowed_actions", now.and_then(|s| s.get("allowed_actions")).cloned().unwrap_or(Value::Null)))
 }
 
 /// Takes what every command may say out of the body; the rest are its parameters.
-fn command(request: &Request<'_, '_>, mut params: Map<String, Value>, target: String, action: String) -> Result<Command, Problem> {
+fn command(
+    request: &Request<'_, '_>,
+    mut params: Map<String, Value>,
+    target: String,
+    action: String,
+) -> Result<Command, Problem> {
     let id = match text(&params, "command_id")? {
         Some(id) if crate::model::Topic::of("app", &id).is_ok() && !id.contains('/') => id,
         Some(id) => return Err(wrong("command_id", &id.into(), "1 to 64 characters of A-Z a-z 0-9 _ . : -")),
         None => {
             let mut random = [0; 8];
-            getrandom::fill(&mut random).map_err(|e| problem(500, "internal", "Internal error", format!("no random numbers: {e}")))?;
+            getrandom::fill(&mut random)
+                .map_err(|e| problem(500, "internal", "Internal error", format!("no random numbers: {e}")))?;
             format!("c-{}", crate::keys::hex(&random))
         }
     };
-    let short = |text: Option<String>| text.map(|t| t.chars().filter(|c| !c.is_control()).take(200).collect::<String>());
+    let short = |text: Option<String>| {
+        text.map(|t| t.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
+    };
     let reason = short(text(&params, "reason")?);
     let by = short(text(&params, "by")?).or_else(|| request.caller.name().map(str::to_string));
     for name in ["command_id", "reason", "by", "if_revision"] {
@@ -122,7 +154,11 @@ fn command(request: &Request<'_, '_>, mut params: Map<String, Value>, target: St
 
 fn answer(status: u16, result: &CommandResult, now: Option<&Map<String, Value>>) -> Answer {
     let of = |name: &str| now.and_then(|s| s.get(name)).cloned().unwrap_or(Value::Null);
-    let pending = if result.state == CommandState::Accepted { Value::from(result.action.clone()) } else { of("pending") };
+    let pending = if result.state == CommandState::Accepted {
+        Value::from(result.action.clone())
+    } else {
+        of("pending")
+    };
     let body = json!({
         "command_id": result.command_id,
         "action": result.action,
@@ -143,9 +179,16 @@ pub(crate) fn lookup(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
     match request.shared.parts.commands.lookup(request.param(0)) {
         Some(result) => Ok(Reply::json(200, &result).into()),
-        None => Err(problem(404, "unknown_command", "Not found", format!(
-            "there is no command {:?}; only the last {} are remembered", shown(request.param(0)), crate::limits::COMMANDS
-        ))),
+        None => Err(problem(
+            404,
+            "unknown_command",
+            "Not found",
+            format!(
+                "there is no command {:?}; only the last {} are remembered",
+                shown(request.param(0)),
+                crate::limits::COMMANDS
+            ),
+        )),
     }
 }
 
@@ -157,14 +200,23 @@ pub(crate) fn acknowledge(request: &mut Request<'_, '_>) -> Result<Answer, Probl
     let mut params = object(request)?;
     let payload = state_of(request, &format!("alert/{id}"));
     let Some(mut alert) = payload.and_then(|p| serde_json::from_value::<Alert>(Value::Object(p)).ok()) else {
-        return Err(problem(404, "unknown_id", "Not found", format!("there is no open alert {:?}", shown(&id))));
+        return Err(problem(
+            404,
+            "unknown_id",
+            "Not found",
+            format!("there is no open alert {:?}", shown(&id)),
+        ));
     };
     if let Some(wanted) = params.get("occurrence").filter(|v| !v.is_null()) {
         let Some(number) = wanted.as_u64() else { return Err(wrong("occurrence", wanted, "a number")) };
         if number != alert.occurrence {
-            return Err(problem(409, "occurrence", "Another occurrence", format!(
-                "occurrence is {number}; the open one is {}", alert.occurrence
-            )).with("occurrence", alert.occurrence));
+            return Err(problem(
+                409,
+                "occurrence",
+                "Another occurrence",
+                format!("occurrence is {number}; the open one is {}", alert.occurrence),
+            )
+            .with("occurrence", alert.occurrence));
         }
     }
     params.insert("alert_id".into(), id.into());
@@ -176,7 +228,9 @@ pub(crate) fn acknowledge(request: &mut Request<'_, '_>) -> Result<Answer, Probl
             let status = if result.state == CommandState::Accepted { 202 } else { 200 };
             return Ok(answer(status, &result, None));
         }
-        Submitted::Busy => return Err(problem(503, "busy", "Busy", "too many commands are waiting").retry_after(1)),
+        Submitted::Busy => {
+            return Err(problem(503, "busy", "Busy", "too many commands are waiting").retry_after(1));
+        }
         Submitted::NoTarget | Submitted::NoAction(_) => {}
     }
     alert.state = match alert.state {
@@ -186,8 +240,14 @@ pub(crate) fn acknowledge(request: &mut Request<'_, '_>) -> Result<Answer, Probl
     };
     alert.acked_at = Some(Wall::now());
     alert.acked_by = by;
-    let draft = Draft::of("alert", &alert).map_err(|e| problem(500, "internal", "Internal error", e.to_string()))?;
-    request.shared.parts.bus.publish(draft).map_err(|why| problem(503, "refused", "Not possible now", why.to_string()).retry_after(5))?;
+    let draft =
+        Draft::of("alert", &alert).map_err(|e| problem(500, "internal", "Internal error", e.to_string()))?;
+    request
+        .shared
+        .parts
+        .bus
+        .publish(draft)
+        .map_err(|why| problem(503, "refused", "Not possible now", why.to_string()).retry_after(5))?;
     Ok(acknowledged(command_id, alert.state))
 }
 

@@ -10,7 +10,8 @@ use crate::model::{Role, Since, TopicFilter};
 use crate::push::{self, Format};
 use std::time::Duration;
 
-const KNOWN: [&str; 9] = ["topics", "types", "since", "last_event_id", "limit", "state", "interval", "format", "client"];
+const KNOWN: [&str; 9] =
+    ["topics", "types", "since", "last_event_id", "limit", "state", "interval", "format", "client"];
 
 /// How the events are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +34,19 @@ pub(crate) fn read(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     if transport != Transport::Poll {
         return Ok(Answer::Stream(Box::new(wanted)));
     }
-    request.shared.metrics().polls_total.inc();
-    let poll = request.shared.parts.push.poll(&wanted);
+    let poll = request.shared.parts.push.poll(&wanted).map_err(|e| {
+        problem(503, "store", "The store does not answer", e.to_string()).retry_after(5)
+    })?;
     let size = poll.events.iter().map(|e| e.len() + 1).sum::<usize>() + 128;
     let mut text = String::with_capacity(size);
     text.push_str("{\"events\":[");
     text.push_str(&poll.events.join(","));
-    text.push_str(&format!("],\"cursor\":\"{}\",\"more\":{},\"gap\":{}}}", poll.cursor, poll.more, poll.gap.as_deref().unwrap_or("null")));
+    text.push_str(&format!(
+        "],\"cursor\":\"{}\",\"more\":{},\"gap\":{}}}",
+        poll.cursor,
+        poll.more,
+        poll.gap.as_deref().unwrap_or("null")
+    ));
     Ok(Reply::json_text(200, text).into())
 }
 
@@ -48,8 +55,11 @@ fn wanted(query: &Query, head: &Head, transport: Transport, role: Role) -> Resul
     let types = match query.value("types") {
         None | Some("") => None,
         Some(text) => {
-            let mut types: Vec<String> = text.split(',').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect();
-            let named = |t: &String| t.len() <= 64 && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            let mut types: Vec<String> =
+                text.split(',').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect();
+            let named = |t: &String| {
+                t.len() <= 64 && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            };
             if types.len() > TopicFilter::MOST || !types.iter().all(named) {
                 return Err(bad("types", text, "at most 64 names of [a-z0-9_], separated by commas"));
             }
@@ -93,7 +103,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Reads `topics=`.
 pub(super) fn filter(topics: Option<&str>) -> Result<TopicFilter, Problem> {
     let text = topics.unwrap_or_default();
-    TopicFilter::parse(text).map_err(|e| problem(400, "unknown_topic", "Unknown topic", e.to_string()).with("topics", shown(text)))
+    TopicFilter::parse(text).map_err(|e| {
+        problem(400, "unknown_topic", "Unknown topic", e.to_string()).with("topics", shown(text))
+    })
 }
 
 /// What of the three the client likes best; a poll where it does not say.
@@ -107,7 +119,8 @@ fn negotiate(accept: &str) -> Transport {
             "application/json" | "application/*" | "*/*" => Transport::Poll,
             _ => continue,
         };
-        let weight = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+        let weight =
+            parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
         if weight > best.0 {
             best = (weight, transport);
         }
@@ -149,8 +162,14 @@ mod tests {
     fn the_header_wins_and_a_bad_cursor_is_no_error() {
         let since = |target: &str, headers: &str| ask(target, headers).unwrap().since;
         assert_eq!(since("/e?since=earliest", ""), Since::Earliest);
-        assert_eq!(since("/e?since=latest&last_event_id=1-2", "Last-Event-ID: 3-4\r\n"), "3-4".parse().map(Since::After).unwrap());
-        assert_eq!(since("/e?last_event_id=1-2", "Last-Event-ID: \r\n"), "1-2".parse().map(Since::After).unwrap());
+        assert_eq!(
+            since("/e?since=latest&last_event_id=1-2", "Last-Event-ID: 3-4\r\n"),
+            "3-4".parse().map(Since::After).unwrap()
+        );
+        assert_eq!(
+            since("/e?last_event_id=1-2", "Last-Event-ID: \r\n"),
+            "1-2".parse().map(Since::After).unwrap()
+        );
         assert_eq!(since("/e", ""), Since::Nothing);
         assert!(matches!(since("/e?since=%00%0d%0agarbage", ""), Since::Unreadable(_)));
         assert!(matches!(since("/e", "Last-Event-ID: \u{e9}{}\r\n"), Since::Unreadable(_)));
@@ -158,12 +177,29 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for bad in ["topic=x", "topics=nope", "topics=scan/a%0d%0aid:1", "types=A", "interval=1ms", "interval=x", "limit=0", "limit=-1", "limit=99999999", "state=2", "state=1&state=1"] {
+        for bad in [
+            "topic=x",
+            "topics=nope",
+            "topics=scan/a%0d%0aid:1",
+            "types=A",
+            "interval=1ms",
+            "interval=x",
+            "limit=0",
+            "limit=-1",
+            "limit=99999999",
+            "state=2",
+            "state=1&state=1",
+        ] {
             assert_eq!(ask(&format!("/e?{bad}"), "").unwrap_err(), 400, "{bad}");
         }
-        let request = ask("/e?topics=scan/*,global&types=b,a,b&interval=2s&limit=5&state=false&client=tab1", "").unwrap();
+        let request =
+            ask("/e?topics=scan/*,global&types=b,a,b&interval=2s&limit=5&state=false&client=tab1", "")
+                .unwrap();
         assert_eq!(request.types, Some(vec!["a".into(), "b".into()]));
-        assert_eq!((request.interval, request.limit, request.state), (Some(Duration::from_secs(2)), Some(5), Some(false)));
+        assert_eq!(
+            (request.interval, request.limit, request.state),
+            (Some(Duration::from_secs(2)), Some(5), Some(false))
+        );
     }
 
     proptest! {

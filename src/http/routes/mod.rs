@@ -25,7 +25,12 @@ fn object(request: &mut Request<'_, '_>) -> Result<Map<String, Value>, Problem> 
     }
     match serde_json::from_slice(&body) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(problem(400, "malformed_json", "Malformed JSON", "the body is JSON but no object; expected an object")),
+        Ok(_) => Err(problem(
+            400,
+            "malformed_json",
+            "Malformed JSON",
+            "the body is JSON but no object; expected an object",
+        )),
         Err(e) => Err(problem(400, "malformed_json", "Malformed JSON", format!("the body is not JSON: {e}"))),
     }
 }
@@ -41,5 +46,11 @@ fn text(object: &Map<String, Value>, name: &str) -> Result<Option<String>, Probl
 
 /// A member that can't be what it is.
 fn wrong(name: &str, value: &Value, expected: &str) -> Problem {
-    problem(400, "bad_field", "Bad field", format!("{name} is {}; expected {expected}", shown(&value.to_string()))).with("field", name)
+    problem(
+        400,
+        "bad_field",
+        "Bad field",
+        format!("{name} is {}; expected {expected}", shown(&value.to_string())),
+    )
+    .with("field", name)
 }

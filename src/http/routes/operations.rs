@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 pub(crate) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 pub(crate) fn openapi(_: &mut Request<'_, '_>) -> Result<Answer, Problem> {
-    Ok(Reply::of_static(200, "application/json", OPENAPI.as_bytes()).header("Cache-Control", "no-cache").into())
+    Ok(Reply::of_static(200, "application/json", OPENAPI.as_bytes())
+        .header("Cache-Control", "no-cache")
+        .into())
 }
 
 pub(crate) fn live(_: &mut Request<'_, '_>) -> Result<Answer, Problem> {
@@ -36,7 +38,10 @@ pub(crate) fn telemetry(request: &mut Request<'_, '_>) -> Result<Answer, Problem
     let body = object(request)?;
     let count = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(0),
-        Some(value) => value.as_u64().filter(|n| *n <= MOST).ok_or_else(|| wrong(name, value, "a number from 0 to 10000")),
+        Some(value) => value
+            .as_u64()
+            .filter(|n| *n <= MOST)
+            .ok_or_else(|| wrong(name, value, "a number from 0 to 10000")),
     };
     let (reconnects, drops) = (count("reconnects")?, count("drops")?);
     request.shared.metrics().client_reconnects_total.add(reconnects);

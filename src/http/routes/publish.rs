@@ -29,7 +29,10 @@ pub(crate) fn events(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let outcome = if wish.key.is_none() && (said_lines || request.head.framing == Framing::Chunked) {
         as_they_come(request.body, said_lines, &mut sum)
     } else {
-        request.body.whole(limits::BODY_BYTES, &request.shared.bodies).and_then(|body| at_once(&body, &wish, &mut sum))
+        request
+            .body
+            .whole(limits::BODY_BYTES, &request.shared.bodies)
+            .and_then(|body| at_once(&body, &wish, &mut sum))
     };
     match outcome {
         Ok(()) => finish(&wish, &sum),
@@ -48,11 +51,19 @@ impl Wish {
         let durable = Query::read(&head.query, &["durable"])?.flag("durable")?.unwrap_or(false);
         let key = match head.header("idempotency-key") {
             None => None,
-            Some(key) if (1..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => Some(format!("idem:{key}")),
+            Some(key) if (1..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+                Some(format!("idem:{key}"))
+            }
             Some(key) => {
-                return Err(problem(400, "bad_idempotency_key", "Bad Idempotency-Key", format!(
-                    "the Idempotency-Key is {:?}; expected 1 to 128 visible ASCII characters", shown(key)
-                )));
+                return Err(problem(
+                    400,
+                    "bad_idempotency_key",
+                    "Bad Idempotency-Key",
+                    format!(
+                        "the Idempotency-Key is {:?}; expected 1 to 128 visible ASCII characters",
+                        shown(key)
+                    ),
+                ));
             }
         };
         Ok(Wish { durable, key })
@@ -76,7 +87,8 @@ impl<'s> Sum<'s> {
         if drafts.is_empty() {
             return Ok(());
         }
-        let Published { cursor, accepted, duplicates } = self.shared.parts.bus.publish_all(drafts, key).map_err(refused)?;
+        let Published { cursor, accepted, duplicates } =
+            self.shared.parts.bus.publish_all(drafts, key).map_err(refused)?;
         self.accepted += accepted;
         self.duplicates += duplicates;
         self.cursor = Some(cursor);
@@ -117,7 +129,8 @@ pub(super) fn finish(wish: &Wish, sum: &Sum<'_>) -> Result<Answer, Problem> {
         .with("cursor", cursor.to_string())
         .retry_after(5));
     }
-    let body = serde_json::json!({ "accepted": sum.accepted, "duplicates": sum.duplicates, "cursor": cursor });
+    let body =
+        serde_json::json!({ "accepted": sum.accepted, "duplicates": sum.duplicates, "cursor": cursor });
     Ok(Reply::json(if wish.durable { 201 } else { 202 }, &body).into())
 }
 
@@ -128,7 +141,11 @@ fn as_they_come(body: &mut Body<'_>, said_lines: bool, sum: &mut Sum<'_>) -> Res
     let mut sure = said_lines;
     loop {
         let ended = body.read(&mut buffer)? == 0;
-        let whole = if ended { buffer.len() } else { buffer.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1) };
+        let whole = if ended {
+            buffer.len()
+        } else {
+            buffer.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
+        };
         if !sure && !starts_with_an_event_on_a_line(&buffer, whole, ended) {
             if whole == 0 && !ended && buffer.len() <= limits::LINE_BYTES && !buffer.starts_with(b"[") {
                 continue;
@@ -140,9 +157,13 @@ fn as_they_come(body: &mut Body<'_>, said_lines: bool, sum: &mut Sum<'_>) -> Res
         publish_lines(&buffer[..whole], &mut line, sum)?;
         buffer.drain(..whole);
         if buffer.len() > limits::LINE_BYTES {
-            return Err(problem(413, "line_too_long", "Line too long", format!(
-                "line {} has more than {} bytes", line + 1, limits::LINE_BYTES
-            )).with("line", line + 1));
+            return Err(problem(
+                413,
+                "line_too_long",
+                "Line too long",
+                format!("line {} has more than {} bytes", line + 1, limits::LINE_BYTES),
+            )
+            .with("line", line + 1));
         }
         if ended {
             return if line == 0 { Err(nothing()) } else { Ok(()) };
@@ -154,13 +175,20 @@ fn as_they_come(body: &mut Body<'_>, said_lines: bool, sum: &mut Sum<'_>) -> Res
 fn starts_with_an_event_on_a_line(buffer: &[u8], whole: usize, ended: bool) -> bool {
     let first = buffer[..whole].split(|b| *b == b'\n').find(|l| !l.trim_ascii().is_empty());
     match first {
-        Some(line) => line.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<&RawValue>(line).is_ok(),
+        Some(line) => {
+            line.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<&RawValue>(line).is_ok()
+        }
         None => ended,
     }
 }
 
 fn nothing() -> Problem {
-    problem(400, "empty_body", "Empty body", "the body is empty; expected an event, an array of events, or an event a line")
+    problem(
+        400,
+        "empty_body",
+        "Empty body",
+        "the body is empty; expected an event, an array of events, or an event a line",
+    )
 }
 
 /// Publishes whole lines, in steps that the bus takes at once.
@@ -191,13 +219,18 @@ fn at_once(body: &[u8], wish: &Wish, sum: &mut Sum<'_>) -> Result<(), Problem> {
     match shape(body)? {
         Shape::One(text) => sum.publish(vec![draft(text).map_err(|w| w.at("", 0))?], key),
         Shape::Array(items) => {
-            let drafts = items.iter().enumerate().map(|(index, item)| draft(item.get().as_bytes()).map_err(|w| w.at("index", index)));
+            let drafts = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| draft(item.get().as_bytes()).map_err(|w| w.at("index", index)));
             sum.publish(drafts.collect::<Result<_, _>>()?, key)
         }
         Shape::Lines if key.is_none() => publish_lines(body, &mut 0, sum),
         Shape::Lines => {
             let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
-            let drafts = lines.map(|(n, l)| draft(l).map_err(|w| w.at("line", n + 1))).collect::<Result<Vec<_>, _>>()?;
+            let drafts = lines
+                .map(|(n, l)| draft(l).map_err(|w| w.at("line", n + 1)))
+                .collect::<Result<Vec<_>, _>>()?;
             few_enough(drafts.len())?;
             sum.publish(drafts, key)
         }
@@ -216,7 +249,8 @@ pub(super) fn shape(body: &[u8]) -> Result<Shape<'_>, Problem> {
     match body.trim_ascii_start().first() {
         None => Err(nothing()),
         Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| Wrong::json(&e).at("", 0))?;
+            let items: Vec<&RawValue> =
+                serde_json::from_slice(body).map_err(|e| Wrong::json(&e).at("", 0))?;
             few_enough(items.len())?;
             Ok(Shape::Array(items))
         }
@@ -229,9 +263,15 @@ pub(super) fn shape(body: &[u8]) -> Result<Shape<'_>, Problem> {
 
 fn few_enough(count: usize) -> Result<(), Problem> {
     if count > limits::BATCH {
-        return Err(problem(413, "too_many_events", "Too many events", format!(
-            "there are {count} events; at most {} in one step, or any number as NDJSON", limits::BATCH
-        )));
+        return Err(problem(
+            413,
+            "too_many_events",
+            "Too many events",
+            format!(
+                "there are {count} events; at most {} in one step, or any number as NDJSON",
+                limits::BATCH
+            ),
+        ));
     }
     Ok(())
 }
@@ -247,7 +287,11 @@ impl Wrong {
     pub fn json(e: &serde_json::Error) -> Wrong {
         let text = e.to_string();
         let what = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
-        Wrong { status: 400, field: String::new(), detail: format!("not the JSON expected at column {}: {}", e.column(), shown(what)) }
+        Wrong {
+            status: 400,
+            field: String::new(),
+            detail: format!("not the JSON expected at column {}: {}", e.column(), shown(what)),
+        }
     }
 
     fn field(field: &str, detail: impl Into<String>) -> Wrong {
@@ -261,7 +305,8 @@ impl Wrong {
             422 => ("invalid_event", "Invalid event"),
             _ => ("malformed_event", "Malformed event"),
         };
-        let detail = if place.is_empty() { self.detail } else { format!("{place} {number}: {}", self.detail) };
+        let detail =
+            if place.is_empty() { self.detail } else { format!("{place} {number}: {}", self.detail) };
         let mut problem = problem(self.status, code, title, detail);
         if !place.is_empty() {
             problem = problem.with(place, number);
@@ -315,7 +360,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 Ok(Text(Cow::Borrowed(text)))
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'de>, E> {
-                if text.len() > 256 { Err(E::custom("a string is longer than 256 bytes")) } else { Ok(Text(Cow::Owned(text.into()))) }
+                if text.len() > 256 {
+                    Err(E::custom("a string is longer than 256 bytes"))
+                } else {
+                    Ok(Text(Cow::Owned(text.into())))
+                }
             }
         }
         d.deserialize_str(Read).map_err(D::Error::custom)
@@ -325,19 +374,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 /// Reads one event.
 fn draft(text: &[u8]) -> Result<Draft, Wrong> {
     let incoming: Incoming<'_> = serde_json::from_slice(text).map_err(|e| Wrong::json(&e))?;
-    let Some(kind) = incoming.kind else { return Err(Wrong::field("type", "type is missing; expected a string")) };
-    let Some(payload) = incoming.payload else { return Err(Wrong::field("payload", "payload is missing; expected an object")) };
+    let Some(kind) = incoming.kind else {
+        return Err(Wrong::field("type", "type is missing; expected a string"));
+    };
+    let Some(payload) = incoming.payload else {
+        return Err(Wrong::field("payload", "payload is missing; expected an object"));
+    };
     let draft = Draft::raw(&kind.0, incoming.topic.as_ref().map(|t| &*t.0), payload)?;
     let is_name = |text: &str| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     match (incoming.producer, incoming.producer_seq, incoming.key) {
         (None, None, None) => Ok(draft),
-        (Some(producer), Some(seq), None) if is_name(&producer.0) => Ok(draft.by(&format!("p:{}", producer.0), seq)),
+        (Some(producer), Some(seq), None) if is_name(&producer.0) => {
+            Ok(draft.by(&format!("p:{}", producer.0), seq))
+        }
         // A key is a producer that sends one event.
         (None, None, Some(key)) if is_name(&key.0) => Ok(draft.by(&format!("k:{}", key.0), 1)),
-        (Some(_), Some(_), None) => Err(Wrong::field("producer", "producer is not 1 to 128 visible ASCII characters")),
+        (Some(_), Some(_), None) => {
+            Err(Wrong::field("producer", "producer is not 1 to 128 visible ASCII characters"))
+        }
         (None, None, Some(_)) => Err(Wrong::field("key", "key is not 1 to 128 visible ASCII characters")),
-        (Some(_), None, _) | (None, Some(_), _) => Err(Wrong::field("producer_seq", "producer and producer_seq go together; only one of them is there")),
-        (Some(_), Some(_), Some(_)) => Err(Wrong::field("key", "there are both key and producer; expected one of them")),
+        (Some(_), None, _) | (None, Some(_), _) => Err(Wrong::field(
+            "producer_seq",
+            "producer and producer_seq go together; only one of them is there",
+        )),
+        (Some(_), Some(_), Some(_)) => {
+            Err(Wrong::field("key", "there are both key and producer; expected one of them"))
+        }
     }
 }
 
@@ -356,26 +418,49 @@ mod tests {
     #[test]
     fn events_are_read_and_faults_are_sorted() {
         assert_eq!(status(r#"{"type":"mine","topic":"app/x","payload":{"a":1},"more":[1]}"#), 200);
-        assert_eq!(status("{\"type\":\"m\\u0069ne\",\"topic\":null,\"topic2\":1,\"payload\":{}}"), 422, "an own type needs a topic");
-        assert_eq!(status(r#"{"type":"log","payload":{"level":"INFO","message":"x","timestamp":"2026-01-07T15:30:00.000Z"}}"#), 200);
+        assert_eq!(
+            status("{\"type\":\"m\\u0069ne\",\"topic\":null,\"topic2\":1,\"payload\":{}}"),
+            422,
+            "an own type needs a topic"
+        );
+        assert_eq!(
+            status(
+                r#"{"type":"log","payload":{"level":"INFO","message":"x","timestamp":"2026-01-07T15:30:00.000Z"}}"#
+            ),
+            200
+        );
         for (text, expected) in [
-            ("", 400), ("{", 400), ("[]", 400), ("{}", 400), (r#"{"type":5,"payload":{}}"#, 400),
-            (r#"{"type":"mine","topic":"app/x"}"#, 400), (r#"{"type":"mine","topic":"app/x","payload":[]}"#, 400),
+            ("", 400),
+            ("{", 400),
+            ("[]", 400),
+            ("{}", 400),
+            (r#"{"type":5,"payload":{}}"#, 400),
+            (r#"{"type":"mine","topic":"app/x"}"#, 400),
+            (r#"{"type":"mine","topic":"app/x","payload":[]}"#, 400),
             (r#"{"type":"mine","topic":"app/x","payload":{}} x"#, 400),
             (r#"{"type":"mine","topic":"app/a\r\nid: 1","payload":{}}"#, 422),
-            (r#"{"type":"hello","topic":"app/x","payload":{}}"#, 422), (r#"{"type":"log","payload":{}}"#, 422),
+            (r#"{"type":"hello","topic":"app/x","payload":{}}"#, 422),
+            (r#"{"type":"log","payload":{}}"#, 422),
             (r#"{"type":"mine","topic":"app/x","payload":{},"producer":"a"}"#, 400),
             (r#"{"type":"mine","topic":"app/x","payload":{},"producer":"a","producer_seq":-1}"#, 400),
-            (r#"{"type":"mine","topic":"app/x","payload":{},"producer":"a","producer_seq":1,"key":"b"}"#, 400),
+            (
+                r#"{"type":"mine","topic":"app/x","payload":{},"producer":"a","producer_seq":1,"key":"b"}"#,
+                400,
+            ),
             (r#"{"type":"mine","topic":"app/x","payload":{},"key":"b b"}"#, 400),
         ] {
             assert_eq!(status(text), expected, "{text}");
         }
         let bomb = format!(r#"{{"type":"mine","topic":"app/x","payload":{{"a":{}}}}}"#, "[".repeat(50_000));
         assert_eq!(status(&bomb), 400);
-        let closed = format!(r#"{{"type":"mine","topic":"app/x","payload":{{"a":{}{}}}}}"#, "[".repeat(50_000), "]".repeat(50_000));
+        let closed = format!(
+            r#"{{"type":"mine","topic":"app/x","payload":{{"a":{}{}}}}}"#,
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
         assert_eq!(status(&closed), 400);
-        let ours = format!(r#"{{"type":"log","payload":{{"a":{}{}}}}}"#, "[".repeat(50_000), "]".repeat(50_000));
+        let ours =
+            format!(r#"{{"type":"log","payload":{{"a":{}{}}}}}"#, "[".repeat(50_000), "]".repeat(50_000));
         assert_eq!(status(&ours), 400);
     }
 

@@ -1,5 +1,6 @@
 //! `GET /api/{kind}` and `/api/{kind}/{id}`: the newest state of one kind, without the envelopes.
 
+use crate::bus::Snapshot;
 use crate::http::problem::{Problem, problem, shown};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
@@ -28,14 +29,17 @@ static RESOURCES: [Resource; 9] = [
 
 fn resource(request: &Request<'_, '_>) -> Result<&'static Resource, Problem> {
     let name = request.head.path.get(1).map_or("", String::as_str);
-    RESOURCES.iter().find(|r| r.name == name).ok_or_else(|| problem(404, "unknown_path", "Not found", "there is no such kind"))
+    RESOURCES
+        .iter()
+        .find(|r| r.name == name)
+        .ok_or_else(|| problem(404, "unknown_path", "Not found", "there is no such kind"))
 }
 
 pub(crate) fn list(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
     let resource = resource(request)?;
     let topics = TopicFilter::parse(resource.topics).unwrap_or_default();
-    let (cursor, events) = request.shared.parts.push.state(&topics);
+    let Snapshot { cursor, state: events } = request.shared.parts.bus.snapshot(&topics);
     let mut text = String::from("{\"items\":[");
     let items = items(resource, &events);
     text.push_str(&items.join(","));
@@ -68,10 +72,19 @@ pub(crate) fn one(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
     let resource = resource(request)?;
     let id = request.param(0);
-    let events: Vec<_> = resource.types.iter().filter_map(|kind| request.shared.parts.bus.state_of(&format!("{kind}/{id}"))).collect();
+    let events: Vec<_> = resource
+        .types
+        .iter()
+        .filter_map(|kind| request.shared.parts.bus.state_of(&format!("{kind}/{id}")))
+        .collect();
     match items(resource, &events).pop() {
         Some(item) => Ok(Reply::json_text(200, item).into()),
-        None => Err(problem(404, "unknown_id", "Not found", format!("nothing is known of {:?} among the {}", shown(id), resource.name))),
+        None => Err(problem(
+            404,
+            "unknown_id",
+            "Not found",
+            format!("nothing is known of {:?} among the {}", shown(id), resource.name),
+        )),
     }
 }
 
@@ -79,9 +92,13 @@ pub(crate) fn one(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
 pub(crate) fn system(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
     let topics = TopicFilter::parse("system").unwrap_or_default();
-    let (cursor, events) = request.shared.parts.push.state(&topics);
+    let Snapshot { cursor, state: events } = request.shared.parts.bus.snapshot(&topics);
     let payloads = |kind: &str| -> Vec<Value> {
-        events.iter().filter(|e| *e.kind == *kind).filter_map(|e| serde_json::from_str(e.payload()).ok()).collect()
+        events
+            .iter()
+            .filter(|e| *e.kind == *kind)
+            .filter_map(|e| serde_json::from_str(e.payload()).ok())
+            .collect()
     };
     let body = json!({
         "name": request.shared.parts.config.name,

@@ -36,7 +36,12 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let wish = Wish::read(request.head)?;
     let kind = request.head.path.get(1).map_or("", String::as_str);
     let Some(row) = ROWS.iter().find(|row| row.kind == kind) else {
-        return Err(super::super::problem::problem(404, "unknown_path", "Not found", "there is no such kind"));
+        return Err(super::super::problem::problem(
+            404,
+            "unknown_path",
+            "Not found",
+            "there is no such kind",
+        ));
     };
     let id = request.param(0).to_string();
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
@@ -46,7 +51,11 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     };
     let drafts = match shape(&body)? {
         Shape::One(text) => vec![one(text, "", 0)?],
-        Shape::Array(items) => items.iter().enumerate().map(|(n, item)| one(item.get().as_bytes(), "index", n)).collect::<Result<_, _>>()?,
+        Shape::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(n, item)| one(item.get().as_bytes(), "index", n))
+            .collect::<Result<_, _>>()?,
         Shape::Lines => {
             let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
             lines.map(|(n, line)| one(line, "line", n + 1)).collect::<Result<_, _>>()?
@@ -76,7 +85,11 @@ fn detection(payload: &mut Map<String, Value>, _: &str, now: &str, _: &Tallies) 
         let mut id = [0; 8];
         // Without random numbers the time has to do.
         let _ = getrandom::fill(&mut id);
-        default(payload, "detection_id", format!("{}-{}", now.replace([':', '.'], ""), crate::keys::hex(&id)));
+        default(
+            payload,
+            "detection_id",
+            format!("{}-{}", now.replace([':', '.'], ""), crate::keys::hex(&id)),
+        );
     }
     "detection"
 }
@@ -97,11 +110,16 @@ fn instrument(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies
         for channel in channels.values_mut() {
             if !channel.is_object() {
                 let bare = channel.take();
-                *channel = if bare.is_string() { json!({ "value": null, "text": bare }) } else { json!({ "value": bare }) };
+                *channel = if bare.is_string() {
+                    json!({ "value": null, "text": bare })
+                } else {
+                    json!({ "value": bare })
+                };
             }
             if let Value::Object(channel) = channel {
                 default(channel, "value", Value::Null);
-                let known = channel.get("value").is_some_and(|v| !v.is_null()) || channel.contains_key("text");
+                let known =
+                    channel.get("value").is_some_and(|v| !v.is_null()) || channel.contains_key("text");
                 default(channel, "quality", if known { "good" } else { "bad" });
                 default(channel, "last_changed", at.clone());
                 default(channel, "last_updated", at.clone());
@@ -152,7 +170,11 @@ fn signal(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Talli
 fn scan(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Tallies) -> &'static str {
     default(payload, "measurement", "main");
     let name = format!("scan/{id}/{}", payload.get("measurement").and_then(Value::as_str).unwrap_or("main"));
-    let rows = payload.get("data").and_then(Value::as_object).and_then(|d| d.values().find_map(Value::as_array)).map(Vec::len);
+    let rows = payload
+        .get("data")
+        .and_then(Value::as_object)
+        .and_then(|d| d.values().find_map(Value::as_array))
+        .map(Vec::len);
     match rows {
         Some(rows) => {
             if !payload.contains_key("first_index") {
@@ -194,23 +216,37 @@ mod tests {
 
     fn made(kind: &str, text: &str, tallies: &Tallies) -> Result<(String, Value), u16> {
         let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
-        let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), tallies).map_err(|w| w.at("", 0).status)?;
+        let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), tallies)
+            .map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))
     }
 
     #[test]
     fn little_is_enough() {
         let tallies = Tallies::default();
-        let of = |kind: &str, text: &str| made(kind, text, &tallies).unwrap_or_else(|s| panic!("{kind} {text}: {s}"));
+        let of = |kind: &str, text: &str| {
+            made(kind, text, &tallies).unwrap_or_else(|s| panic!("{kind} {text}: {s}"))
+        };
         assert_eq!(of("recorders", r#"{"status":"idle"}"#).1["name"], "x1");
-        let (topic, value) = of("instruments", r#"{"channels":{"t":21.5,"mode":"auto","x":{"value":null},"y":null}}"#);
+        let (topic, value) =
+            of("instruments", r#"{"channels":{"t":21.5,"mode":"auto","x":{"value":null},"y":null}}"#);
         assert_eq!(topic, "instrument/x1");
-        assert_eq!((&value["channels"]["t"]["quality"], &value["channels"]["x"]["quality"], &value["channels"]["mode"]["text"]), (&json!("good"), &json!("bad"), &json!("auto")));
+        assert_eq!(
+            (
+                &value["channels"]["t"]["quality"],
+                &value["channels"]["x"]["quality"],
+                &value["channels"]["mode"]["text"]
+            ),
+            (&json!("good"), &json!("bad"), &json!("auto"))
+        );
         assert_eq!(of("streams", r#"{"value":3}"#).1["quality"], "good");
         assert_eq!(of("streams", r#"{"status":"offline"}"#).1["reconnects"], Value::Null);
         assert_eq!(of("jobs", "{}").1["status"], "running");
         assert_eq!(of("detections", r#"{"label":"can","confidence":0.9}"#).0, "detections");
-        assert_eq!(of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"], json!({ "events": 2, "anomalies": 1 }));
+        assert_eq!(
+            of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"],
+            json!({ "events": 2, "anomalies": 1 })
+        );
         assert_eq!(of("signals", r#"{"events":[3]}"#).1["events"][0]["seq"], 2);
         assert_eq!(of("scans", r#"{"data":{"x_mm":1}}"#).1["sequence_index"], 0);
         assert_eq!(of("scans", r#"{"data":{"x_mm":[1,2]}}"#).1["first_index"], 1);
@@ -221,9 +257,15 @@ mod tests {
     fn what_only_the_publisher_knows_is_not_made_up() {
         let tallies = Tallies::default();
         for (kind, text, status) in [
-            ("recorders", "{}", 422), ("recorders", r#"{"status":"singing"}"#, 422), ("streams", "{}", 422),
-            ("detections", r#"{"label":"can"}"#, 422), ("signals", "{}", 422), ("scans", "{}", 422), ("scans", "7", 400),
-            ("instruments", r#"{"status":"x"}"#, 422), ("jobs", "{", 400),
+            ("recorders", "{}", 422),
+            ("recorders", r#"{"status":"singing"}"#, 422),
+            ("streams", "{}", 422),
+            ("detections", r#"{"label":"can"}"#, 422),
+            ("signals", "{}", 422),
+            ("scans", "{}", 422),
+            ("scans", "7", 400),
+            ("instruments", r#"{"status":"x"}"#, 422),
+            ("jobs", "{", 400),
         ] {
             assert_eq!(made(kind, text, &tallies).unwrap_err(), status, "{kind} {text}");
         }

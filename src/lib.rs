@@ -20,8 +20,8 @@ pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod config;
-#[path = "cli/daemon_stub.rs"]
 pub mod daemon;
+pub mod http;
 pub mod keys;
 pub mod limits;
 pub mod logging;

@@ -110,6 +110,7 @@ export async function open(chrome, url, { device = DESK, preferences = {}, share
   const context = await chrome.newContext(device);
   const faults = [];
   await context.addInitScript(({ preferences, shared }) => {
+    if (location.protocol === 'about:') return;
     if (!localStorage.getItem('telltale.preferences')) localStorage.setItem('telltale.preferences', JSON.stringify(preferences));
     if (!shared) delete globalThis.SharedWorker;
     globalThis.refused = [];

@@ -124,7 +124,7 @@ function nav(current) {
 
 function main(app) {
   const { view, error } = app.page;
-  if (view) return view.draw();
+  if (view) return html`<h1 class="visually-hidden">${view.title}</h1>${view.draw()}`;
   if (!error) return html`<p class="empty" data-empty="loading">${t('page.loading')}</p>`;
   return html`<div class="empty" data-empty="error"><p>${t('page.failed', { reason: error.message })}</p>
     <button type="button" class="button" @click=${() => app.router.go()}>${t('page.retry')}</button></div>${nothing}`;

@@ -26,6 +26,14 @@ export function number(value, digits) {
 const fixed = (value, digits) => formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 const places = (size) => (size >= 1000 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
 
+/** A measured number: as `number`, but a whole one keeps its places, so that it does not jump about. */
+export const measure = (value) => (Number.isInteger(value) && Math.abs(value) < 1e9 ? fixed(value, places(Math.abs(value))) : number(value));
+
+const UNITS = { degC: '°C', degF: '°F', deg: '°', Ohm: 'Ω', ohm: 'Ω', uA: 'µA', uV: 'µV', um: 'µm', us: 'µs', percent: '%' };
+
+/** A unit as people write it, for the spellings that programs use. */
+export const unit = (text) => UNITS[text] ?? text;
+
 /** 1.24 × 10⁻⁷ */
 function power(value) {
   const [mantissa, exponent] = value.toExponential(2).split('e');
@@ -37,7 +45,7 @@ function power(value) {
 export function change(value, of) {
   if (!known(value)) return DASH;
   const size = Math.abs(value);
-  const text = known(of) && !Number.isInteger(of) && Math.abs(of) >= 0.001 ? fixed(size, places(Math.abs(of)) + 1) : number(size);
+  const text = known(of) && Math.abs(of) >= 0.001 ? fixed(size, places(Math.abs(of)) + 1) : number(size);
   if (!/[1-9]/.test(text)) return '±0';
   return value > 0 ? `+${text}` : `−${text}`;
 }

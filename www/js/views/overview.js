@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { change, clock, count, decibel, bytes, duration, number, percent, span, DASH } from '../core/format.js';
+import { change, clock, count, decibel, bytes, duration, measure, number, percent, span, DASH } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { attention } from '../parts/attention.js';
 import { box_card, services_card, sources_card } from '../parts/box.js';
@@ -221,8 +221,8 @@ function reading(app, entry, r) {
   const own = r.last_updated ? { ...entry, born: app.store.clock.born(r.last_updated) ?? entry.born } : entry;
   const fresh = app.judge({ ...own, payload: r }, r.timeout_s ?? LIMIT_S.instrument);
   const good = r.quality === undefined || r.quality === 'good' || fresh.stale;
-  return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? number(r.value), { unit: r.unit, fresh })}
-    ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: number(r.target) })}</span>` : nothing}
+  return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? measure(r.value), { unit: r.unit, fresh })}
+    ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: measure(r.target) })}</span>` : nothing}
     ${good ? nothing : chip('quality', r.quality, { quiet: true, text: r.quality_reason ? word('reason', r.quality_reason) : undefined })}
     ${r.severity && r.severity !== 'NO_ALARM' ? chip('severity', r.severity, { quiet: true }) : nothing}</dd></div>`;
 }
@@ -250,7 +250,7 @@ function stream_row(app, id, { value: entry, feed, history }) {
       p?.quality && p.quality !== 'good' ? chip('quality', p.quality, { quiet: true, text: p.quality_reason ? word('reason', p.quality_reason) : undefined }) : nothing}${
       state ? chip('stream', state, { quiet: true }) : nothing}</span></div>
     <div class="stream-body">
-      <div class="stream-value">${p ? html`<span class="big">${value(number(p.value), { unit: p.unit, fresh, show_age: false })}</span>` : html`<span class="big num">${DASH}</span>`}
+      <div class="stream-value">${p ? html`<span class="big">${value(measure(p.value), { unit: p.unit, fresh, show_age: false })}</span>` : html`<span class="big num">${DASH}</span>`}
         <span class="row-sub">${p ? html`<span class="num">${change(p.change, p.value)}</span>${age_tag(fresh)}` : nothing}</span></div>
       ${sparkline(history, name)}
     </div>
@@ -292,7 +292,7 @@ function detections_card(app) {
     title: t('detections.title'),
     summary: summary ? age_tag(app.judge(summary)) : null,
     body: () => (summary || recent.length ? html`
-      ${p ? html`<dl class="facts">
+      ${p ? html`<dl class="facts dense">
         ${fact(t('detections.total'), html`<span class="num">${count(p.total)}</span>`)}
         ${fact(t('detections.skus'), html`<span class="num">${count(p.unique_skus)}</span>`)}
         ${fact(t('detections.labels'), html`<span class="num">${count(p.unique_labels)}</span>`)}

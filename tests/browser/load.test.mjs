@@ -47,7 +47,7 @@ test('1,000 events a second at a sixth of the speed', { skip }, async (t) => {
     return (await metrics()).JSHeapUsedSize;
   };
   const load = pour();
-  await page.waitForSelector('#card-streams :text("load19")');
+  await page.waitForFunction(() => /load0[\s\S]*more/.test(document.querySelector('#card-streams')?.innerText));
   await page.evaluate(() => { globalThis.notes.length = 0; });
   const heap_before = await heap();
   await page.evaluate(() => {
@@ -75,7 +75,7 @@ test('1,000 events a second at a sixth of the speed', { skip }, async (t) => {
   assert.ok(got > RATE / 2 * 0.8, `only ${got} records a second arrived`);
   assert.ok(busy <= 500, `${busy} ms of main thread a second`);
   assert.ok(tap <= 200, `tap to paint ${tap} ms`);
-  assert.ok(grown < 1.5e6, `the heap grew by ${grown} bytes`);
+  assert.ok(grown < 1e6, `the heap grew by ${grown} bytes`);
   const rows = await page.evaluate(() => document.querySelectorAll('*').length);
   assert.ok(rows < 3_000, `${rows} elements`);
   await it.clean();

@@ -4,12 +4,14 @@ import { current, t } from './i18n.js';
 
 export const DASH = '–';
 
+// Making a formatter costs a hundred times its use.
 const cache = new Map();
-function formatter(options) {
-  const key = current() + JSON.stringify(options);
-  if (!cache.has(key)) cache.set(key, new Intl.NumberFormat(current(), options));
+function made(Kind, options) {
+  const key = Kind.name + current() + JSON.stringify(options);
+  if (!cache.has(key)) cache.set(key, new Kind(current(), options));
   return cache.get(key);
 }
+const formatter = (options) => made(Intl.NumberFormat, options);
 
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 
@@ -103,5 +105,5 @@ export function clock(timestamp, now_ms) {
   const date = new Date(ms);
   const same = now_ms !== undefined && now_ms !== null && new Date(now_ms).toDateString() === date.toDateString();
   const options = same ? { timeStyle: 'medium' } : { dateStyle: 'short', timeStyle: 'short' };
-  return new Intl.DateTimeFormat(current(), options).format(date);
+  return made(Intl.DateTimeFormat, options).format(date);
 }

@@ -50,6 +50,9 @@ export default {
   'empty.loading': 'Waiting for the first data …',
   'empty.error': 'No data: {reason}',
 
+  'list.more.one': 'and {n} more',
+  'list.more.other': 'and {n} more',
+
   'attention.title': 'Needs attention',
   'attention.none': 'Nothing needs attention',
   'attention.unknown': 'Not known yet',

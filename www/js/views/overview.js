@@ -26,6 +26,9 @@ const QUEUES = 5;
 const SCANS = 4;
 const JOBS = 4;
 const VALUES = 4;
+const INSTRUMENTS = 8;
+const STREAMS = 8;
+const SIGNALS = 6;
 
 export function open(app, _route, signal) {
   app.connection.want(['stream/*', 'detections'], { signal });
@@ -41,6 +44,12 @@ function draw(app) {
       <div class="column">${streams_card(app)}${signals_card(app)}${box_card(app)}${sources_card(app)}</div>
     </div>
   </div>`;
+}
+
+/** A list of at most `most` rows, and how many there are besides. */
+function list(rows, most, row) {
+  return html`<ul class="rows">${repeat(rows.slice(0, most), ({ id }) => id, row)}</ul>${
+    rows.length > most ? html`<p class="more">${t('list.more', { n: rows.length - most })}</p>` : nothing}`;
 }
 
 // ---- recorder ----
@@ -201,7 +210,7 @@ function instruments_card(app) {
     title: t('instruments.title'),
     summary: instruments.size ? parts.map((part, i) => html`${i ? ', ' : ''}${part}`) : null,
     body: () => (instruments.size
-      ? html`<ul class="rows">${repeat(shown_instruments(instruments), ({ id }) => id, ({ id, entry }) => instrument_row(app, id, entry))}</ul>`
+      ? list(shown_instruments(instruments), INSTRUMENTS, ({ id, entry }) => instrument_row(app, id, entry))
       : empty(app, t('instruments.none'))),
   });
 }
@@ -234,7 +243,7 @@ function streams_card(app) {
   return card('streams', {
     title: t('streams.title'),
     body: () => (streams.size
-      ? html`<ul class="rows">${repeat(shown_streams(streams), ({ id }) => id, ({ id, entry }) => stream_row(app, id, entry))}</ul>`
+      ? list(shown_streams(streams), STREAMS, ({ id, entry }) => stream_row(app, id, entry))
       : empty(app, t('streams.none'))),
   });
 }
@@ -265,7 +274,7 @@ function signals_card(app) {
   return card('signals', {
     title: t('signals.title'),
     body: () => (signals.size
-      ? html`<ul class="rows">${repeat(shown_signals(signals), ({ id }) => id, ({ id, entry }) => signal_row(app, id, entry))}</ul>`
+      ? list(shown_signals(signals), SIGNALS, ({ id, entry }) => signal_row(app, id, entry))
       : empty(app, t('signals.none'))),
   });
 }

@@ -16,7 +16,10 @@ pub(super) fn check(args: CheckArgs) -> u8 {
             }
             let from = loaded.file.as_ref().map_or("no file, defaults".into(), |f| f.display().to_string());
             if args.effective {
-                say(&format!("# What telltale uses, from {from}\n# and the environment.\n{}", loaded.config.to_toml().trim_end()));
+                say(&format!(
+                    "# What telltale uses, from {from}\n# and the environment.\n{}",
+                    loaded.config.to_toml().trim_end()
+                ));
             } else {
                 say(&format!("{from}: no faults; {}", summary(&loaded.config)));
             }
@@ -37,6 +40,9 @@ fn summary(config: &Config) -> String {
     let bench = if config.bench { ", the simulated bench" } else { "" };
     format!(
         "serves on {}, data in {}, {}, {}{bench}",
-        config.listen, config.data.display(), count(config.gpio.len(), "pin"), count(config.serial.len(), "serial port")
+        config.listen,
+        config.data.display(),
+        count(config.gpio.len(), "pin"),
+        count(config.serial.len(), "serial port")
     )
 }

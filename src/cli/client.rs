@@ -64,7 +64,9 @@ impl Client {
             .new_agent();
         let key = args.key.clone().filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| !key.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Trouble::Usage("the access key has characters that no key has; was it copied whole?".into()));
+            return Err(Trouble::Usage(
+                "the access key has characters that no key has; was it copied whole?".into(),
+            ));
         }
         Ok(Client { agent, url: base(&args.url)?, key })
     }
@@ -80,7 +82,13 @@ impl Client {
     }
 
     /// Posts a body; gives the JSON of a 2xx.
-    pub fn post(&self, path: &str, kind: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Value, Trouble> {
+    pub fn post(
+        &self,
+        path: &str,
+        kind: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Value, Trouble> {
         let mut request = self.agent.post(format!("{}{path}", self.url)).header("Content-Type", kind);
         if let Some(key) = &self.key {
             request = request.header("Authorization", format!("Bearer {key}"));
@@ -94,14 +102,16 @@ impl Client {
 
     /// Opens a stream of events that goes on after `last_id`.
     pub fn stream(&self, query: &str, last_id: Option<&str>) -> Result<impl Read + use<>, Trouble> {
-        let mut request = self.agent.get(format!("{}/api/events?{query}", self.url)).header("Accept", "text/event-stream");
+        let mut request =
+            self.agent.get(format!("{}/api/events?{query}", self.url)).header("Accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
         }
         let mut response = self.with_key(request).call().map_err(|e| self.unreachable(&e))?;
         let status = response.status().as_u16();
         if status != 200 {
-            let text = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_string().unwrap_or_default();
+            let text =
+                response.body_mut().with_config().limit(ANSWER_BYTES).read_to_string().unwrap_or_default();
             refuse(status, &serde_json::from_str(&text).unwrap_or_default())?;
         }
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
@@ -117,7 +127,12 @@ impl Client {
     fn answer(&self, response: Result<Response<ureq::Body>, ureq::Error>) -> Result<(u16, Value), Trouble> {
         let mut response = response.map_err(|e| self.unreachable(&e))?;
         let status = response.status().as_u16();
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_string().map_err(|e| self.unreachable(&e))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES)
+            .read_to_string()
+            .map_err(|e| self.unreachable(&e))?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
@@ -140,7 +155,9 @@ fn base(url: &str) -> Result<String, Trouble> {
     let rest = url.trim();
     let rest = rest.strip_prefix("http://").unwrap_or(rest).trim_end_matches('/');
     if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
-        return Err(Trouble::Usage(format!("--url is {url:?}; expected plain HTTP, such as http://van3.local:8080")));
+        return Err(Trouble::Usage(format!(
+            "--url is {url:?}; expected plain HTTP, such as http://van3.local:8080"
+        )));
     }
     Ok(format!("http://{rest}"))
 }
@@ -151,9 +168,15 @@ fn refuse(status: u16, problem: &Value) -> Result<(), Trouble> {
         return Ok(());
     }
     let member = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default();
-    let detail = if member("detail").is_empty() { format!("it answered {status}") } else { member("detail").to_string() };
+    let detail = if member("detail").is_empty() {
+        format!("it answered {status}")
+    } else {
+        member("detail").to_string()
+    };
     let text = match status {
-        401 => format!("refused: {detail}; give an access key with --key or TELLTALE_KEY (telltale key make)"),
+        401 => {
+            format!("refused: {detail}; give an access key with --key or TELLTALE_KEY (telltale key make)")
+        }
         403 => format!("refused: {detail}"),
         503 | 429 => return Err(Trouble::Unreachable(format!("not now: {detail}"))),
         _ => format!("refused ({status}): {detail}"),
@@ -166,7 +189,17 @@ pub(super) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b',' | b'/' | b'*' | b':' => out.push(char::from(byte)),
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'_'
+            | b'.'
+            | b'~'
+            | b','
+            | b'/'
+            | b'*'
+            | b':' => out.push(char::from(byte)),
             other => out.push_str(&format!("%{other:02X}")),
         }
     }
@@ -195,8 +228,12 @@ mod tests {
     #[test]
     fn refusals_carry_the_servers_words() {
         let problem = serde_json::json!({"detail": "topic is \"x\"; expected one"});
-        assert!(matches!(refuse(400, &problem), Err(Trouble::Refused(text)) if text.contains("expected one")));
-        assert!(matches!(refuse(401, &Value::Null), Err(Trouble::Refused(text)) if text.contains("TELLTALE_KEY")));
+        assert!(
+            matches!(refuse(400, &problem), Err(Trouble::Refused(text)) if text.contains("expected one"))
+        );
+        assert!(
+            matches!(refuse(401, &Value::Null), Err(Trouble::Refused(text)) if text.contains("TELLTALE_KEY"))
+        );
         assert!(matches!(refuse(503, &problem), Err(Trouble::Unreachable(_))));
         assert!(refuse(202, &Value::Null).is_ok());
     }

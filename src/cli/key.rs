@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 pub(super) fn key(command: KeyCommand) -> u8 {
-    let (KeyCommand::Make { folder, .. } | KeyCommand::List { folder } | KeyCommand::Revoke { folder, .. }) = &command;
+    let (KeyCommand::Make { folder, .. } | KeyCommand::List { folder } | KeyCommand::Revoke { folder, .. }) =
+        &command;
     let Some(data) = data_folder(folder) else { return USAGE };
     let keys = match open(&data) {
         Ok(keys) => keys,
@@ -108,7 +109,9 @@ fn give_to_owner(data: &Path) -> io::Result<()> {
     for name in ["keys.json", "secret"] {
         let path = data.join(name);
         match std::fs::symlink_metadata(&path) {
-            Ok(file) if file.is_file() && file.uid() != folder.uid() => chown(&path, Some(folder.uid()), Some(folder.gid()))?,
+            Ok(file) if file.is_file() && file.uid() != folder.uid() => {
+                chown(&path, Some(folder.uid()), Some(folder.gid()))?
+            }
             _ => {}
         }
     }

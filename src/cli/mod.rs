@@ -110,7 +110,13 @@ struct RunArgs {
 
 impl RunArgs {
     fn flags(self) -> Flags {
-        Flags { config: self.config, listen: self.listen, data: self.data, www: self.www, no_bench: self.no_bench }
+        Flags {
+            config: self.config,
+            listen: self.listen,
+            data: self.data,
+            www: self.www,
+            no_bench: self.no_bench,
+        }
     }
 }
 
@@ -260,7 +266,9 @@ struct TailArgs {
 
 /// Show on one screen how a running telltale is
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 healthy, 1 not ready or a major alert is open, 2 usage, 3 it can't be reached")]
+#[command(
+    after_help = "Exit codes: 0 healthy, 1 not ready or a major alert is open, 2 usage, 3 it can't be reached"
+)]
 struct StatusArgs {
     #[command(flatten)]
     server: ServerArgs,

@@ -38,12 +38,19 @@ pub(super) fn publish(args: PublishArgs) -> u8 {
 /// Gives the id of the last event.
 fn send_all(args: &PublishArgs) -> Result<Option<String>, Trouble> {
     let client = Client::new(&args.server)?;
-    let mut sender = Sender { client, path: if args.durable { "/api/events?durable=true" } else { "/api/events" }, run: random()?, requests: 0, answered: false };
+    let mut sender = Sender {
+        client,
+        path: if args.durable { "/api/events?durable=true" } else { "/api/events" },
+        run: random()?,
+        requests: 0,
+        answered: false,
+    };
     if args.payload != "-" {
         let event = event(args, &args.payload).map_err(|why| Trouble::Usage(format!("PAYLOAD {why}")))?;
         return sender.send(&[event]).map(Some);
     }
-    let (lines, reader) = stdin_lines().map_err(|e| Trouble::Usage(format!("failed to read standard input: {e}")))?;
+    let (lines, reader) =
+        stdin_lines().map_err(|e| Trouble::Usage(format!("failed to read standard input: {e}")))?;
     let result = from_lines(args, &lines, &mut sender);
     if result.is_ok() {
         // It has come to its end, or the channel would still be open.
@@ -52,7 +59,11 @@ fn send_all(args: &PublishArgs) -> Result<Option<String>, Trouble> {
     result
 }
 
-fn from_lines(args: &PublishArgs, lines: &Receiver<Result<String, String>>, sender: &mut Sender) -> Result<Option<String>, Trouble> {
+fn from_lines(
+    args: &PublishArgs,
+    lines: &Receiver<Result<String, String>>,
+    sender: &mut Sender,
+) -> Result<Option<String>, Trouble> {
     let mut number = 0;
     let mut cursor = None;
     while let Ok(first) = lines.recv() {
@@ -62,7 +73,9 @@ fn from_lines(args: &PublishArgs, lines: &Receiver<Result<String, String>>, send
         let mut fault = None;
         for line in std::iter::once(first).chain(lines.try_iter().take(BATCH - 1)) {
             number += 1;
-            match line.and_then(|line| if line.trim().is_empty() { Ok(None) } else { event(args, &line).map(Some) }) {
+            match line
+                .and_then(|line| if line.trim().is_empty() { Ok(None) } else { event(args, &line).map(Some) })
+            {
                 Ok(Some(event)) => {
                     batch.push(event);
                     numbers.push(number);
@@ -97,7 +110,9 @@ impl Sender {
     /// Sends a batch; where the server refuses it, sends its events one by one up to the one at fault and names its line.
     fn send_or_find_fault(&mut self, batch: &[Value], numbers: &[usize]) -> Result<String, Trouble> {
         match self.send(batch) {
-            Err(Trouble::Refused(why)) if batch.len() == 1 => Err(Trouble::Refused(format!("line {}: {why}", numbers[0]))),
+            Err(Trouble::Refused(why)) if batch.len() == 1 => {
+                Err(Trouble::Refused(format!("line {}: {why}", numbers[0])))
+            }
             Err(Trouble::Refused(_)) => {
                 let mut last = String::new();
                 for (event, number) in batch.iter().zip(numbers) {
@@ -124,7 +139,12 @@ impl Sender {
         let mut wait = FIRST_WAIT;
         let mut told = false;
         loop {
-            match self.client.post(self.path, "application/json", &[("Idempotency-Key", &key)], body.as_bytes()) {
+            match self.client.post(
+                self.path,
+                "application/json",
+                &[("Idempotency-Key", &key)],
+                body.as_bytes(),
+            ) {
                 Ok(answer) => {
                     self.answered = true;
                     return Ok(answer["cursor"].as_str().unwrap_or_default().to_string());
@@ -146,8 +166,12 @@ impl Sender {
 /// An event from text: a whole one, or a payload for the type and topic of the arguments.
 fn event(args: &PublishArgs, text: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON: {e}"))?;
-    let Value::Object(members) = &value else { return Err("is JSON, but not an object; expected such as {\"open\": true}".into()) };
-    if members.get("type").is_some_and(Value::is_string) && members.get("payload").is_some_and(Value::is_object) {
+    let Value::Object(members) = &value else {
+        return Err("is JSON, but not an object; expected such as {\"open\": true}".into());
+    };
+    if members.get("type").is_some_and(Value::is_string)
+        && members.get("payload").is_some_and(Value::is_object)
+    {
         return Ok(value);
     }
     let mut event = json!({ "type": args.kind });
@@ -169,7 +193,9 @@ fn stdin_lines() -> std::io::Result<(Lines, std::thread::JoinHandle<()>)> {
             let mut line = Vec::new();
             let line = match (&mut stdin).take(limits::LINE_BYTES as u64 + 1).read_until(b'\n', &mut line) {
                 Ok(0) => return,
-                Ok(_) if line.len() > limits::LINE_BYTES => Err(format!("is longer than {} bytes", limits::LINE_BYTES)),
+                Ok(_) if line.len() > limits::LINE_BYTES => {
+                    Err(format!("is longer than {} bytes", limits::LINE_BYTES))
+                }
                 Ok(_) => String::from_utf8(line).map_err(|_| "is not UTF-8 text".into()),
                 Err(e) => Err(format!("can't be read: {e}")),
             };
@@ -184,7 +210,8 @@ fn stdin_lines() -> std::io::Result<(Lines, std::thread::JoinHandle<()>)> {
 
 fn random() -> Result<String, Trouble> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|e| Trouble::Usage(format!("the system gives no random numbers: {e}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Trouble::Usage(format!("the system gives no random numbers: {e}")))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
@@ -202,7 +229,10 @@ mod tests {
             durable: false,
             payload: String::new(),
         };
-        assert_eq!(event(&args, "{\"open\":true}").unwrap(), json!({"type": "note", "topic": "app/door", "payload": {"open": true}}));
+        assert_eq!(
+            event(&args, "{\"open\":true}").unwrap(),
+            json!({"type": "note", "topic": "app/door", "payload": {"open": true}})
+        );
         let whole = json!({"type": "alert", "payload": {"a": 1}});
         assert_eq!(event(&args, &whole.to_string()).unwrap(), whole);
         // A payload may have a member called type.

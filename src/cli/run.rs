@@ -10,7 +10,11 @@ pub(super) fn run(flags: Flags) -> u8 {
             for error in &errors {
                 log::error!("{error}");
             }
-            log::error!("not started: the configuration has {} fault{}", errors.len(), if errors.len() == 1 { "" } else { "s" });
+            log::error!(
+                "not started: the configuration has {} fault{}",
+                errors.len(),
+                if errors.len() == 1 { "" } else { "s" }
+            );
             return USAGE;
         }
     };
@@ -19,7 +23,11 @@ pub(super) fn run(flags: Flags) -> u8 {
     }
     if let Err(e) = loaded.keep_as_last_good() {
         // The daemon says in its own words when the folder can't be used; this only costs the copy.
-        log::warn!("failed to keep the configuration as {} in {}: {e}", config::LAST_GOOD, loaded.config.data.display());
+        log::warn!(
+            "failed to keep the configuration as {} in {}: {e}",
+            config::LAST_GOOD,
+            loaded.config.data.display()
+        );
     }
     crate::daemon::run(loaded)
 }

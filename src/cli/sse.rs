@@ -73,12 +73,17 @@ impl<R: BufRead> Frames<R> {
         (&mut self.from).take(LINE_BYTES).read_until(b'\n', &mut bytes)?;
         if bytes.pop() != Some(b'\n') {
             let whole = bytes.len() as u64 + 1 < LINE_BYTES;
-            return if whole { Ok(None) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "a line without end")) };
+            return if whole {
+                Ok(None)
+            } else {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a line without end"))
+            };
         }
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
-        let mut line = String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))?;
+        let mut line =
+            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))?;
         if std::mem::take(&mut self.first) && line.starts_with('\u{FEFF}') {
             line.remove(0);
         }

@@ -24,7 +24,9 @@ fn ask(args: &StatusArgs) -> Result<(String, bool), Trouble> {
     let (ready, why) = client.get("/readyz")?;
     let not_ready = match (live, ready) {
         (200, 200) => None,
-        (200, code) => Some(why["detail"].as_str().map_or_else(|| format!("/readyz answers {code}"), |d| plain(d, 200))),
+        (200, code) => {
+            Some(why["detail"].as_str().map_or_else(|| format!("/readyz answers {code}"), |d| plain(d, 200)))
+        }
         (code, _) => Some(format!("/healthz answers {code}; is this a telltale?")),
     };
     // Values of streams are not part of global.
@@ -66,13 +68,25 @@ fn screen(url: &str, not_ready: Option<&str>, state: Result<&[Value], &str>) -> 
     for (name, kind, id) in parts {
         lines.extend(state.group(kind, id).map(|words| row(name, &words)));
     }
-    let open: Vec<&Value> = state.of("alert").map(|e| &e["payload"]).filter(|a| a["state"] == "active" || a["state"] == "acknowledged").collect();
+    let open: Vec<&Value> = state
+        .of("alert")
+        .map(|e| &e["payload"])
+        .filter(|a| a["state"] == "active" || a["state"] == "acknowledged")
+        .collect();
     if open.is_empty() {
         lines.push(row("alerts", "none open"));
     }
     for alert in open {
         healthy &= !(alert["severity"] == "MAJOR" || alert["severity"] == "INVALID");
-        lines.push(row("alert", &format!("{} {}: {}", text(alert, "severity", 16), text(alert, "alert_id", 64), text(alert, "message", 160))));
+        lines.push(row(
+            "alert",
+            &format!(
+                "{} {}: {}",
+                text(alert, "severity", 16),
+                text(alert, "alert_id", 64),
+                text(alert, "message", 160)
+            ),
+        ));
     }
     if state.0.iter().any(is_old) {
         lines.push(row("", "? not heard of since the last start"));
@@ -98,7 +112,13 @@ impl State<'_> {
             let status = match &payload["status"] {
                 Value::String(status) => plain(status, 32),
                 // A signal has no status, but is live or not.
-                _ => if payload["live"] == true { "live".into() } else { "paused".into() },
+                _ => {
+                    if payload["live"] == true {
+                        "live".into()
+                    } else {
+                        "paused".into()
+                    }
+                }
             };
             let name = text(payload, id, 64) + if is_old(envelope) { "?" } else { "" };
             match by_status.iter_mut().find(|(s, _)| *s == status) {
@@ -172,12 +192,18 @@ mod tests {
         ];
         let (text, healthy) = screen("http://x", None, Ok(&state));
         assert!(healthy);
-        assert_eq!(text, "van 3 at http://x\n  ready        yes\n  box          up 1 d 1 h 1 min, cpu 12 %, 51.2 degC\n  \
-            recorders    1 idle (tape?); 1 recording (deck)\n  alert        MINOR a: low\n               ? not heard of since the last start");
+        assert_eq!(
+            text,
+            "van 3 at http://x\n  ready        yes\n  box          up 1 d 1 h 1 min, cpu 12 %, 51.2 degC\n  \
+            recorders    1 idle (tape?); 1 recording (deck)\n  alert        MINOR a: low\n               ? not heard of since the last start"
+        );
         let mut worse = state.clone();
         worse[4]["payload"]["severity"] = "MAJOR".into();
         assert!(!screen("http://x", None, Ok(&worse)).1);
         let (text, healthy) = screen("http://x", Some("the disk is full"), Err("looking needs a key"));
-        assert!(!healthy && text.contains("NO: the disk is full") && text.contains("looking needs a key"), "{text}");
+        assert!(
+            !healthy && text.contains("NO: the disk is full") && text.contains("looking needs a key"),
+            "{text}"
+        );
     }
 }

@@ -53,7 +53,11 @@ fn follow(args: &TailArgs) -> Result<(), Trouble> {
                         if after_data {
                             wait = FIRST_WAIT;
                         }
-                        wait = frames.retry_ms.map(Duration::from_millis).unwrap_or(wait).clamp(FIRST_WAIT, LONGEST_WAIT);
+                        wait = frames
+                            .retry_ms
+                            .map(Duration::from_millis)
+                            .unwrap_or(wait)
+                            .clamp(FIRST_WAIT, LONGEST_WAIT);
                         why
                     }
                 }
@@ -137,7 +141,11 @@ fn gap(payload: &Value) -> String {
         Some(n) => format!("{n} event{} lost", if n == 1 { "" } else { "s" }),
         None => "events lost, how many is not known".into(),
     };
-    let between = if payload["from"].is_string() { format!(" after {} up to {}", text("from"), text("to")) } else { String::new() };
+    let between = if payload["from"].is_string() {
+        format!(" after {} up to {}", text("from"), text("to"))
+    } else {
+        String::new()
+    };
     format!("---- gap: {lost}{between} ({})", text("reason"))
 }
 
@@ -194,11 +202,20 @@ mod tests {
 
     #[test]
     fn events_are_a_line_each() {
-        assert_eq!(of("note", json!({"a": 1, "b": "two", "timestamp": "x"})), ["01-07 15:30:00.412 app/x note a=1 b=two"]);
-        assert_eq!(of("log", json!({"level": "ERROR", "message": "no\u{1b}[2Jport"})), ["01-07 15:30:00.412 app/x log ERROR no [2Jport"]);
+        assert_eq!(
+            of("note", json!({"a": 1, "b": "two", "timestamp": "x"})),
+            ["01-07 15:30:00.412 app/x note a=1 b=two"]
+        );
+        assert_eq!(
+            of("log", json!({"level": "ERROR", "message": "no\u{1b}[2Jport"})),
+            ["01-07 15:30:00.412 app/x log ERROR no [2Jport"]
+        );
         assert!(of("heartbeat", json!({})).is_empty());
         let state = json!({"type": "a", "topic": "t", "timestamp": "2026-01-07T15:30:00.412Z", "payload": {"n": 1}, "quality": "uncertain"});
-        assert_eq!(of("snapshot", json!({"state": [state]})), ["01-07 15:30:00.412 t a (before the last start) n=1"]);
+        assert_eq!(
+            of("snapshot", json!({"state": [state]})),
+            ["01-07 15:30:00.412 t a (before the last start) n=1"]
+        );
         let long = of("note", json!({"a": "x".repeat(1000)}));
         assert!(long[0].chars().count() <= LINE + 3, "{}", long[0].len());
     }
@@ -210,12 +227,16 @@ mod tests {
             gap(json!({"reason": "evicted", "from": "7-1", "to": "7-9", "lost": 8})),
             "---- gap: 8 events lost after 7-1 up to 7-9 (evicted)"
         );
-        assert_eq!(gap(json!({"reason": "unknown_id", "lost": null})), "---- gap: events lost, how many is not known (unknown_id)");
+        assert_eq!(
+            gap(json!({"reason": "unknown_id", "lost": null})),
+            "---- gap: events lost, how many is not known (unknown_id)"
+        );
     }
 
     #[test]
     fn a_stream_that_ends_tells_why_and_keeps_its_place() {
-        let text = "id: 1-1\nevent: note\ndata: {}\n\nevent: bye\ndata: {\"payload\":{\"reason\":\"shutdown\"}}\n\n";
+        let text =
+            "id: 1-1\nevent: note\ndata: {}\n\nevent: bye\ndata: {\"payload\":{\"reason\":\"shutdown\"}}\n\n";
         let mut frames = Frames::new(text.as_bytes(), None);
         let mut left = 9;
         match print(&mut frames, false, &mut left) {

@@ -12,13 +12,29 @@ fn url(daemon: &Daemon) -> String {
 fn help_teaches() {
     let help = telltale(&["--help"]).run();
     assert_eq!(help.code, 0);
-    for part in ["Examples:", "Environment:", "Exit codes:", "TELLTALE_LISTEN", "run", "check", "key", "publish", "tail", "status", "completions"] {
+    for part in [
+        "Examples:",
+        "Environment:",
+        "Exit codes:",
+        "TELLTALE_LISTEN",
+        "run",
+        "check",
+        "key",
+        "publish",
+        "tail",
+        "status",
+        "completions",
+    ] {
         assert!(help.stdout.contains(part), "{part} is not in\n{}", help.stdout);
     }
     for subcommand in ["run", "check", "key", "publish", "tail", "status", "completions"] {
         let help = telltale(&[subcommand, "--help"]).run();
         assert_eq!(help.code, 0, "{subcommand}");
-        assert!(help.stdout.contains("Usage: telltale ") && help.stdout.contains(subcommand), "{}", help.stdout);
+        assert!(
+            help.stdout.contains("Usage: telltale ") && help.stdout.contains(subcommand),
+            "{}",
+            help.stdout
+        );
         assert!(help.stdout.contains("Exit codes") || help.stdout.contains("Examples"), "{}", help.stdout);
     }
     let version = telltale(&["--version"]).run();
@@ -28,8 +44,14 @@ fn help_teaches() {
 #[test]
 fn wrong_usage_ends_with_code_2() {
     for args in [
-        &["rum"][..], &["run", "--port", "1"], &["tail", "--count", "x"], &["key", "make", "--role", "boss", "--name", "x"], &["publish"],
-        &["status", "--url", "https://x"], &["publish", "{"], &["publish", "[1]"],
+        &["rum"][..],
+        &["run", "--port", "1"],
+        &["tail", "--count", "x"],
+        &["key", "make", "--role", "boss", "--name", "x"],
+        &["publish"],
+        &["status", "--url", "https://x"],
+        &["publish", "{"],
+        &["publish", "[1]"],
     ] {
         let done = telltale(args).run();
         assert_eq!(done.code, 2, "{args:?}: {done:?}");
@@ -43,7 +65,10 @@ fn completions_name_the_subcommands() {
     for shell in ["bash", "zsh", "fish"] {
         let done = telltale(&["completions", shell]).run();
         assert_eq!(done.code, 0);
-        assert!(done.stdout.len() > 1000 && done.stdout.contains("publish") && done.stdout.contains("listen"), "{shell}");
+        assert!(
+            done.stdout.len() > 1000 && done.stdout.contains("publish") && done.stdout.contains("listen"),
+            "{shell}"
+        );
     }
 }
 
@@ -61,7 +86,8 @@ fn a_taken_port_ends_with_code_3_and_names_the_way_out() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let listen = taken.local_addr().unwrap().to_string();
-    let done = telltale(&["run", "--no-bench", "--listen", &listen, "--data", dir.path().to_str().unwrap()]).run();
+    let done =
+        telltale(&["run", "--no-bench", "--listen", &listen, "--data", dir.path().to_str().unwrap()]).run();
     assert_eq!(done.code, 3, "{done:?}");
     assert!(done.stderr.contains(&listen) && done.stderr.contains("--listen"), "{done:?}");
 }
@@ -69,7 +95,11 @@ fn a_taken_port_ends_with_code_3_and_names_the_way_out() {
 #[test]
 fn nobody_there_ends_with_code_3() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for args in [&["status", "--url", &free][..], &["tail", "--url", &free], &["publish", "--url", &free, "--topic", "app/x", "{}"]] {
+    for args in [
+        &["status", "--url", &free][..],
+        &["tail", "--url", &free],
+        &["publish", "--url", &free, "--topic", "app/x", "{}"],
+    ] {
         let done = telltale(args).run();
         assert_eq!(done.code, 3, "{args:?}: {done:?}");
         assert!(done.stderr.contains("is telltale running?"), "{done:?}");
@@ -86,7 +116,10 @@ fn keys_are_made_listed_and_revoked() {
     assert!(token.len() > 30 && !token.contains(char::is_whitespace), "{made:?}");
     assert!(!made.stderr.contains(token));
     let list = telltale(&["key", "list"]).env("TELLTALE_DATA", data).run();
-    assert!(list.stdout.contains("publish") && list.stdout.contains("vision box") && !list.stdout.contains(token), "{list:?}");
+    assert!(
+        list.stdout.contains("publish") && list.stdout.contains("vision box") && !list.stdout.contains(token),
+        "{list:?}"
+    );
     let id = list.stdout.split_whitespace().next().unwrap().to_string();
     assert_eq!(telltale(&["key", "revoke", &id, "--data", data]).run().code, 0);
     let again = telltale(&["key", "revoke", &id, "--data", data]).run();
@@ -103,16 +136,24 @@ fn what_is_published_is_followed() {
     let one = telltale(&["publish", "--url", &url, "--topic", "app/a", "--durable", r#"{"n":1}"#]).run();
     assert_eq!(one.code, 0, "{one:?}");
     let lines = "{\"n\":2}\n\n{\"type\":\"other\",\"topic\":\"app/a\",\"payload\":{\"n\":3}}\n{\"n\":4}\n";
-    let many = telltale(&["publish", "--url", &url, "--topic", "app/a", "--type", "mine", "-"]).input(lines).run();
+    let many =
+        telltale(&["publish", "--url", &url, "--topic", "app/a", "--type", "mine", "-"]).input(lines).run();
     assert_eq!(many.code, 0, "{many:?}");
-    let tail = telltale(&["tail", "--url", &url, "--topics", "app/a", "--since", &begin, "--json", "--count", "4"]).run();
+    let tail =
+        telltale(&["tail", "--url", &url, "--topics", "app/a", "--since", &begin, "--json", "--count", "4"])
+            .run();
     assert_eq!(tail.code, 0, "{tail:?}");
-    let events: Vec<serde_json::Value> = tail.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let seen: Vec<_> = events.iter().map(|e| (e["type"].as_str().unwrap(), e["payload"]["n"].as_u64().unwrap())).collect();
+    let events: Vec<serde_json::Value> =
+        tail.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let seen: Vec<_> =
+        events.iter().map(|e| (e["type"].as_str().unwrap(), e["payload"]["n"].as_u64().unwrap())).collect();
     assert_eq!(seen, [("note", 1), ("mine", 2), ("other", 3), ("mine", 4)]);
     assert_eq!(events[0]["id"].as_str().unwrap(), one.stdout.trim());
     assert_eq!(events[3]["id"].as_str().unwrap(), many.stdout.trim());
-    let human = telltale(&["tail", "--url", &url, "--topics", "app/a", "--since", &begin, "--types", "other", "--count", "1"]).run();
+    let human = telltale(&[
+        "tail", "--url", &url, "--topics", "app/a", "--since", &begin, "--types", "other", "--count", "1",
+    ])
+    .run();
     assert!(human.stdout.contains(" app/a other n=3"), "{human:?}");
 }
 
@@ -122,13 +163,19 @@ fn a_refused_line_is_named_and_those_before_it_count() {
     let url = url(&daemon);
     let begin = daemon.publish("app/a", "{}");
     let bad = telltale(&["publish", "--url", &url, "--topic", "app/a", "-"])
-        .input("{\"n\":1}\n{\"type\":\"x\",\"topic\":\"nope\",\"payload\":{}}\n{\"n\":3}\n").run();
+        .input("{\"n\":1}\n{\"type\":\"x\",\"topic\":\"nope\",\"payload\":{}}\n{\"n\":3}\n")
+        .run();
     assert_eq!(bad.code, 1, "{bad:?}");
     assert!(bad.stderr.contains("line 2") && bad.stderr.contains("topic"), "{bad:?}");
-    let broken = telltale(&["publish", "--url", &url, "--topic", "app/a", "-"]).input("{\"n\":2}\nnonsense\n").run();
+    let broken =
+        telltale(&["publish", "--url", &url, "--topic", "app/a", "-"]).input("{\"n\":2}\nnonsense\n").run();
     assert_eq!((broken.code, broken.stderr.contains("line 2 is not JSON")), (2, true), "{broken:?}");
-    let tail = telltale(&["tail", "--url", &url, "--topics", "app/a", "--since", &begin, "--count", "2"]).run();
-    assert!(tail.stdout.contains("n=1") && tail.stdout.contains("n=2") && !tail.stdout.contains("n=3"), "{tail:?}");
+    let tail =
+        telltale(&["tail", "--url", &url, "--topics", "app/a", "--since", &begin, "--count", "2"]).run();
+    assert!(
+        tail.stdout.contains("n=1") && tail.stdout.contains("n=2") && !tail.stdout.contains("n=3"),
+        "{tail:?}"
+    );
 }
 
 /// A tail that is running when the daemon is killed and started again sees every event once, in order.
@@ -139,12 +186,29 @@ fn a_tail_goes_on_where_it_was_over_a_kill_and_a_restart() {
     let mut daemon = Options::default().start_in(&data);
     let addr = daemon.addr.to_string();
     let begin = daemon.publish("app/a", r#"{"n":0}"#);
-    let mut tail = telltale(&["tail", "--url", &addr, "--topics", "app/a", "--since", &begin, "--json", "--count", "4"])
-        .command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut tail =
+        telltale(&["tail", "--url", &addr, "--topics", "app/a", "--since", &begin, "--json", "--count", "4"])
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
-    let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap()["payload"]["n"].as_u64();
+    let mut next = || {
+        serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap()["payload"]["n"]
+            .as_u64()
+    };
     for n in 1..=2 {
-        let sent = telltale(&["publish", "--url", &addr, "--topic", "app/a", "--durable", &format!("{{\"n\":{n}}}")]).run();
+        let sent = telltale(&[
+            "publish",
+            "--url",
+            &addr,
+            "--topic",
+            "app/a",
+            "--durable",
+            &format!("{{\"n\":{n}}}"),
+        ])
+        .run();
         assert_eq!(sent.code, 0, "{sent:?}");
         assert_eq!(next(), Some(n));
     }
@@ -166,10 +230,20 @@ fn lines_published_over_a_restart_count_once() {
     let addr = daemon.addr.to_string();
     let begin = daemon.publish("app/a", "{}");
     let mut publisher = telltale(&["publish", "--url", &addr, "--topic", "app/a", "--durable", "-"])
-        .command().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        .command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = publisher.stdin.take().unwrap();
     stdin.write_all(b"{\"n\":1}\n").unwrap();
-    let tail = |count: &str| telltale(&["tail", "--url", &addr, "--topics", "app/a", "--since", &begin, "--json", "--count", count]).run();
+    let tail = |count: &str| {
+        telltale(&[
+            "tail", "--url", &addr, "--topics", "app/a", "--since", &begin, "--json", "--count", count,
+        ])
+        .run()
+    };
     assert!(tail("1").stdout.contains("\"n\":1"));
     assert_eq!(daemon.stop(), 0);
     stdin.write_all(b"{\"n\":2}\n{\"n\":3}\n").unwrap();
@@ -179,8 +253,11 @@ fn lines_published_over_a_restart_count_once() {
     assert!(complaint.contains("trying again"), "{complaint}");
     let _daemon = Options::default().arg("--listen").arg(&addr).start_in(&data);
     assert_eq!(publisher.wait().unwrap().code(), Some(0));
-    let seen: Vec<u64> = tail("3").stdout.lines()
-        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["payload"]["n"].as_u64().unwrap()).collect();
+    let seen: Vec<u64> = tail("3")
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["payload"]["n"].as_u64().unwrap())
+        .collect();
     assert_eq!(seen, [1, 2, 3]);
 }
 
@@ -192,8 +269,11 @@ fn status_says_how_it_is() {
     assert_eq!(well.code, 0, "{well:?}");
     assert!(well.stdout.starts_with("van 3 at http://"), "{well:?}");
     assert!(well.stdout.contains("ready        yes") && well.stdout.contains("none open"), "{well:?}");
-    daemon.post("/api/events", r#"{"type":"alert","payload":{"alert_id":"hot","occurrence":1,"severity":"MAJOR","state":"active",
-        "message":"too hot","raised_at":"2026-01-07T15:30:00.000Z"}}"#);
+    daemon.post(
+        "/api/events",
+        r#"{"type":"alert","payload":{"alert_id":"hot","occurrence":1,"severity":"MAJOR","state":"active",
+        "message":"too hot","raised_at":"2026-01-07T15:30:00.000Z"}}"#,
+    );
     let ill = telltale(&["status", "--url", &url]).run();
     assert_eq!((ill.code, ill.stdout.contains("MAJOR hot: too hot")), (1, true), "{ill:?}");
 }

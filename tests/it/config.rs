@@ -11,10 +11,16 @@ fn root() -> &'static Path {
 fn a_bad_file_ends_with_code_2_and_every_fault() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("t.toml");
-    std::fs::write(&file, "nam = \"x\"\n[store]\ncommit = \"soon\"\n[[gpio]]\nid = \"a\"\npin = 99\nstream = \"s\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "nam = \"x\"\n[store]\ncommit = \"soon\"\n[[gpio]]\nid = \"a\"\npin = 99\nstream = \"s\"\n",
+    )
+    .unwrap();
     let file = file.to_str().unwrap();
     let data = dir.path().join("data");
-    for args in [vec!["run", "--config", file, "--data", data.to_str().unwrap()], vec!["check", "--config", file]] {
+    for args in
+        [vec!["run", "--config", file, "--data", data.to_str().unwrap()], vec!["check", "--config", file]]
+    {
         let done = telltale(&args).env("TELLTALE_PUSH_STALL", "never").run();
         assert_eq!(done.code, 2, "{done:?}");
         for part in [
@@ -50,13 +56,16 @@ fn every_example_is_valid() {
 fn the_effective_settings_are_a_file_that_gives_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let example = root().join("examples/field-box.toml");
-    let first = telltale(&["check", "--effective", "--config", example.to_str().unwrap()]).env("TELLTALE_STORE_COMMIT", "3s").run();
+    let first = telltale(&["check", "--effective", "--config", example.to_str().unwrap()])
+        .env("TELLTALE_STORE_COMMIT", "3s")
+        .run();
     assert_eq!(first.code, 0, "{first:?}");
     assert!(first.stdout.contains("commit = \"3s\""), "{}", first.stdout);
     let file = dir.path().join("t.toml");
     std::fs::write(&file, &first.stdout).unwrap();
     let second = telltale(&["check", "--effective", "--config", file.to_str().unwrap()]).run();
-    let settings = |text: &str| text.lines().filter(|l| !l.starts_with('#')).map(str::to_string).collect::<Vec<_>>();
+    let settings =
+        |text: &str| text.lines().filter(|l| !l.starts_with('#')).map(str::to_string).collect::<Vec<_>>();
     assert_eq!(settings(&first.stdout), settings(&second.stdout));
 }
 
@@ -70,9 +79,15 @@ fn a_file_that_breaks_is_replaced_by_the_last_good_one_and_an_alert() {
 
     let mut daemon = Options::default().config("name = \"bro").start_in(&data);
     let state = daemon.get("/api/state?topics=global").json();
-    let of = |kind: &str| state["state"].as_array().unwrap().iter().find(|e| e["type"] == kind).map(|e| e["payload"].clone());
+    let of = |kind: &str| {
+        state["state"].as_array().unwrap().iter().find(|e| e["type"] == kind).map(|e| e["payload"].clone())
+    };
     let alert = of("alert").unwrap();
-    assert_eq!((alert["alert_id"].as_str(), alert["state"].as_str()), (Some("config.fallback"), Some("active")), "{alert}");
+    assert_eq!(
+        (alert["alert_id"].as_str(), alert["state"].as_str()),
+        (Some("config.fallback"), Some("active")),
+        "{alert}"
+    );
     assert_eq!(of("config_changed").unwrap()["name"], "good one");
     assert!(daemon.log().contains("test.toml:1:"), "{}", daemon.log());
     assert_eq!(std::fs::read_to_string(data.join("last-good.toml")).unwrap(), "name = \"good one\"\n");
@@ -87,7 +102,9 @@ fn a_file_that_breaks_is_replaced_by_the_last_good_one_and_an_alert() {
             break;
         }
     }
-    until("the copy to be kept", || std::fs::read_to_string(data.join("last-good.toml")).ok().filter(|t| t.contains("mended")));
+    until("the copy to be kept", || {
+        std::fs::read_to_string(data.join("last-good.toml")).ok().filter(|t| t.contains("mended"))
+    });
     assert_eq!(daemon.stop(), 0);
 }
 
@@ -106,10 +123,15 @@ fn a_reload_with_faults_changes_nothing_and_says_so() {
     let error = refused["error"].as_str().unwrap();
     assert!(error.contains("test.toml:1:8") && error.contains("did you mean `bench`?"), "{error}");
     assert_eq!(refused["name"], "one");
-    std::fs::write(daemon.data.join("test.toml"), "name = \"two\"\nlisten = \":1\"\n[push]\nthreads = 3\n").unwrap();
+    std::fs::write(daemon.data.join("test.toml"), "name = \"two\"\nlisten = \":1\"\n[push]\nthreads = 3\n")
+        .unwrap();
     daemon.signal("HUP");
     let applied = stream.wait("config_changed").payload();
-    assert_eq!((applied["applied"].as_bool(), applied["name"].as_str()), (Some(true), Some("two")), "{applied}");
+    assert_eq!(
+        (applied["applied"].as_bool(), applied["name"].as_str()),
+        (Some(true), Some("two")),
+        "{applied}"
+    );
     // The flag wins over the file, so only the threads wait for a restart.
     until("the log to say what waits", || daemon.log().contains("push.threads").then_some(()));
     assert!(!daemon.log().contains("listen has changed"), "{}", daemon.log());

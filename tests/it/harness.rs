@@ -75,7 +75,11 @@ impl Program {
         });
         let output = output.unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Done { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Done {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 }
 

@@ -155,7 +155,7 @@ pub static GPIO_KEYS: [Key<GpioEntry>; 13] = [
     key!(GpioEntry: "gpio" "recorder", Type::Id, recorder, "Becomes the status of this recorder."),
     key!(GpioEntry: "gpio" "instrument", Type::Id, instrument, "Becomes a channel of this instrument, 1 or 0."),
     key!(GpioEntry: "gpio" "stream", Type::Id, stream, "Becomes this value stream, 1 or 0."),
-    key!(GpioEntry: "gpio" "topic", Type::Topic, topic, "Becomes an event of type reading on this topic."),
+    key!(GpioEntry: "gpio" "topic", Type::Topic, topic, "Becomes events of type edge and level on this topic."),
     key!(GpioEntry: "gpio" "active", Type::Text(64), active, "With recorder: the status while active, such as \"recording\". With instrument: the name of the channel."),
     key!(GpioEntry: "gpio" "inactive", Type::Text(64), inactive, "With recorder: the status while not active, such as \"idle\"."),
 ];

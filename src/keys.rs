@@ -87,7 +87,12 @@ impl Keys {
         let mut id = [0; 4];
         random(&mut id)?;
         let token = format!("{PREFIX}{}", hex(&token));
-        let info = KeyInfo { id: hex(&id), name: name.chars().filter(|c| !c.is_control()).take(64).collect(), role, made: Wall::now() };
+        let info = KeyInfo {
+            id: hex(&id),
+            name: name.chars().filter(|c| !c.is_control()).take(64).collect(),
+            role,
+            made: Wall::now(),
+        };
         let stored = Stored { info: info.clone(), sha256: hex(&Sha256::digest(token.as_bytes())) };
         self.change(|keys| {
             if keys.len() >= MOST {
@@ -202,7 +207,10 @@ impl Keys {
         loaded.keys = if version.is_some() {
             let text = std::fs::read(&file).map_err(|e| failed("read", &file, &e))?;
             let parsed: File = serde_json::from_slice(&text).map_err(|e| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("failed to read `{}`: {e}", file.display()))
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("failed to read `{}`: {e}", file.display()),
+                )
             })?;
             parsed.keys
         } else {
@@ -275,7 +283,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Compares without telling by its time where they differ.
 fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y))) == 0
+    a.len() == b.len()
+        && std::hint::black_box(a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y))) == 0
 }
 
 #[cfg(test)]

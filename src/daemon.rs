@@ -276,6 +276,9 @@ impl Daemon {
                 );
             }
             Ok(new) => {
+                for warning in &new.warnings {
+                    log::warn!("{warning}");
+                }
                 let changes = config::compare(&self.config, &new.config);
                 if changes.sections.is_empty() {
                     log::info!("the configuration is as it was");
@@ -293,7 +296,8 @@ impl Daemon {
                         log::error!("failed to start the sources anew: {e}");
                     }
                 }
-                self.config = new.config.clone();
+                // What waits for the next start stays as it runs, and is named again at the next reload.
+                self.config = new.config.live_over(&self.config);
                 self.revision += 1;
                 self.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();

@@ -15,6 +15,8 @@ pub const HOT_BYTES: usize = 3 * 1024 * 1024;
 pub const LAG_BYTES: usize = 64 * 1024 * 1024;
 /// State keys. A publisher that invents ids for ever is refused a new key after this many.
 pub const STATE_KEYS: usize = 20_000;
+/// Jobs, scans and the like that have ended and are still part of the state; of older ones only records remain.
+pub const RETIRED: usize = 64;
 /// Idempotency keys and producers remembered; the oldest is forgotten first.
 pub const IDEMPOTENCY_KEYS: usize = 4_096;
 

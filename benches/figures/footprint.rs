@@ -80,6 +80,7 @@ pub fn start(table: &mut Table) {
     while publisher.next < EVENTS {
         publisher.post(BATCH, publisher.next + BATCH >= EVENTS);
     }
+    assert_eq!(metric(&daemon, "telltale_store_evicted_total"), 0.0, "all of them are stored");
     daemon.stop();
     let size = crate::process::size(&data);
     table.note("database of 1,000,000 events", format!("{:.0} MB", size as f64 / 1e6));

@@ -267,7 +267,8 @@ impl Draft {
         })
     }
 
-    /// Makes it the last of its state key: it is published, and the key is taken out of the state.
+    /// Makes it the last of its state key: a job or scan that has ended. It stays in the state among the last
+    /// `limits::RETIRED` of its kind, so that who was away sees the end, and is then forgotten.
     pub fn retired(mut self) -> Self {
         self.open = Some(false);
         self
@@ -291,15 +292,11 @@ impl Draft {
     }
 }
 
-/// `queue_log` names its queue or scan, `command_result` its target; alerts and services share one topic each.
+/// `queue_log` names its queue or scan, `command_result` its target.
 fn given_topic(payload: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     text("target")
-        .map(|target| match target.split_once('/') {
-            Some(("alert", _)) => "alerts".to_string(),
-            Some(("service", _)) => "services".to_string(),
-            _ => target.to_string(),
-        })
+        .map(str::to_string)
         .or_else(|| text("scan_id").map(|id| format!("scan/{id}")))
         .or_else(|| text("queue_id").map(|id| format!("queue/{id}")))
 }
@@ -480,6 +477,11 @@ impl Event {
             frame: (head + data + "\n\n").into(),
             data_at,
         }
+    }
+
+    /// Whether it is the last value of its state key.
+    pub fn is_retired(&self) -> bool {
+        self.class == Class::State && self.open == Some(false)
     }
 
     /// The whole SSE frame: `id:`, `event:`, `data:`, blank line.

@@ -34,9 +34,12 @@ pub(crate) fn read(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     if transport != Transport::Poll {
         return Ok(Answer::Stream(Box::new(wanted)));
     }
-    let poll = request.shared.parts.push.poll(&wanted).map_err(|e| {
-        problem(503, "store", "The store does not answer", e.to_string()).retry_after(5)
-    })?;
+    let poll = request
+        .shared
+        .parts
+        .push
+        .poll(&wanted)
+        .map_err(|e| problem(503, "store", "The store does not answer", e.to_string()).retry_after(5))?;
     let size = poll.events.iter().map(|e| e.len() + 1).sum::<usize>() + 128;
     let mut text = String::with_capacity(size);
     text.push_str("{\"events\":[");

@@ -1,11 +1,11 @@
 //! Alerts on the simulated values: raised with hysteresis, kept until they are over and acknowledged.
 //!
 //! active -> acknowledged -> closed, or active -> cleared -> closed; a cleared or closed alert that comes back is a new
-//! occurrence, and an acknowledgement is for one occurrence only.
+//! occurrence, and an acknowledgement is for one occurrence only. Acknowledging is not done here: it is an event on the
+//! bus like any other, and the desk takes what stands there for true.
 
 use super::out::Out;
-use super::{Actions, Moment, World, number, round};
-use crate::bus::Command;
+use super::{Moment, World, round};
 use crate::model::{Alert, AlertState, Severity, SourceState};
 use std::collections::BTreeMap;
 
@@ -98,20 +98,24 @@ impl Rule {
 /// The desk where alerts are kept.
 pub(super) struct Desk {
     alerts: BTreeMap<String, Alert>,
-    sources: Vec<&'static str>,
 }
 
 impl Desk {
-    /// A desk for the rules and for the failure of each of `sources`; `open` are alerts of an earlier run.
-    pub fn new(sources: Vec<&'static str>, open: Vec<Alert>) -> Self {
-        Desk { alerts: open.into_iter().map(|alert| (alert.alert_id.clone(), alert)).collect(), sources }
+    /// `open` are alerts of an earlier run.
+    pub fn new(open: Vec<Alert>) -> Self {
+        Desk { alerts: open.into_iter().map(|alert| (alert.alert_id.clone(), alert)).collect() }
     }
 
-    /// The targets it answers for.
-    pub fn owned(&self) -> Vec<(String, Actions)> {
-        let rules = RULES.iter().map(|rule| rule.id.to_string());
-        let sources = self.sources.iter().map(|source| format!("source.{source}"));
-        rules.chain(sources).map(|id| (format!("alert/{id}"), &["ack"] as Actions)).collect()
+    /// Takes over acknowledgements. `newest` gives the alert of an id as it stands in the state of the bus, where a
+    /// closed one is no longer.
+    pub fn hear(&mut self, newest: impl Fn(&str) -> Option<Alert>) {
+        for alert in self.alerts.values_mut().filter(|alert| alert.state != AlertState::Closed) {
+            match newest(&alert.alert_id) {
+                Some(theirs) if theirs.occurrence == alert.occurrence => *alert = theirs,
+                None if alert.state == AlertState::Cleared => alert.state = AlertState::Closed,
+                _ => {}
+            }
+        }
     }
 
     /// Judges everything. A reading whose source fails is not judged: nobody knows.
@@ -212,29 +216,6 @@ impl Desk {
             }
         }
     }
-
-    /// Acknowledges.
-    pub fn command(&mut self, command: &Command, at: Moment, out: &mut Out) {
-        let id = command.target.strip_prefix("alert/").unwrap_or(&command.target);
-        let Some(alert) = self.alerts.get_mut(id).filter(|alert| alert.state != AlertState::Closed) else {
-            return out.rejected(&command.id, "the alert is not open");
-        };
-        if let Some(meant) = number(command, "occurrence")
-            && meant != alert.occurrence as f64
-        {
-            let reason = format!("occurrence {meant} is over; occurrence {} is open", alert.occurrence);
-            return out.rejected(&command.id, reason);
-        }
-        match alert.state {
-            AlertState::Acknowledged => return out.completed(&command.id, "acknowledged"),
-            AlertState::Active => alert.state = AlertState::Acknowledged,
-            _ => alert.state = AlertState::Closed,
-        }
-        alert.acked_at = Some(at.wall);
-        alert.acked_by.clone_from(&command.by);
-        out.record("alert", alert);
-        out.completed(&command.id, if alert.state == AlertState::Closed { "closed" } else { "acknowledged" });
-    }
 }
 
 /// What an alert says about its cause.
@@ -246,10 +227,8 @@ struct About<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::out::Effect;
     use super::*;
     use crate::clock::Wall;
-    use crate::model::CommandState;
 
     fn at(step: u64) -> Moment {
         Moment { step, wall: Wall(1_767_799_800_000) }
@@ -261,47 +240,48 @@ mod tests {
         desk.alerts.get("tank_level.low").map(|a| (a.state, a.occurrence, a.severity))
     }
 
-    fn ack(desk: &mut Desk, occurrence: u64, out: &mut Out) -> CommandState {
-        let params = serde_json::json!({ "occurrence": occurrence }).as_object().cloned().unwrap_or_default();
-        let (target, action) = ("alert/tank_level.low".to_string(), "ack".to_string());
-        out.take();
-        desk.command(&Command { id: "c".into(), target, action, params, by: None, reason: None }, at(0), out);
-        out.take()
-            .iter()
-            .find_map(|effect| match effect {
-                Effect::Finish { state, .. } => Some(*state),
-                _ => None,
-            })
-            .expect("every command ends")
+    /// Somebody acknowledges occurrence `occurrence`: what the bus would have then.
+    fn ack(desk: &mut Desk, occurrence: u64) {
+        let on_the_bus = desk.alerts.get("tank_level.low").cloned().filter(|a| a.state != AlertState::Closed);
+        desk.hear(|_| {
+            let mut alert = on_the_bus.clone()?;
+            if alert.occurrence == occurrence {
+                match alert.state {
+                    AlertState::Active => alert.state = AlertState::Acknowledged,
+                    AlertState::Cleared => return None,
+                    _ => {}
+                }
+            }
+            Some(alert)
+        });
     }
 
     #[test]
     fn an_alert_lives_and_dies_by_the_table() {
         use AlertState::{Acknowledged, Active, Cleared, Closed};
         use Severity::{Major, Minor};
-        let mut desk = Desk::new(vec!["tank_level"], Vec::new());
+        let mut desk = Desk::new(Vec::new());
         let mut out = Out::default();
         assert_eq!(set(&mut desk, 40.0, &mut out), None);
         assert_eq!(set(&mut desk, 24.0, &mut out), Some((Active, 1, Minor)));
         assert_eq!(set(&mut desk, 27.0, &mut out), Some((Active, 1, Minor)), "hysteresis");
-        assert_eq!(ack(&mut desk, 1, &mut out), CommandState::Completed);
+        ack(&mut desk, 1);
         assert_eq!(set(&mut desk, 24.0, &mut out), Some((Acknowledged, 1, Minor)));
         assert_eq!(set(&mut desk, 14.0, &mut out), Some((Active, 1, Major)), "worse is news");
-        assert_eq!(ack(&mut desk, 1, &mut out), CommandState::Completed);
+        ack(&mut desk, 1);
         assert_eq!(set(&mut desk, 50.0, &mut out), Some((Closed, 1, Major)));
-        assert_eq!(ack(&mut desk, 1, &mut out), CommandState::Rejected);
         assert_eq!(set(&mut desk, 20.0, &mut out), Some((Active, 2, Minor)));
         assert_eq!(set(&mut desk, 50.0, &mut out), Some((Cleared, 2, Minor)));
         assert_eq!(set(&mut desk, 20.0, &mut out), Some((Active, 3, Minor)));
-        assert_eq!(ack(&mut desk, 2, &mut out), CommandState::Rejected, "of another occurrence");
-        assert_eq!(set(&mut desk, 50.0, &mut out), Some((Cleared, 3, Minor)));
-        assert_eq!(ack(&mut desk, 3, &mut out), CommandState::Completed);
+        ack(&mut desk, 2);
+        assert_eq!(set(&mut desk, 50.0, &mut out), Some((Cleared, 3, Minor)), "that was another occurrence");
+        ack(&mut desk, 3);
         assert_eq!(set(&mut desk, 50.0, &mut out), Some((Closed, 3, Minor)));
     }
 
     #[test]
     fn what_is_not_known_is_not_judged() {
-        let mut desk = Desk::new(vec!["tank_level"], Vec::new());
+        let mut desk = Desk::new(Vec::new());
         let mut out = Out::default();
         set(&mut desk, 20.0, &mut out);
         let world = World { readings: BTreeMap::from([("tank_level", 90.0)]), ..World::default() };

@@ -48,6 +48,7 @@ pub fn start(context: &Context, seed: u64) -> io::Result<(Handles, Arc<dyn Bench
             for command in commands.try_iter() {
                 bench.command(&command, at);
             }
+            bench.hear(at, |id| payload(hands.bus.state_of(&format!("alert/{id}"))?.data()));
             bench.step(at, |source| faults.now(source));
             hands.do_all(bench.out.take());
             step += 1;
@@ -90,16 +91,18 @@ impl Earlier {
 
 /// The payloads of one type in the state, oldest first.
 fn restored<T: DeserializeOwned>(bus: &Bus, topics: &str, kind: &str) -> Vec<T> {
+    let Ok(filter) = TopicFilter::parse(topics) else { return Vec::new() };
+    let events = bus.snapshot(&filter).state;
+    events.iter().filter(|event| &*event.kind == kind).filter_map(|event| payload(event.data())).collect()
+}
+
+/// The payload of an envelope.
+fn payload<T: DeserializeOwned>(envelope: &str) -> Option<T> {
     #[derive(serde::Deserialize)]
     struct Envelope<T> {
         payload: T,
     }
-    let Ok(filter) = TopicFilter::parse(topics) else { return Vec::new() };
-    let events = bus.snapshot(&filter).state;
-    let ours = events.iter().filter(|event| &*event.kind == kind);
-    ours.filter_map(|event| serde_json::from_str::<Envelope<T>>(event.data()).ok())
-        .map(|e| e.payload)
-        .collect()
+    serde_json::from_str::<Envelope<T>>(envelope).ok().map(|envelope| envelope.payload)
 }
 
 /// All devices, their links and the alert desk.
@@ -108,8 +111,8 @@ pub(super) struct Bench {
     desk: Desk,
     world: World,
     pub out: Out,
-    /// Which device answers for a target; none is the desk.
-    owners: BTreeMap<String, Option<usize>>,
+    /// Which device answers for a target.
+    owners: BTreeMap<String, usize>,
     earlier: Earlier,
 }
 
@@ -130,13 +133,10 @@ impl Bench {
         devices.extend(streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>));
         devices.push(Box::new(Camera::new(seed)));
         devices.push(Box::new(Services::new(seed)));
-        let sources: Vec<_> = devices.iter().map(|device| device.source()).collect();
-        let desk = Desk::new(sources, earlier.alerts.clone());
-        let of_devices = devices
-            .iter()
-            .enumerate()
-            .flat_map(|(n, d)| d.owned().into_iter().map(move |(t, _)| (t, Some(n))));
-        let owners = of_devices.chain(desk.owned().into_iter().map(|(target, _)| (target, None))).collect();
+        let desk = Desk::new(earlier.alerts);
+        let owners =
+            devices.iter().enumerate().flat_map(|(n, d)| d.owned().into_iter().map(move |(t, _)| (t, n)));
+        let owners = owners.collect();
         let devices = devices.into_iter().map(|device| {
             let link = Link::new(seed, device.source(), device.timeout_s());
             (device, link)
@@ -157,7 +157,7 @@ impl Bench {
     }
 
     pub fn owned(&self) -> Vec<(String, Actions)> {
-        self.devices.iter().flat_map(|(device, _)| device.owned()).chain(self.desk.owned()).collect()
+        self.devices.iter().flat_map(|(device, _)| device.owned()).collect()
     }
 
     pub fn step(&mut self, at: Moment, faults: impl Fn(&str) -> Faults) {
@@ -172,19 +172,26 @@ impl Bench {
             device.step(at, link, &mut self.world, &mut self.out);
             link.report(at, &mut self.out);
         }
-        let states: Vec<_> = self.devices.iter().map(|(_, link)| (link.source(), link.state(at))).collect();
-        self.desk.step(at, &self.world, &states, &mut self.out);
+        if at.every(STEPS_PER_S / 2) {
+            let states: Vec<_> =
+                self.devices.iter().map(|(_, link)| (link.source(), link.state(at))).collect();
+            self.desk.step(at, &self.world, &states, &mut self.out);
+        }
     }
 
     pub fn command(&mut self, command: &Command, at: Moment) {
-        let owner = match self.owners.get(&command.target) {
-            Some(owner) => *owner,
-            // Scans come and go; they are the queue's.
-            None => self.devices.iter().position(|(device, _)| device.source() == "queue1"),
-        };
-        match owner.and_then(|n| self.devices.get_mut(n)) {
-            Some((device, link)) => device.command(command, at, link, &self.world, &mut self.out),
-            None => self.desk.command(command, at, &mut self.out),
+        // Scans come and go; they are the queue's.
+        let queue = || self.devices.iter().position(|(device, _)| device.source() == queue::SOURCE);
+        let owner = self.owners.get(&command.target).copied().or_else(queue);
+        if let Some((device, link)) = owner.and_then(|n| self.devices.get_mut(n)) {
+            device.command(command, at, link, &self.world, &mut self.out);
+        }
+    }
+
+    /// Takes over what was done to alerts by others.
+    pub fn hear(&mut self, at: Moment, newest: impl Fn(&str) -> Option<Alert>) {
+        if at.every(STEPS_PER_S / 2) {
+            self.desk.hear(newest);
         }
     }
 }

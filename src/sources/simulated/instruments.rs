@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::out::Out;
 use super::random::Random;
-use super::{Actions, Device, Moment, STEP_S, World, number, round};
+use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, number, round};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::model::{
@@ -168,6 +168,9 @@ impl Device for Supply {
                 at.wall,
             );
         }
+        if !(fresh || at.every(STEPS_PER_S)) {
+            return;
+        }
         let working = if world.drive.is_some() { InstrumentState::Measuring } else { InstrumentState::Idle };
         let mut status = self.panel.status(at, link, working);
         status.used_by = world.drive.as_ref().map(|drive| drive.scan_id.clone());
@@ -247,6 +250,9 @@ impl Device for Meter {
             self.panel.take("voltage", round(world.volts + 0.000_05 * noise, 5), at.wall);
             self.panel.take("temperature", round(self.temperature, 1), at.wall);
             world.readings.insert("dmm.temperature", self.temperature);
+        }
+        if !(fresh || at.every(STEPS_PER_S)) {
+            return;
         }
         let mut status = self.panel.status(at, link, InstrumentState::Measuring);
         status.used_by = world.drive.as_ref().map(|drive| drive.scan_id.clone());
@@ -358,7 +364,9 @@ impl Device for Stage {
             self.panel.take("x", round(self.position[0], 3), at.wall);
             self.panel.take("y", round(self.position[1], 3), at.wall);
         }
-        let Some((position, target, moving)) = self.seen else { return };
+        let Some((position, target, moving)) = self.seen.filter(|_| fresh || at.every(STEPS_PER_S)) else {
+            return;
+        };
         let working = if moving { InstrumentState::Moving } else { InstrumentState::Idle };
         let mut status = self.panel.status(at, link, working);
         let known = link.quality(at).0 != Quality::Bad;
@@ -372,7 +380,7 @@ impl Device for Stage {
         status.is_moving = known.then_some(moving);
         status.settings.insert("velocity_mm_s".into(), STAGE_SPEED.into());
         // At rest it is told once a second, moving at every sample.
-        self.panel.publish(at, fresh && (moving || at.every(8)), &status, out);
+        self.panel.publish(at, fresh && (moving || at.every(STEPS_PER_S)), &status, out);
         if fresh {
             self.confirm(out);
         }

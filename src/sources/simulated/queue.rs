@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The queue's id.
 pub(super) const ID: &str = "QUEUE_001";
+/// Its id as a source.
+pub(super) const SOURCE: &str = "queue1";
 const TOPIC: &str = "queue/QUEUE_001";
 const SCAN_ACTIONS: Actions = &["pause", "resume", "stop", "abort"];
 /// Scans of one batch.
@@ -571,7 +573,7 @@ pub(super) fn interrupted(mut scan: ScanStatus, at: Wall) -> ScanStatus {
 
 impl Device for Queue {
     fn source(&self) -> &'static str {
-        "queue1"
+        SOURCE
     }
 
     fn timeout_s(&self) -> f64 {
@@ -595,12 +597,14 @@ impl Device for Queue {
         }
         world.drive =
             self.current.as_ref().map(|scan| Drive { scan_id: scan.id.clone(), volts: scan.drives() });
+        // What is told again is told because it was looked at again: not while nothing answers.
         if at.every(STEPS_PER_S / 2)
+            && link.is_open()
             && let Some(scan) = &self.current
         {
             out.state(at, "scan_status", &scan.id, &scan.on_wire(ID, at.wall));
         }
-        if self.changed || at.every(2 * STEPS_PER_S) {
+        if self.changed || (link.is_open() && at.every(2 * STEPS_PER_S)) {
             self.changed = false;
             self.report(at, out);
         }

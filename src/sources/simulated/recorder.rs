@@ -4,7 +4,7 @@ use super::jobs::{Jobs, recording_changed};
 use super::link::Link;
 use super::out::Out;
 use super::random::Random;
-use super::{Actions, Device, Moment, STEP_S, World, compact, round};
+use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, compact, round};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::model::{CommandState, JobStatus, LastStop, RecorderState, RecorderStatus, SourceState};
@@ -331,6 +331,9 @@ impl Device for Recorder {
                 out.record("recording_changed", &notice);
             }
             self.confirm(at, out);
+            return;
+        }
+        if !at.every(STEPS_PER_S) {
             return;
         }
         let status = match link.state(at) {

@@ -172,11 +172,13 @@ impl Device for Signal {
             let events = self.batch(at);
             if link.receive(at) {
                 self.publish_batch(events, out);
+                self.publish_status(at, out);
             }
-            self.publish_status(at, out);
         } else if at.every(STEPS_PER_S) {
             link.heard(at);
-            self.publish_status(at, out);
+            if link.is_open() {
+                self.publish_status(at, out);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::out::Out;
 use super::random::Random;
-use super::{Device, Moment, STEP_S, World, round};
+use super::{Device, Moment, STEP_S, STEPS_PER_S, World, round};
 use crate::clock::Wall;
 use crate::model::{Quality, Severity, SourceState, StreamState, StreamStatus, StreamValue};
 use serde_json::json;
@@ -116,6 +116,9 @@ impl Device for Stream {
             self.last = Some((value, at.wall));
             world.readings.insert(self.shape.id, value);
         }
+        if !(fresh || at.every(STEPS_PER_S)) {
+            return;
+        }
         let (quality, quality_reason) = link.quality(at);
         let known = (quality != Quality::Bad).then_some(self.last).flatten();
         let shape = &self.shape;
@@ -155,7 +158,7 @@ impl Device for Stream {
             SourceState::Absent | SourceState::Disabled => (StreamState::Offline, Some("the device is gone")),
             SourceState::Opening | SourceState::NoData => (StreamState::Connecting, None),
         };
-        if at.every(8) || status != StreamState::Live {
+        if at.every(STEPS_PER_S) || status != StreamState::Live {
             out.state(
                 at,
                 "stream_status",

@@ -208,7 +208,7 @@ fn the_state_does_not_grow_for_ever() {
     let mut rig = Rig::new(42);
     let mut sizes = Vec::new();
     for _ in 0..3 {
-        for _ in 0..700 * STEPS_PER_S {
+        for _ in 0..400 * STEPS_PER_S {
             let at = rig.at();
             rig.bench.step(at, |_| Faults::default());
             rig.step += 1;

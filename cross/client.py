@@ -94,6 +94,12 @@ class Stream:
         with self.grown:
             return [f for f in self.frames[start:] if f.get("event") == event]
 
+    def records(self):
+        """Id and data of every frame that has been published, in the order they came."""
+        control = ("hello", "heartbeat", "snapshot", "gap", "bye")
+        with self.grown:
+            return [(f.get("id"), f["data"]) for f in self.frames if f.get("event") not in control]
+
     def count(self):
         with self.grown:
             return len(self.frames)
@@ -112,14 +118,17 @@ class Stream:
                     return None
                 self.grown.wait(left)
 
-    def wait_reading(self, name, value, patience=20, start=0):
-        """The first `reading` whose data has this value."""
-        return self.wait(lambda f: f.get("event") == "reading" and data(f).get(name) == value, patience, start)
+    def wait_event(self, event, patience=20, start=0, **members):
+        """The first event of this type whose payload has these members (of a `reading`: whose data has them)."""
+
+        def wanted(frame):
+            if frame.get("event") != event:
+                return False
+            payload = frame["data"]["payload"]
+            found = payload.get("data", payload)
+            return all(found.get(name) == value for name, value in members.items())
+
+        return self.wait(wanted, patience, start)
 
     def close(self):
         self.connection.close()
-
-
-def data(frame):
-    """The values of a `reading`."""
-    return frame["data"]["payload"].get("data", {})

@@ -48,9 +48,15 @@ impl fmt::Display for StartError {
         match self {
             StartError::Store(e) => write!(f, "{e}; choose another folder with --data"),
             StartError::Listen(addr, e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-                write!(f, "{addr} is taken by another program; choose another address with --listen, such as --listen 127.0.0.1:{}", addr.port().wrapping_add(1).max(1024))
+                write!(
+                    f,
+                    "{addr} is taken by another program; choose another address with --listen, such as --listen 127.0.0.1:{}",
+                    addr.port().wrapping_add(1).max(1024)
+                )
             }
-            StartError::Listen(addr, e) => write!(f, "failed to listen on {addr}: {e}; choose another address with --listen"),
+            StartError::Listen(addr, e) => {
+                write!(f, "failed to listen on {addr}: {e}; choose another address with --listen")
+            }
             StartError::System(what, e) => write!(f, "failed to start {what}: {e}"),
         }
     }
@@ -137,11 +143,13 @@ impl Daemon {
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
         let stop = Stop::default();
 
-        let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push).map_err(|e| StartError::System("the push threads", e))?;
+        let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
+            .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
         let context = Context { bus: Arc::clone(&bus), commands: Arc::clone(&commands), stop: stop.clone() };
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
-            let (handles, control) = simulated::start(&context, config.bench_seed).map_err(|e| StartError::System("the simulated bench", e))?;
+            let (handles, control) = simulated::start(&context, config.bench_seed)
+                .map_err(|e| StartError::System("the simulated bench", e))?;
             (handles, Some(control))
         } else {
             (sources::Handles::new(), None)
@@ -168,9 +176,22 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &config, extras(&bus, &store)).map_err(|e| StartError::System("the sources", e))?;
+        let sources = Sources::start(&context, &config, extras(&bus, &store))
+            .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
-            config, bus, commands, store, store_failing, store_alert: false, writer, push, http, sources, bench, stop, revision: 1,
+            config,
+            bus,
+            commands,
+            store,
+            store_failing,
+            store_alert: false,
+            writer,
+            push,
+            http,
+            sources,
+            bench,
+            stop,
+            revision: 1,
         };
         if let Some((aside, why)) = opened.set_aside {
             daemon.raise("store.damaged", Severity::Major, &format!(
@@ -182,10 +203,16 @@ impl Daemon {
                 log::error!("{error}");
             }
             log::error!("the configuration has errors; running with the last good one");
-            daemon.raise("config.fallback", Severity::Major, &format!(
-                "The configuration has {} error(s); running with the last good one. The first: {}", errors.len(),
-                errors.first().map(ToString::to_string).unwrap_or_default()
-            ), "Correct the file (telltale check names every error) and reload with SIGHUP.");
+            daemon.raise(
+                "config.fallback",
+                Severity::Major,
+                &format!(
+                    "The configuration has {} error(s); running with the last good one. The first: {}",
+                    errors.len(),
+                    errors.first().map(ToString::to_string).unwrap_or_default()
+                ),
+                "Correct the file (telltale check names every error) and reload with SIGHUP.",
+            );
         }
         daemon.say_config(&[], None);
         Ok(daemon)
@@ -201,7 +228,11 @@ impl Daemon {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "listening on http://{}", self.addr());
         let _ = out.flush();
-        log::info!("data in {}{}", self.config.data.display(), if self.config.bench { ", with the simulated bench" } else { "" });
+        log::info!(
+            "data in {}{}",
+            self.config.data.display(),
+            if self.config.bench { ", with the simulated bench" } else { "" }
+        );
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
 
@@ -215,7 +246,12 @@ impl Daemon {
         if failing != self.store_alert {
             self.store_alert = failing;
             if failing {
-                self.raise("store.failing", Severity::Major, "Events can't be stored; they wait in memory.", "Is the disk full or the card read-only? See the log.");
+                self.raise(
+                    "store.failing",
+                    Severity::Major,
+                    "Events can't be stored; they wait in memory.",
+                    "Is the disk full or the card read-only? See the log.",
+                );
             } else {
                 self.clear("store.failing", "Events are stored again.");
             }
@@ -234,7 +270,10 @@ impl Daemon {
                     log::error!("{error}");
                 }
                 log::error!("the configuration was not reloaded: it has {} error(s)", errors.len());
-                self.say_config(&[], Some(&errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+                self.say_config(
+                    &[],
+                    Some(&errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+                );
             }
             Ok(new) => {
                 let changes = config::compare(&self.config, &new.config);
@@ -246,7 +285,10 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                if new.config.gpio != self.config.gpio || new.config.serial != self.config.serial || new.config.host != self.config.host {
+                if new.config.gpio != self.config.gpio
+                    || new.config.serial != self.config.serial
+                    || new.config.host != self.config.host
+                {
                     if let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store)) {
                         log::error!("failed to start the sources anew: {e}");
                     }
@@ -255,7 +297,10 @@ impl Daemon {
                 self.revision += 1;
                 self.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
-                log::info!("configuration reloaded: {}", if sections.is_empty() { "no changes".into() } else { sections.join(", ") });
+                log::info!(
+                    "configuration reloaded: {}",
+                    if sections.is_empty() { "no changes".into() } else { sections.join(", ") }
+                );
                 self.say_config(&sections, None);
                 *loaded = new;
             }
@@ -274,7 +319,11 @@ impl Daemon {
         self.bus.stop();
         threads::join(self.writer);
         let stored = self.bus.committed() == self.bus.head().seq;
-        log::info!("stopped in {} ms{}", begun.elapsed().as_millis(), if stored { "" } else { "; not everything could be stored" });
+        log::info!(
+            "stopped in {} ms{}",
+            begun.elapsed().as_millis(),
+            if stored { "" } else { "; not everything could be stored" }
+        );
         stored
     }
 
@@ -287,15 +336,36 @@ impl Daemon {
 
     fn raise(&self, id: &str, severity: Severity, message: &str, guidance: &str) {
         log::error!("{message}");
-        let occurrence = last_alert(&self.bus, id).map_or(1, |a| a.occurrence + u64::from(a.state != AlertState::Active));
+        let occurrence =
+            last_alert(&self.bus, id).map_or(1, |a| a.occurrence + u64::from(a.state != AlertState::Active));
         let now = Wall::now();
         let alert = Alert {
-            alert_id: id.into(), occurrence, severity, state: AlertState::Active, message: message.into(), raised_at: now,
-            source: Some("telltale".into()), guidance: Some(guidance.into()), value: None, limit: None, unit: None,
-            cleared_at: None, acked_at: None, acked_by: None,
+            alert_id: id.into(),
+            occurrence,
+            severity,
+            state: AlertState::Active,
+            message: message.into(),
+            raised_at: now,
+            source: Some("telltale".into()),
+            guidance: Some(guidance.into()),
+            value: None,
+            limit: None,
+            unit: None,
+            cleared_at: None,
+            acked_at: None,
+            acked_by: None,
         };
         publish(&self.bus, "alert", &alert);
-        publish(&self.bus, "log", &LogLine { level: Level::Error, message: message.into(), timestamp: now, source: Some("telltale".into()) });
+        publish(
+            &self.bus,
+            "log",
+            &LogLine {
+                level: Level::Error,
+                message: message.into(),
+                timestamp: now,
+                source: Some("telltale".into()),
+            },
+        );
     }
 
     fn clear(&self, id: &str, message: &str) {
@@ -328,7 +398,10 @@ fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {
 }
 
 /// Ready means that the store can be read and its last commit was made.
-fn readiness(store: Arc<Store>, failing: Arc<AtomicBool>) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
+fn readiness(
+    store: Arc<Store>,
+    failing: Arc<AtomicBool>,
+) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
     Arc::new(move || {
         if failing.load(Ordering::Relaxed) {
             return Err("events can't be stored at the moment".into());

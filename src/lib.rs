@@ -5,19 +5,26 @@
 //! ```text
 //! cli     what the command line does: run, check, key, publish, tail, status
 //! daemon  the wiring diagram; stop order is start order reversed
-//! http    connections, routes, static files, access       -> push, bus, store, model
-//! sources gpio, serial, host health, the simulated bench  -> bus, model
-//! push    readers of the stream: groups, resume, writers  -> bus, store, model
-//! store   the only module that names redb                 -> bus (its batches), model
-//! bus     ids, state, the hot log                         -> model
+//! http    connections, routes, static files, access       -> sources (the bench's switches), push, bus, store, keys, config, model
+//! sources gpio, serial, host health, the simulated bench  -> bus, config, model
+//! push    readers of the stream: groups, resume, writers  -> bus, store, config, model
+//! store   the only module that names redb                 -> bus (its batches), config, model
+//! bus     ids, state, the hot log                         -> config, model
+//! keys    access keys: made, stored hashed, checked       -> model
+//! config  what may be set, checked                        -> model
 //! model   the vocabulary: plain types, no I/O
-//! base    open to all: config, clock, limits, threads, metrics
+//! base    open to all: clock, limits, logging, metrics, threads
 //! ```
 
 pub mod bus;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod http;
+pub mod keys;
 pub mod limits;
+pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod push;

@@ -15,6 +15,8 @@ pub const HOT_BYTES: usize = 3 * 1024 * 1024;
 pub const LAG_BYTES: usize = 64 * 1024 * 1024;
 /// State keys. A publisher that invents ids for ever is refused a new key after this many.
 pub const STATE_KEYS: usize = 20_000;
+/// Jobs, scans and the like that have ended and are still part of the state; of older ones only records remain.
+pub const RETIRED: usize = 64;
 /// Idempotency keys and producers remembered; the oldest is forgotten first.
 pub const IDEMPOTENCY_KEYS: usize = 4_096;
 
@@ -49,6 +51,39 @@ pub const LINE_BYTES: usize = 128 * 1024;
 pub const BODY_TIME: Duration = Duration::from_secs(20);
 /// Events in one JSON array or one poll.
 pub const BATCH: usize = 10_000;
+/// The slowest rate, in bytes a second, at which a body that is read whole or an answer may move; slower is ended.
+pub const SLOWEST_RATE: u64 = 4 * 1024;
+/// Bodies in memory over all connections; past it a further one is told 503.
+pub const BODIES_BYTES: usize = 32 * 1024 * 1024;
+/// A body that nobody asked for is read off up to here to keep the connection; past it the connection ends.
+pub const DRAIN_BYTES: u64 = 64 * 1024;
+/// After a refusal: what is still taken from the peer, and for how long, so that it gets to read the answer.
+pub const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// See [`LINGER_BYTES`].
+pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// The extension of one chunk, and all trailers of a body; more is 400.
+pub const CHUNK_EXTENSION: usize = 256;
+/// See [`CHUNK_EXTENSION`].
+pub const TRAILER_BYTES: usize = 4 * 1024;
+/// A login or a report of the page.
+pub const SMALL_BODY: usize = 16 * 1024;
+/// Failed logins of one address within a minute; more is 429.
+pub const LOGIN_TRIES: u32 = 5;
+/// Addresses whose failed logins are remembered; the oldest is forgotten first.
+pub const LOGIN_ADDRESSES: usize = 1_024;
+/// How long a login lasts.
+pub const LOGIN_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Signals and scans that telltale counts for a publisher that does not count; further ones must count themselves.
+pub const TALLIES: usize = 4_096;
+/// A file served from `--www`; a larger one is 404.
+pub const FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// TCP_USER_TIMEOUT: what was sent and not acknowledged for this long ends the connection.
+pub const PEER_GONE: Duration = Duration::from_secs(20);
+/// Descriptors kept for the store, sources and the push pool when the limit is small.
+pub const DESCRIPTORS_KEPT: usize = 40;
+/// A `durable` publish that is not on the disk by then is told 503: accepted, not yet durable.
+pub const DURABLE_TIME: Duration = Duration::from_secs(10);
+
 /// Connections with a thread. At the cap the one idle longest without a request gives way.
 pub const CONNECTIONS: usize = 512;
 /// Readers holding a stream. At the cap a new one is told 503 with Retry-After.

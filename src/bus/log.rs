@@ -18,6 +18,8 @@ pub struct Start {
     pub head: u64,
     /// The newest event of every state key.
     pub state: Vec<SharedEvent>,
+    /// State keys that ended at or before this seq are no longer in `state`.
+    pub forgotten: u64,
     /// Idempotency keys and the cursor each led to, oldest first.
     pub remembered: Vec<(String, u64)>,
 }
@@ -85,6 +87,10 @@ struct Inner {
     urgent: bool,
     state: HashMap<Arc<str>, SharedEvent>,
     dirty: HashSet<Arc<str>>,
+    /// State keys that have had their last value, oldest first.
+    retired: VecDeque<(Arc<str>, u64)>,
+    /// The seq of the newest last value that was dropped: who resumes from before it needs a snapshot.
+    forgotten_through: u64,
     remembered: HashMap<String, u64>,
     remembered_order: VecDeque<String>,
     remembered_new: Vec<(String, u64)>,
@@ -114,6 +120,13 @@ impl Bus {
             remembered_order.push_back(key.clone());
             remembered.insert(key, seq);
         }
+        let mut retired: Vec<_> = start
+            .state
+            .iter()
+            .filter(|e| e.is_retired())
+            .filter_map(|e| Some((e.key.clone()?, e.cursor.seq)))
+            .collect();
+        retired.sort_by_key(|(_, seq)| *seq);
         let state = start.state.into_iter().filter_map(|e| e.key.clone().map(|k| (k, e))).collect();
         Bus {
             epoch: start.epoch,
@@ -129,6 +142,8 @@ impl Bus {
                 urgent: false,
                 state,
                 dirty: HashSet::new(),
+                retired: retired.into(),
+                forgotten_through: start.forgotten,
                 remembered,
                 remembered_order,
                 remembered_new: Vec::new(),
@@ -318,6 +333,11 @@ impl Bus {
         self.lock().state.get(key).cloned()
     }
 
+    /// State that ended at or before this seq has been dropped: who resumes from before it needs a snapshot.
+    pub fn forgotten_through(&self) -> u64 {
+        self.lock().forgotten_through
+    }
+
     /// Waits until everything up to `seq` is on the disk; false when that took longer than `time`.
     pub fn wait_durable(&self, seq: u64, time: Duration) -> bool {
         let mut inner = self.lock();
@@ -401,6 +421,8 @@ impl Bus {
 pub(crate) struct Batch {
     /// Everything published up to here is in this batch or an earlier one.
     pub through: Cursor,
+    /// See [`Bus::forgotten_through`].
+    pub forgotten_through: u64,
     /// The records, in order.
     pub records: Vec<SharedEvent>,
     /// State keys that changed: the newest event, or none when the key is gone.
@@ -419,12 +441,16 @@ impl Inner {
         let event = Arc::new(Event::publish(draft, id, stamp, unsynced));
         self.head = id.seq;
         if let Some(key) = &event.key {
-            if event.open == Some(false) {
+            if event.class == Class::Record && event.open == Some(false) {
                 self.state.remove(key);
             } else {
                 self.state.insert(Arc::clone(key), Arc::clone(&event));
             }
             self.dirty.insert(Arc::clone(key));
+            if event.is_retired() {
+                self.retired.push_back((Arc::clone(key), id.seq));
+                self.forget_retired();
+            }
         }
         self.lag_has_record |= event.class == Class::Record;
         self.lag_since.get_or_insert_with(Instant::now);
@@ -444,6 +470,20 @@ impl Inner {
             }
         }
         self.remembered_new.push((key, seq));
+    }
+
+    /// Ended jobs and scans are part of the state for a while, so that who was away sees how they ended.
+    fn forget_retired(&mut self) {
+        while self.retired.len() > limits::RETIRED
+            && let Some((key, seq)) = self.retired.pop_front()
+        {
+            // One that began again is not ended.
+            if self.state.get(&key).is_some_and(|e| e.cursor.seq == seq) {
+                self.state.remove(&key);
+                self.dirty.insert(key);
+                self.forgotten_through = seq;
+            }
+        }
     }
 
     fn trim(&mut self) {
@@ -466,6 +506,7 @@ impl Inner {
         });
         let batch = Batch {
             through: Cursor { epoch, seq: self.head },
+            forgotten_through: self.forgotten_through,
             records,
             state: state.collect(),
             remembered: std::mem::take(&mut self.remembered_new),
@@ -567,6 +608,25 @@ mod tests {
     }
 
     #[test]
+    fn what_has_ended_stays_for_a_while() {
+        let bus = bus();
+        for n in 0..limits::RETIRED as u64 + 2 {
+            bus.publish(job(&n.to_string(), 1.0).retired()).unwrap();
+        }
+        bus.publish(job("0", 0.5)).unwrap();
+        assert_eq!(
+            bus.snapshot(&TopicFilter::default()).state.len(),
+            limits::RETIRED + 1,
+            "the last ones and that which began again"
+        );
+        assert_eq!(bus.forgotten_through(), 102);
+        assert!(
+            bus.state_between(100, 200, &TopicFilter::default()).iter().any(|e| e.is_retired()),
+            "who was away is told"
+        );
+    }
+
+    #[test]
     fn a_retry_is_not_published_twice() {
         let bus = bus();
         let first = bus.publish_all(vec![note(1), note(2)], Some("k")).unwrap();
@@ -578,8 +638,13 @@ mod tests {
         assert_eq!(bus.head().seq, 105);
         // And not after a restart either.
         let batch = bus.next_batch(NOW, NOW).unwrap();
-        let start =
-            Start { epoch: 8, head: batch.through.seq, state: Vec::new(), remembered: batch.remembered };
+        let start = Start {
+            epoch: 8,
+            head: batch.through.seq,
+            state: Vec::new(),
+            remembered: batch.remembered,
+            ..Start::default()
+        };
         let bus = Bus::new(start, Arc::new(Metrics::default()));
         assert_eq!(bus.publish_all(vec![note(1)], Some("k")).unwrap().accepted, 0);
         assert_eq!(bus.publish_all(vec![note(3).by("p", 3), note(4).by("p", 4)], None).unwrap().accepted, 1);

@@ -63,8 +63,15 @@ mod tests {
         new.store.commit = Duration::from_secs(2);
         new.http.connections = 99;
         new.gpio.push(GpioPin {
-            id: "door".into(), pin: 17, pull: Pull::Up, active_low: true, edge: Edge::Both, debounce: Debounce::None,
-            sink: Sink::Stream("door".into()), active: None, inactive: None,
+            id: "door".into(),
+            pin: 17,
+            pull: Pull::Up,
+            active_low: true,
+            edge: Edge::Both,
+            debounce: Debounce::None,
+            sink: Sink::Stream("door".into()),
+            active: None,
+            inactive: None,
         });
         let changes = compare(&old, &new);
         assert_eq!(changes.sections, ["name", "listen", "www", "http", "store", "gpio"]);

@@ -78,7 +78,8 @@ impl<'a> Lines<'a> {
     /// Line and column, from 1, in characters.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
-        let before = &self.text.as_bytes()[self.starts[line - 1]..offset.clamp(self.starts[line - 1], self.text.len())];
+        let before = &self.text.as_bytes()
+            [self.starts[line - 1]..offset.clamp(self.starts[line - 1], self.text.len())];
         // Continuation bytes are not counted: what is left is characters.
         (line, before.iter().filter(|b| **b & 0xC0 != 0x80).count() + 1)
     }

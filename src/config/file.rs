@@ -42,7 +42,10 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Reading {
         let detail = "the file is empty, as after a power cut while it was being written; expected settings, or a comment \
                       line to run with the defaults"
             .into();
-        return Reading { config, errors: vec![ConfigError { place: Place::Whole(path.to_path_buf()), detail }] };
+        return Reading {
+            config,
+            errors: vec![ConfigError { place: Place::Whole(path.to_path_buf()), detail }],
+        };
     }
     let mut reader = Reader { path, end: text.len(), lines: Lines::of(text), faults: Vec::new() };
     let (table, syntax) = DeTable::parse_recoverable(text);
@@ -85,7 +88,8 @@ impl Reader<'_> {
     }
 
     fn root(&mut self, table: &DeTable<'_>, config: &mut Config) {
-        let sections: BTreeSet<&'static str> = KEYS.iter().map(|k| k.section).filter(|s| !s.is_empty()).collect();
+        let sections: BTreeSet<&'static str> =
+            KEYS.iter().map(|k| k.section).filter(|s| !s.is_empty()).collect();
         let mut ids = Ids::default();
         for (key, value) in table {
             let name: &str = key.get_ref();
@@ -98,13 +102,21 @@ impl Reader<'_> {
                             DeValue::Table(inner) => {
                                 self.keys(inner, section, &KEYS, config);
                             }
-                            other => self.fault(&value.span(), format!("`{section}` is {}; expected a table: [{section}]", describe(other))),
+                            other => self.fault(
+                                &value.span(),
+                                format!("`{section}` is {}; expected a table: [{section}]", describe(other)),
+                            ),
                         }
                     } else if let Some(known) = KEYS.iter().find(|k| k.section.is_empty() && k.name == name) {
                         self.one(known, value, config);
                     } else {
-                        let here: Vec<&str> =
-                            KEYS.iter().filter(|k| k.section.is_empty()).map(|k| k.name).chain(sections.iter().copied()).chain(["gpio", "serial"]).collect();
+                        let here: Vec<&str> = KEYS
+                            .iter()
+                            .filter(|k| k.section.is_empty())
+                            .map(|k| k.name)
+                            .chain(sections.iter().copied())
+                            .chain(["gpio", "serial"])
+                            .collect();
                         self.unknown(name, &key.span(), "", &here);
                     }
                 }
@@ -113,7 +125,13 @@ impl Reader<'_> {
     }
 
     /// Reads the keys of one table; says what is unknown and what is missing nowhere but here.
-    fn keys<T>(&mut self, table: &DeTable<'_>, section: &str, keys: &'static [Key<T>], target: &mut T) -> Seen {
+    fn keys<T>(
+        &mut self,
+        table: &DeTable<'_>,
+        section: &str,
+        keys: &'static [Key<T>],
+        target: &mut T,
+    ) -> Seen {
         let mut seen = Seen::new();
         for (key, value) in table {
             let name: &str = key.get_ref();
@@ -123,7 +141,8 @@ impl Reader<'_> {
                     seen.insert(known.name, Found { at: value.span(), good });
                 }
                 None => {
-                    let here: Vec<&str> = keys.iter().filter(|k| k.section == section).map(|k| k.name).collect();
+                    let here: Vec<&str> =
+                        keys.iter().filter(|k| k.section == section).map(|k| k.name).collect();
                     self.unknown(name, &key.span(), section, &here);
                 }
             }
@@ -142,7 +161,10 @@ impl Reader<'_> {
                 true
             }
             Err(wrong) => {
-                self.fault(&value.span(), format!("`{}` is {}; expected {}", key.path(), wrong.written, wrong.expected));
+                self.fault(
+                    &value.span(),
+                    format!("`{}` is {}; expected {}", key.path(), wrong.written, wrong.expected),
+                );
                 false
             }
         }
@@ -153,7 +175,9 @@ impl Reader<'_> {
         let written = format!("unknown key `{}`{place}", shorten(name));
         let elsewhere = || {
             let of = |s: &'static str, n: &str| (s != section && n == name).then_some(s);
-            KEYS.iter().find_map(|k| of(k.section, k.name)).or_else(|| GPIO_KEYS.iter().find_map(|k| of(k.section, k.name)))
+            KEYS.iter()
+                .find_map(|k| of(k.section, k.name))
+                .or_else(|| GPIO_KEYS.iter().find_map(|k| of(k.section, k.name)))
                 .or_else(|| SERIAL_KEYS.iter().find_map(|k| of(k.section, k.name)))
         };
         let detail = match (nearest(name, here.iter().copied()), elsewhere()) {
@@ -172,7 +196,12 @@ impl Reader<'_> {
     }
 
     /// The tables of `[[name]]`, each with where it begins.
-    fn tables<'t, 'i>(&mut self, name: &str, value: &'t Spanned<DeValue<'i>>, most: usize) -> Vec<(&'t DeTable<'i>, Range<usize>)> {
+    fn tables<'t, 'i>(
+        &mut self,
+        name: &str,
+        value: &'t Spanned<DeValue<'i>>,
+        most: usize,
+    ) -> Vec<(&'t DeTable<'i>, Range<usize>)> {
         let expected = format!("expected tables, each begun with [[{name}]]");
         let DeValue::Array(list) = value.get_ref() else {
             self.fault(&value.span(), format!("`{name}` is {}; {expected}", describe(value.get_ref())));
@@ -182,7 +211,8 @@ impl Reader<'_> {
         for item in list.iter() {
             match item.get_ref() {
                 DeValue::Table(table) => tables.push((table, item.span())),
-                other => self.fault(&item.span(), format!("an item of `{name}` is {}; {expected}", describe(other))),
+                other => self
+                    .fault(&item.span(), format!("an item of `{name}` is {}; {expected}", describe(other))),
             }
         }
         if let Some((_, at)) = tables.get(most) {
@@ -204,13 +234,27 @@ impl Reader<'_> {
             if let Some(Found { at, good: true }) = seen.get("pin") {
                 let line = self.lines.line(at.start);
                 if let Some(first) = pins.insert(entry.pin, line) {
-                    self.fault(at, format!("pin {} is used twice, first in line {first}; expected each pin once", entry.pin));
+                    self.fault(
+                        at,
+                        format!(
+                            "pin {} is used twice, first in line {first}; expected each pin once",
+                            entry.pin
+                        ),
+                    );
                 }
             }
             if let (Some(_), Some(second)) = (seen.get("stable_for"), seen.get("ignore_after")) {
-                self.fault(&second.at, "both `stable_for` and `ignore_after` are set; expected one of them".into());
+                self.fault(
+                    &second.at,
+                    "both `stable_for` and `ignore_after` are set; expected one of them".into(),
+                );
             }
-            let sink = self.sink(&seen, &at, "[[gpio]]", [&entry.recorder, &entry.instrument, &entry.stream, &entry.topic]);
+            let sink = self.sink(
+                &seen,
+                &at,
+                "[[gpio]]",
+                [&entry.recorder, &entry.instrument, &entry.stream, &entry.topic],
+            );
             match &sink {
                 Some(Sink::Recorder(_)) => {
                     for (name, word) in [("active", &entry.active), ("inactive", &entry.inactive)] {
@@ -226,7 +270,9 @@ impl Reader<'_> {
                 }
                 None => {}
             }
-            if let Some(sink) = sink && self.faults.len() == before {
+            if let Some(sink) = sink
+                && self.faults.len() == before
+            {
                 config.gpio.push(entry.finish(sink));
             }
         }
@@ -243,9 +289,13 @@ impl Reader<'_> {
             if let Some(Found { at, good: true }) = seen.get("device") {
                 let line = self.lines.line(at.start);
                 if let Some(first) = devices.insert(entry.device.clone(), line) {
-                    self.fault(at, format!(
-                        "device \"{}\" is used twice, first in line {first}; expected each port once", entry.device.display()
-                    ));
+                    self.fault(
+                        at,
+                        format!(
+                            "device \"{}\" is used twice, first in line {first}; expected each port once",
+                            entry.device.display()
+                        ),
+                    );
                 }
             }
             if !entry.format.is_empty() {
@@ -255,14 +305,27 @@ impl Reader<'_> {
                 if entry.format != "regex" {
                     self.only(&seen, "pattern", "with format = \"regex\"");
                 } else if !seen.contains_key("pattern") {
-                    self.absence(&at, format!("[[serial]] with format = \"regex\" lacks `pattern`; expected {}", Type::Pattern.words()));
+                    self.absence(
+                        &at,
+                        format!(
+                            "[[serial]] with format = \"regex\" lacks `pattern`; expected {}",
+                            Type::Pattern.words()
+                        ),
+                    );
                 }
             }
-            let sink = self.sink(&seen, &at, "[[serial]]", [&entry.recorder, &entry.instrument, &entry.stream, &entry.topic]);
+            let sink = self.sink(
+                &seen,
+                &at,
+                "[[serial]]",
+                [&entry.recorder, &entry.instrument, &entry.stream, &entry.topic],
+            );
             let mapped = table.iter().find(|(k, _)| k.get_ref() == "map").map(|(_, v)| v);
             let places = mapped.map(|v| self.mappings(v, &mut entry)).unwrap_or_default();
             self.weigh_mappings(&entry, sink.as_ref(), &places);
-            if let Some(sink) = sink && self.faults.len() == before {
+            if let Some(sink) = sink
+                && self.faults.len() == before
+            {
                 config.serial.push(entry.finish(sink));
             }
         }
@@ -271,18 +334,27 @@ impl Reader<'_> {
     /// Reads `map`; gives for each mapping where its members are.
     fn mappings(&mut self, value: &Spanned<DeValue<'_>>, entry: &mut SerialEntry) -> Vec<Seen> {
         let DeValue::Array(list) = value.get_ref() else {
-            self.fault(&value.span(), format!("`serial.map` is {}; expected {}", describe(value.get_ref()), Type::Mappings.words()));
+            self.fault(
+                &value.span(),
+                format!("`serial.map` is {}; expected {}", describe(value.get_ref()), Type::Mappings.words()),
+            );
             return Vec::new();
         };
         if list.iter().count() > limits::MAPPINGS {
-            self.fault(&value.span(), format!("`serial.map` has {} items; at most {}", list.iter().count(), limits::MAPPINGS));
+            self.fault(
+                &value.span(),
+                format!("`serial.map` has {} items; at most {}", list.iter().count(), limits::MAPPINGS),
+            );
             return Vec::new();
         }
         let mut places = Vec::new();
         for item in list.iter() {
             let DeValue::Table(table) = item.get_ref() else {
                 let expected = "a table, such as { from = \"temp\", to = \"temperature\" }";
-                self.fault(&item.span(), format!("an item of `serial.map` is {}; expected {expected}", describe(item.get_ref())));
+                self.fault(
+                    &item.span(),
+                    format!("an item of `serial.map` is {}; expected {expected}", describe(item.get_ref())),
+                );
                 continue;
             };
             let mut mapping = Mapping::default();
@@ -304,9 +376,17 @@ impl Reader<'_> {
         for (mapping, seen) in port.map.iter().zip(places) {
             if let Some(Found { at, good: true }) = seen.get("from") {
                 if port.format == "csv" && !mapping.from.parse::<u16>().is_ok_and(|n| n < 1024) {
-                    self.fault(at, format!("`from` is {:?}; expected the number of a column as text, counted from \"0\"", shorten(&mapping.from)));
+                    self.fault(
+                        at,
+                        format!(
+                            "`from` is {:?}; expected the number of a column as text, counted from \"0\"",
+                            shorten(&mapping.from)
+                        ),
+                    );
                 }
-                if let Some(groups) = &groups && !groups.contains(&mapping.from) {
+                if let Some(groups) = &groups
+                    && !groups.contains(&mapping.from)
+                {
                     let hint = hint(&mapping.from, groups.iter().map(String::as_str));
                     self.fault(at, format!("`pattern` has no group {:?}; {hint}", shorten(&mapping.from)));
                 }
@@ -327,7 +407,9 @@ impl Reader<'_> {
             let hint = hint(&mapping.to, RECORDER_MEMBERS.into_iter());
             self.fault(to_at, format!("recorder_status has no member {:?}; {hint}", mapping.to));
         }
-        if mapping.to == "status" && let Some(words) = seen.get("words") {
+        if mapping.to == "status"
+            && let Some(words) = seen.get("words")
+        {
             for word in mapping.words.values() {
                 self.recorder_state(&words.at, "words", word);
             }
@@ -337,13 +419,19 @@ impl Reader<'_> {
     fn recorder_state(&mut self, at: &Range<usize>, name: &str, word: &str) {
         if RecorderState::deserialize(StrDeserializer::<WordError>::new(word)).is_err() {
             let hint = hint(word, RECORDER_STATES.into_iter());
-            self.fault(at, format!("`{name}` is {:?}, which is no state of a recorder; {hint}", shorten(word)));
+            self.fault(
+                at,
+                format!("`{name}` is {:?}, which is no state of a recorder; {hint}", shorten(word)),
+            );
         }
     }
 
     fn only(&mut self, seen: &Seen, name: &'static str, when: &str) {
         if let Some(found) = seen.get(name) {
-            self.fault(&found.at, format!("`{name}` is set, but it is only used {when}; expected it to be left out"));
+            self.fault(
+                &found.at,
+                format!("`{name}` is set, but it is only used {when}; expected it to be left out"),
+            );
         }
     }
 
@@ -351,7 +439,10 @@ impl Reader<'_> {
         let Some(Found { at, good: true }) = seen.get("id") else { return };
         let line = self.lines.line(at.start);
         match ids.0.get(id) {
-            Some(first) => self.fault(at, format!("source id {id:?} is used twice, first in line {first}; expected each id once")),
+            Some(first) => self.fault(
+                at,
+                format!("source id {id:?} is used twice, first in line {first}; expected each id once"),
+            ),
             None => {
                 ids.0.insert(id.to_string(), line);
             }
@@ -359,7 +450,13 @@ impl Reader<'_> {
     }
 
     /// The one sink there must be.
-    fn sink(&mut self, seen: &Seen, at: &Range<usize>, what: &str, said: [&Option<String>; 4]) -> Option<Sink> {
+    fn sink(
+        &mut self,
+        seen: &Seen,
+        at: &Range<usize>,
+        what: &str,
+        said: [&Option<String>; 4],
+    ) -> Option<Sink> {
         const NAMES: [&str; 4] = ["recorder", "instrument", "stream", "topic"];
         let there: Vec<usize> = (0..4).filter(|i| seen.contains_key(NAMES[*i])).collect();
         match there[..] {
@@ -378,7 +475,10 @@ impl Reader<'_> {
             }
             [.., last] => {
                 let names: Vec<String> = there.iter().map(|i| format!("`{}`", NAMES[*i])).collect();
-                self.fault(&seen[NAMES[last]].at, format!("{} are set; expected exactly one of them", names.join(" and ")));
+                self.fault(
+                    &seen[NAMES[last]].at,
+                    format!("{} are set; expected exactly one of them", names.join(" and ")),
+                );
                 None
             }
         }
@@ -438,7 +538,16 @@ struct Ids(HashMap<String, usize>);
 
 /// What a serial port may say of a recorder; the rest of `recorder_status` is made by the source.
 const RECORDER_MEMBERS: [&str; 10] = [
-    "status", "mode", "recording", "elapsed_s", "level_db", "threshold_db", "peak_db", "clipped", "bytes", "free_s",
+    "status",
+    "mode",
+    "recording",
+    "elapsed_s",
+    "level_db",
+    "threshold_db",
+    "peak_db",
+    "clipped",
+    "bytes",
+    "free_s",
 ];
 
 const RECORDER_STATES: [&str; 7] = ["idle", "armed", "recording", "hold", "stopped", "fault", "offline"];

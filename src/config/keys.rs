@@ -32,7 +32,11 @@ pub struct Key<T> {
 impl<T> Key<T> {
     /// `store.commit`, or the name alone at the top level.
     pub fn path(&self) -> String {
-        if self.section.is_empty() { self.name.to_string() } else { format!("{}.{}", self.section, self.name) }
+        if self.section.is_empty() {
+            self.name.to_string()
+        } else {
+            format!("{}.{}", self.section, self.name)
+        }
     }
 
     /// The environment variable that overrides it, such as `TELLTALE_STORE_COMMIT`.
@@ -87,7 +91,17 @@ macro_rules! key {
 
 /// A key whose value has keys of its own: the reader and the writer know it.
 const fn apart<T>(section: &'static str, name: &'static str, kind: Type, doc: &'static str) -> Key<T> {
-    Key { section, name, kind, required: false, live: true, default: None, doc, get: |_| Value::Nothing, set: |_, _| {} }
+    Key {
+        section,
+        name,
+        kind,
+        required: false,
+        live: true,
+        default: None,
+        doc,
+        get: |_| Value::Nothing,
+        set: |_, _| {},
+    }
 }
 
 const fn ms(n: u64) -> Duration {
@@ -141,7 +155,7 @@ pub static GPIO_KEYS: [Key<GpioEntry>; 13] = [
     key!(GpioEntry: "gpio" "recorder", Type::Id, recorder, "Becomes the status of this recorder."),
     key!(GpioEntry: "gpio" "instrument", Type::Id, instrument, "Becomes a channel of this instrument, 1 or 0."),
     key!(GpioEntry: "gpio" "stream", Type::Id, stream, "Becomes this value stream, 1 or 0."),
-    key!(GpioEntry: "gpio" "topic", Type::Topic, topic, "Becomes an event of type reading on this topic."),
+    key!(GpioEntry: "gpio" "topic", Type::Topic, topic, "Becomes events of type edge and level on this topic."),
     key!(GpioEntry: "gpio" "active", Type::Text(64), active, "With recorder: the status while active, such as \"recording\". With instrument: the name of the channel."),
     key!(GpioEntry: "gpio" "inactive", Type::Text(64), inactive, "With recorder: the status while not active, such as \"idle\"."),
 ];
@@ -180,9 +194,9 @@ pub static MAP_KEYS: [Key<Mapping>; 6] = [
 
 /// What Linux can set by name. Source: termios(3).
 const BAUDS: &[u64] = &[
-    50, 75, 110, 134, 150, 200, 300, 600, 1_200, 1_800, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400,
-    460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000, 2_500_000, 3_000_000, 3_500_000,
-    4_000_000,
+    50, 75, 110, 134, 150, 200, 300, 600, 1_200, 1_800, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200,
+    230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000, 2_500_000,
+    3_000_000, 3_500_000, 4_000_000,
 ];
 
 /// `[[gpio]]` as the file has it, before the keys are weighed against each other.
@@ -263,8 +277,10 @@ impl From<&GpioPin> for GpioEntry {
             Debounce::StableFor(time) => entry.stable_for = time,
             Debounce::IgnoreAfter(time) => entry.ignore_after = time,
         }
-        *sink_of(&pin.sink, [&mut entry.recorder, &mut entry.instrument, &mut entry.stream, &mut entry.topic]) =
-            Some(sink_text(&pin.sink));
+        *sink_of(
+            &pin.sink,
+            [&mut entry.recorder, &mut entry.instrument, &mut entry.stream, &mut entry.topic],
+        ) = Some(sink_text(&pin.sink));
         entry
     }
 }
@@ -368,19 +384,31 @@ impl From<&SerialPort> for SerialEntry {
             hello: port.hello.clone(),
             ..SerialEntry::default()
         };
-        *sink_of(&port.sink, [&mut entry.recorder, &mut entry.instrument, &mut entry.stream, &mut entry.topic]) =
-            Some(sink_text(&port.sink));
+        *sink_of(
+            &port.sink,
+            [&mut entry.recorder, &mut entry.instrument, &mut entry.stream, &mut entry.topic],
+        ) = Some(sink_text(&port.sink));
         entry
     }
 }
 
 impl Default for Mapping {
     fn default() -> Self {
-        Mapping { from: String::new(), to: String::new(), unit: None, scale: 1.0, offset: 0.0, words: BTreeMap::new() }
+        Mapping {
+            from: String::new(),
+            to: String::new(),
+            unit: None,
+            scale: 1.0,
+            offset: 0.0,
+            words: BTreeMap::new(),
+        }
     }
 }
 
-fn sink_of<'a>(sink: &Sink, [recorder, instrument, stream, topic]: [&'a mut Option<String>; 4]) -> &'a mut Option<String> {
+fn sink_of<'a>(
+    sink: &Sink,
+    [recorder, instrument, stream, topic]: [&'a mut Option<String>; 4],
+) -> &'a mut Option<String> {
     match sink {
         Sink::Recorder(_) => recorder,
         Sink::Instrument(_) => instrument,

@@ -46,7 +46,9 @@ pub struct Overrides {
 impl Overrides {
     /// These flags and the environment of this process.
     pub fn from_process(flags: Flags) -> Self {
-        let ours = |name: OsString, value| Some((name.into_string().ok()?, value)).filter(|(name, _)| name.starts_with("TELLTALE_"));
+        let ours = |name: OsString, value| {
+            Some((name.into_string().ok()?, value)).filter(|(name, _)| name.starts_with("TELLTALE_"))
+        };
         Overrides { flags, env: std::env::vars_os().filter_map(|(name, value)| ours(name, value)).collect() }
     }
 
@@ -67,12 +69,17 @@ impl Overrides {
                     place: Place::Variable(name),
                     detail: format!("it is {}; expected {}", wrong.written, wrong.expected),
                 }),
-                None => errors.push(ConfigError { place: Place::Variable(name), detail: "it is not UTF-8 text".into() }),
+                None => errors.push(ConfigError {
+                    place: Place::Variable(name),
+                    detail: "it is not UTF-8 text".into(),
+                }),
             }
         }
         for name in self.env.keys().filter(|name| !is_known(name)) {
             let known: Vec<String> = KEYS.iter().map(|k| k.variable()).collect();
-            let hint = nearest(name, known.iter().map(String::as_str)).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+            let hint = nearest(name, known.iter().map(String::as_str))
+                .map(|n| format!("; did you mean {n}?"))
+                .unwrap_or_default();
             warnings.push(format!("the environment variable {name} means nothing to telltale{hint}"));
         }
         let flags = &self.flags;
@@ -103,7 +110,9 @@ impl Overrides {
 const OTHER_VARIABLES: [&str; 4] = ["TELLTALE_CONFIG", "TELLTALE_CLOCK", "TELLTALE_KEY", "TELLTALE_URL"];
 
 fn is_known(name: &str) -> bool {
-    OTHER_VARIABLES.contains(&name) || name.starts_with("TELLTALE_TEST_") || KEYS.iter().any(|k| k.variable() == name)
+    OTHER_VARIABLES.contains(&name)
+        || name.starts_with("TELLTALE_TEST_")
+        || KEYS.iter().any(|k| k.variable() == name)
 }
 
 /// Settings that were read, and what they came from.
@@ -226,9 +235,14 @@ fn attempt(overrides: &Overrides) -> Result<Loaded, Failed> {
                 _ => "",
             };
             let there = e.kind() != std::io::ErrorKind::NotFound;
-            let error = ConfigError { place: Place::Whole(path.clone()), detail: format!("failed to read the configuration: {e}{hint}") };
+            let error = ConfigError {
+                place: Place::Whole(path.clone()),
+                detail: format!("failed to read the configuration: {e}{hint}"),
+            };
             let mut failed = match put_together(overrides, None, Vec::new()) {
-                Ok(loaded) => Failed { errors: Vec::new(), data: loaded.config.data, file: None, only_the_file: true },
+                Ok(loaded) => {
+                    Failed { errors: Vec::new(), data: loaded.config.data, file: None, only_the_file: true }
+                }
                 Err(failed) => failed,
             };
             failed.errors.insert(0, error);

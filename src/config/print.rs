@@ -68,9 +68,20 @@ pub fn keys_text() -> String {
     each_section(|heading, rows| {
         let _ = writeln!(out, "{}{heading}\n", if out.is_empty() { "" } else { "\n" });
         for row in rows {
-            let _ = writeln!(out, "  {}\n      {}\n      type: {}; default: {}{}{}", row.name, row.doc, row.kind, row.default,
-                if row.variable.is_empty() { String::new() } else { format!("; environment: {}", row.variable) },
-                if row.live { "" } else { "; takes effect at the next start" });
+            let _ = writeln!(
+                out,
+                "  {}\n      {}\n      type: {}; default: {}{}{}",
+                row.name,
+                row.doc,
+                row.kind,
+                row.default,
+                if row.variable.is_empty() {
+                    String::new()
+                } else {
+                    format!("; environment: {}", row.variable)
+                },
+                if row.live { "" } else { "; takes effect at the next start" }
+            );
         }
     });
     out
@@ -82,11 +93,22 @@ pub fn keys_markdown() -> String {
     each_section(|heading, rows| {
         let variables = rows.iter().any(|r| !r.variable.is_empty());
         let _ = writeln!(out, "{}### {heading}\n", if out.is_empty() { "" } else { "\n" });
-        let columns = if variables { "| key | type | default | meaning | environment | reload |\n|---|---|---|---|---|---|" } else { "| key | type | default | meaning |\n|---|---|---|---|" };
+        let columns = if variables {
+            "| key | type | default | meaning | environment | reload |\n|---|---|---|---|---|---|"
+        } else {
+            "| key | type | default | meaning |\n|---|---|---|---|"
+        };
         let _ = writeln!(out, "{columns}");
         for row in rows {
             let cell = |text: &str| text.replace('|', "\\|");
-            let _ = write!(out, "| `{}` | {} | {} | {} |", row.name, cell(&row.kind), if row.required { "required".into() } else { format!("`{}`", cell(&row.default)) }, cell(row.doc));
+            let _ = write!(
+                out,
+                "| `{}` | {} | {} | {} |",
+                row.name,
+                cell(&row.kind),
+                if row.required { "required".into() } else { format!("`{}`", cell(&row.default)) },
+                cell(row.doc)
+            );
             if variables {
                 let _ = write!(out, " `{}` | {} |", row.variable, if row.live { "live" } else { "restart" });
             }
@@ -108,9 +130,18 @@ struct Row {
 
 fn row<T: Default>(key: &Key<T>, variable: bool) -> Row {
     // The list of every speed would fill the page; the message of a wrong one has it.
-    let kind = if let Type::OneOf(_) = key.kind { "whole number, a standard speed".into() } else { key.kind.name() };
+    let kind =
+        if let Type::OneOf(_) = key.kind { "whole number, a standard speed".into() } else { key.kind.name() };
     let variable = if variable { key.variable() } else { String::new() };
-    Row { name: key.name, kind, default: key.default_text(), doc: key.doc, variable, required: key.required, live: key.live }
+    Row {
+        name: key.name,
+        kind,
+        default: key.default_text(),
+        doc: key.doc,
+        variable,
+        required: key.required,
+        live: key.live,
+    }
 }
 
 fn each_section(mut tell: impl FnMut(&str, &[Row])) {
@@ -118,7 +149,11 @@ fn each_section(mut tell: impl FnMut(&str, &[Row])) {
     sections.dedup();
     for section in sections {
         let rows: Vec<Row> = KEYS.iter().filter(|k| k.section == section).map(|k| row(k, true)).collect();
-        let heading = if section.is_empty() { "Top level (above the first table)".into() } else { format!("[{section}]") };
+        let heading = if section.is_empty() {
+            "Top level (above the first table)".into()
+        } else {
+            format!("[{section}]")
+        };
         tell(&heading, &rows);
     }
     tell("[[gpio]], one for each input", &GPIO_KEYS.iter().map(|k| row(k, false)).collect::<Vec<_>>());

@@ -22,7 +22,8 @@ fn good(text: &str) -> Config {
 }
 
 const PIN: &str = "[[gpio]]\nid = \"door\"\npin = 17\nstream = \"door\"\n";
-const PORT: &str = "[[serial]]\nid = \"psu\"\ndevice = \"/dev/ttyAMA0\"\nformat = \"json\"\ninstrument = \"psu\"\n";
+const PORT: &str =
+    "[[serial]]\nid = \"psu\"\ndevice = \"/dev/ttyAMA0\"\nformat = \"json\"\ninstrument = \"psu\"\n";
 
 #[test]
 fn a_whole_file_is_read() {
@@ -73,7 +74,10 @@ map = [{ from = "1", to = "volts", unit = "V", scale = 2, offset = -0.5, words =
     assert_eq!(config.gpio[0].debounce, Debounce::StableFor(Duration::from_millis(20)));
     assert_eq!(config.gpio[0].sink, Sink::Recorder("deck".into()));
     let port = &config.serial[0];
-    assert_eq!((port.baud, port.parity, &port.format), (115_200, Parity::Even, &LineFormat::Csv { separator: ';' }));
+    assert_eq!(
+        (port.baud, port.parity, &port.format),
+        (115_200, Parity::Even, &LineFormat::Csv { separator: ';' })
+    );
     assert_eq!((port.map[0].scale, port.map[0].offset), (2.0, -0.5));
     assert_eq!(port.map[0].words["OL"], "overload");
 }
@@ -81,16 +85,19 @@ map = [{ from = "1", to = "volts", unit = "V", scale = 2, offset = -0.5, words =
 #[test]
 fn every_fault_is_named_with_its_place_in_the_order_of_the_file() {
     let text = "nam = \"x\"\nlisten = 8080\n[store]\ncommit = \"soon\"\nkeep = 5\ncolour = 1\n[[gpio]]\nid = \"a b\"\npin = 28\n";
-    assert_eq!(faults(text), [
-        "t.toml:1:1: unknown key `nam`; did you mean `name`?",
-        "t.toml:2:10: `listen` is 8080, a whole number; expected an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"",
-        "t.toml:4:10: `store.commit` is \"soon\"; expected a duration in quotes from 10ms to 1m, such as \"2s\"",
-        "t.toml:5:8: `store.keep` is 5, a whole number; expected a size in quotes from 1MiB to 1TiB, such as \"4MiB\"",
-        "t.toml:6:1: unknown key `colour` in [store]; expected one of commit, state_commit, cache, keep, keep_age",
-        "t.toml:7:1: [[gpio]] does not say what it becomes; expected exactly one of `recorder`, `instrument`, `stream`, `topic`",
-        "t.toml:8:6: `gpio.id` is \"a b\"; expected an id in quotes: 1 to 64 characters of A-Z a-z 0-9 _ . : -",
-        "t.toml:9:7: `gpio.pin` is 28, a whole number; expected a whole number from 0 to 27",
-    ]);
+    assert_eq!(
+        faults(text),
+        [
+            "t.toml:1:1: unknown key `nam`; did you mean `name`?",
+            "t.toml:2:10: `listen` is 8080, a whole number; expected an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"",
+            "t.toml:4:10: `store.commit` is \"soon\"; expected a duration in quotes from 10ms to 1m, such as \"2s\"",
+            "t.toml:5:8: `store.keep` is 5, a whole number; expected a size in quotes from 1MiB to 1TiB, such as \"4MiB\"",
+            "t.toml:6:1: unknown key `colour` in [store]; expected one of commit, state_commit, cache, keep, keep_age",
+            "t.toml:7:1: [[gpio]] does not say what it becomes; expected exactly one of `recorder`, `instrument`, `stream`, `topic`",
+            "t.toml:8:6: `gpio.id` is \"a b\"; expected an id in quotes: 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+            "t.toml:9:7: `gpio.pin` is 28, a whole number; expected a whole number from 0 to 27",
+        ]
+    );
 }
 
 /// Each text has exactly one fault; its message has each of the parts.
@@ -122,10 +129,22 @@ fn what_is_wrong_is_said() {
         (pin("stable_for = \"1ms\"\nignore_after = \"1ms\"\n"), &["6:16", "one of them"]),
         (pin("topics = \"app/x\"\n"), &["unknown key `topics` in [gpio]", "did you mean `topic`?"]),
         (format!("{PIN}{}", PIN.replace("17", "18")), &["6:6", "source id \"door\" is used twice", "line 2"]),
-        (format!("{PIN}{}", PIN.replace("id = \"door\"", "id = \"b\"")), &["7:7", "pin 17 is used twice", "line 3"]),
-        (format!("{PIN}{}", PORT.replace("\"psu\"\ndev", "\"door\"\ndev")), &["source id \"door\" is used twice"]),
-        (format!("{PORT}{}", PORT.replace("id = \"psu\"", "id = \"b\"")), &["device \"/dev/ttyAMA0\" is used twice"]),
-        (PIN.replace("stream = \"door\"", "recorder = \"r\"\nactive = \"recordin\""), &["5:10", "did you mean \"recording\"?"]),
+        (
+            format!("{PIN}{}", PIN.replace("id = \"door\"", "id = \"b\"")),
+            &["7:7", "pin 17 is used twice", "line 3"],
+        ),
+        (
+            format!("{PIN}{}", PORT.replace("\"psu\"\ndev", "\"door\"\ndev")),
+            &["source id \"door\" is used twice"],
+        ),
+        (
+            format!("{PORT}{}", PORT.replace("id = \"psu\"", "id = \"b\"")),
+            &["device \"/dev/ttyAMA0\" is used twice"],
+        ),
+        (
+            PIN.replace("stream = \"door\"", "recorder = \"r\"\nactive = \"recordin\""),
+            &["5:10", "did you mean \"recording\"?"],
+        ),
         (PIN.replace("stream = \"door\"", "topic = \"scan/x\""), &["topic under app/"]),
         (port("baud = 9601\n"), &["9601", "9600, 19200"]),
         (port("separator = \";\"\n"), &["only used with format = \"csv\""]),
@@ -133,15 +152,31 @@ fn what_is_wrong_is_said() {
         (PORT.replace("\"json\"", "\"regex\""), &["lacks `pattern`"]),
         (PORT.replace("\"json\"", "\"regex\"\npattern = '('"), &["a regular expression, but"]),
         (PORT.replace("\"json\"", "\"regex\"\npattern = 'x'"), &["at least one named group"]),
-        (PORT.replace("\"json\"", "\"regex\"\npattern = '(?<temp>x)'\nmap = [{ from = \"tmp\", to = \"t\" }]"), &["no group \"tmp\"", "did you mean \"temp\"?"]),
+        (
+            PORT.replace(
+                "\"json\"",
+                "\"regex\"\npattern = '(?<temp>x)'\nmap = [{ from = \"tmp\", to = \"t\" }]",
+            ),
+            &["no group \"tmp\"", "did you mean \"temp\"?"],
+        ),
         (PORT.replace("\"json\"", "\"csv\"\nmap = [{ from = \"a\", to = \"t\" }]"), &["number of a column"]),
         (port("map = [{ from = \"a\" }]\n"), &["lacks `to`"]),
-        (port("map = [{ from = \"a\", to = \"b\" }, { from = \"c\", to = \"b\" }]\n"), &["two mappings give \"b\""]),
+        (
+            port("map = [{ from = \"a\", to = \"b\" }, { from = \"c\", to = \"b\" }]\n"),
+            &["two mappings give \"b\""],
+        ),
         (port("map = [{ from = \"a\", to = \"b\", scale = nan }]\n"), &["`serial.map.scale` is nan"]),
         (port("map = [1]\n"), &["an item of `serial.map` is 1"]),
         (port("map = { from = \"a\" }\n"), &["`serial.map` is a table"]),
-        (PORT.replace("instrument", "recorder") + "map = [{ from = \"a\", to = \"level\" }]\n", &["no member \"level\""]),
-        (PORT.replace("instrument", "recorder") + "map = [{ from = \"a\", to = \"status\", words = { R = \"rec\" } }]\n", &["no state of a recorder"]),
+        (
+            PORT.replace("instrument", "recorder") + "map = [{ from = \"a\", to = \"level\" }]\n",
+            &["no member \"level\""],
+        ),
+        (
+            PORT.replace("instrument", "recorder")
+                + "map = [{ from = \"a\", to = \"status\", words = { R = \"rec\" } }]\n",
+            &["no state of a recorder"],
+        ),
         ("name = \"a\"\nname = \"b\"".into(), &["2:1", "duplicate key"]),
         (" \n\t\n".into(), &["empty"]),
     ];
@@ -157,12 +192,21 @@ fn what_is_wrong_is_said() {
 /// The parser recovers from a fault of syntax by guessing; what follows from its guess must not be reported.
 #[test]
 fn faults_of_syntax_are_all_reported_and_bring_no_false_ones() {
-    let text = format!("name = \"a\nlisten = ]\n{PIN}pul = \"up\"\n{}", PORT.replace("instrument = \"psu\"", "instrument = \"psu"));
+    let text = format!(
+        "name = \"a\nlisten = ]\n{PIN}pul = \"up\"\n{}",
+        PORT.replace("instrument = \"psu\"", "instrument = \"psu")
+    );
     let found = faults(&text);
     for (line, part) in [(1, ""), (2, ""), (7, "did you mean `pull`?"), (12, "")] {
-        assert!(found.iter().any(|f| f.starts_with(&format!("t.toml:{line}:")) && f.contains(part)), "line {line}: {found:#?}");
+        assert!(
+            found.iter().any(|f| f.starts_with(&format!("t.toml:{line}:")) && f.contains(part)),
+            "line {line}: {found:#?}"
+        );
     }
-    assert!(found.iter().all(|f| [1, 2, 7, 12].iter().any(|line| f.starts_with(&format!("t.toml:{line}:")))), "{found:#?}");
+    assert!(
+        found.iter().all(|f| [1, 2, 7, 12].iter().any(|line| f.starts_with(&format!("t.toml:{line}:")))),
+        "{found:#?}"
+    );
     let found = faults("[store\ncommit = \"1s\"\nkeep = \"5GB\"\n");
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].starts_with("t.toml:1:"), "{found:#?}");
@@ -172,7 +216,10 @@ fn faults_of_syntax_are_all_reported_and_bring_no_false_ones() {
 fn a_file_that_is_not_text_is_said_to_be_so() {
     let found = read(Path::new("t.toml"), b"name = \"a\"\nx = \xFF").errors;
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].to_string(), "t.toml:2:5: the file is not UTF-8 text from here on; was it cut or damaged?");
+    assert_eq!(
+        found[0].to_string(),
+        "t.toml:2:5: the file is not UTF-8 text from here on; was it cut or damaged?"
+    );
 }
 
 #[test]
@@ -200,14 +247,17 @@ fn written(dir: &Path, text: &str) -> PathBuf {
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = written(dir.path(), "name = \"file\"\nlisten = \"127.0.0.1:1\"\n[store]\ncommit = \"2s\"\n");
-    let mut over = overrides(None, &[
-        ("TELLTALE_CONFIG", file.to_str().unwrap()),
-        ("TELLTALE_LISTEN", "127.0.0.1:2"),
-        ("TELLTALE_DATA", "/var/a"),
-        ("TELLTALE_STORE_COMMIT", "3s"),
-        ("TELLTALE_HTTP_HOSTS", "a.example, b.example"),
-        ("TELLTALE_PUSH_HEARTBEAT", ""),
-    ]);
+    let mut over = overrides(
+        None,
+        &[
+            ("TELLTALE_CONFIG", file.to_str().unwrap()),
+            ("TELLTALE_LISTEN", "127.0.0.1:2"),
+            ("TELLTALE_DATA", "/var/a"),
+            ("TELLTALE_STORE_COMMIT", "3s"),
+            ("TELLTALE_HTTP_HOSTS", "a.example, b.example"),
+            ("TELLTALE_PUSH_HEARTBEAT", ""),
+        ],
+    );
     let config = load(&over).unwrap().config;
     assert_eq!(config.name, "file");
     assert_eq!(config.listen.port(), 2);
@@ -241,20 +291,32 @@ fn the_bench_runs_without_a_file_unless_told_not_to() {
 fn faults_of_file_environment_and_flags_come_in_one_list() {
     let dir = tempfile::tempdir().unwrap();
     let file = written(dir.path(), "nam = 1\n");
-    let mut over = overrides(Some(&file), &[("TELLTALE_STORE_COMMIT", "soon"), ("TELLTALE_PUSH_THREADS", "0")]);
+    let mut over =
+        overrides(Some(&file), &[("TELLTALE_STORE_COMMIT", "soon"), ("TELLTALE_PUSH_THREADS", "0")]);
     over.flags.listen = Some("8080".into());
     let found: Vec<String> = load(&over).unwrap_err().iter().map(ToString::to_string).collect();
     assert_eq!(found.len(), 4, "{found:#?}");
     assert!(found[0].contains("t.toml:1:1"), "{found:#?}");
-    assert!(found[1].starts_with("TELLTALE_STORE_COMMIT: it is \"soon\"; expected a duration from"), "{found:#?}");
-    assert!(found[2].starts_with("TELLTALE_PUSH_THREADS: it is \"0\"; expected a whole number"), "{found:#?}");
+    assert!(
+        found[1].starts_with("TELLTALE_STORE_COMMIT: it is \"soon\"; expected a duration from"),
+        "{found:#?}"
+    );
+    assert!(
+        found[2].starts_with("TELLTALE_PUSH_THREADS: it is \"0\"; expected a whole number"),
+        "{found:#?}"
+    );
     assert!(found[3].starts_with("--listen: it is \"8080\"; expected an address and a port"), "{found:#?}");
 }
 
 #[test]
 fn a_misspelt_variable_is_warned_of() {
     let loaded = load(&overrides(None, &[("TELLTALE_STORE_COMIT", "1s"), ("TELLTALE_KEY", "x")])).unwrap();
-    assert_eq!(loaded.warnings, ["the environment variable TELLTALE_STORE_COMIT means nothing to telltale; did you mean TELLTALE_STORE_COMMIT?"]);
+    assert_eq!(
+        loaded.warnings,
+        [
+            "the environment variable TELLTALE_STORE_COMIT means nothing to telltale; did you mean TELLTALE_STORE_COMMIT?"
+        ]
+    );
 }
 
 #[test]
@@ -265,7 +327,9 @@ fn every_key_has_its_own_variable_that_sets_it() {
         let text = match (key.kind, (key.get)(&Config::default())) {
             (Type::Switch, Value::Switch(on)) => (!on).to_string(),
             (Type::Whole(_, to), _) => to.to_string(),
-            (Type::Duration(_, to) | Type::DurationOrNever(_, to), _) => humantime::format_duration(to).to_string(),
+            (Type::Duration(_, to) | Type::DurationOrNever(_, to), _) => {
+                humantime::format_duration(to).to_string()
+            }
             (Type::Size(from, _), _) => format!("{from}B"),
             (Type::Address, _) => "10.0.0.1:99".into(),
             (Type::Text(_) | Type::Path | Type::Paths | Type::Names, _) => "/else".into(),
@@ -275,7 +339,12 @@ fn every_key_has_its_own_variable_that_sets_it() {
         let before = (key.get)(&config);
         (key.set)(&mut config, key.kind.from_text(&text).unwrap());
         let loaded = load(&overrides(None, &[(&key.variable(), &text)])).unwrap().config;
-        assert_eq!((key.get)(&loaded), if key.name == "bench" { Value::Switch(true) } else { (key.get)(&config) }, "{}", key.path());
+        assert_eq!(
+            (key.get)(&loaded),
+            if key.name == "bench" { Value::Switch(true) } else { (key.get)(&config) },
+            "{}",
+            key.path()
+        );
         assert!(key.name == "bench" || (key.get)(&config) != before, "{} did not change", key.path());
     }
 }
@@ -291,7 +360,10 @@ fn a_broken_file_falls_back_to_the_last_good_one() {
     over.flags.data = Some(data.clone());
     let loaded = load(&over).unwrap();
     loaded.keep_as_last_good().unwrap();
-    assert_eq!(std::fs::read_to_string(data.join(LAST_GOOD)).unwrap(), "name = \"good\"\nlisten = \"127.0.0.1:1\"\n");
+    assert_eq!(
+        std::fs::read_to_string(data.join(LAST_GOOD)).unwrap(),
+        "name = \"good\"\nlisten = \"127.0.0.1:1\"\n"
+    );
 
     for broken in ["name = \"bad", "nam = 1", "\0\0\0\0", ""] {
         written(dir.path(), broken);
@@ -359,12 +431,59 @@ fn a_reload_gives_the_new_settings_or_every_fault() {
 
 /// Words that valid files are made of, so that random texts come near to being valid.
 fn word() -> impl Strategy<Value = String> {
-    let keys: Vec<String> = KEYS.iter().map(|k| k.name).chain(GPIO_KEYS.iter().map(|k| k.name))
-        .chain(SERIAL_KEYS.iter().map(|k| k.name)).chain(MAP_KEYS.iter().map(|k| k.name)).map(str::to_string).collect();
+    let keys: Vec<String> = KEYS
+        .iter()
+        .map(|k| k.name)
+        .chain(GPIO_KEYS.iter().map(|k| k.name))
+        .chain(SERIAL_KEYS.iter().map(|k| k.name))
+        .chain(MAP_KEYS.iter().map(|k| k.name))
+        .map(str::to_string)
+        .collect();
     let rest = [
-        "\n", "\n", "=", "=", " = ", "[", "]", "[[", "]]", "{", "}", ",", ".", "\"", "'", "\"\"\"", "#", "\\u00e9", "1", "-1", "0x10", "1e400",
-        "nan", "inf", "true", "false", "1979-05-27", "\"1s\"", "\"4MiB\"", "\":80\"", "\"a\"", "[store]\n", "[http]\n", "[[gpio]]\n", "[[serial]]\n",
-        "map = [{", "}]\n", "\"(?<a>x)\"", "\"regex\"", "\"csv\"", "\0", "\r\n", "\u{FEFF}", "é",
+        "\n",
+        "\n",
+        "=",
+        "=",
+        " = ",
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        ",",
+        ".",
+        "\"",
+        "'",
+        "\"\"\"",
+        "#",
+        "\\u00e9",
+        "1",
+        "-1",
+        "0x10",
+        "1e400",
+        "nan",
+        "inf",
+        "true",
+        "false",
+        "1979-05-27",
+        "\"1s\"",
+        "\"4MiB\"",
+        "\":80\"",
+        "\"a\"",
+        "[store]\n",
+        "[http]\n",
+        "[[gpio]]\n",
+        "[[serial]]\n",
+        "map = [{",
+        "}]\n",
+        "\"(?<a>x)\"",
+        "\"regex\"",
+        "\"csv\"",
+        "\0",
+        "\r\n",
+        "\u{FEFF}",
+        "é",
     ];
     let all: Vec<String> = keys.into_iter().chain(rest.map(str::to_string)).collect();
     proptest::sample::select(all)
@@ -434,69 +553,168 @@ fn time(from_ms: u64, to_ms: u64) -> impl Strategy<Value = Duration> {
 
 fn sink() -> impl Strategy<Value = Sink> {
     // Recorders limit what may be mapped; they are covered by the examples.
-    prop_oneof![id().prop_map(Sink::Instrument), id().prop_map(Sink::Stream), id().prop_map(|i| Sink::Topic(format!("app/{i}")))]
+    prop_oneof![
+        id().prop_map(Sink::Instrument),
+        id().prop_map(Sink::Stream),
+        id().prop_map(|i| Sink::Topic(format!("app/{i}")))
+    ]
 }
 
 fn any_config() -> impl Strategy<Value = Config> {
-    let top = (text(), any::<std::net::SocketAddrV4>(), path(), proptest::option::of(path()), any::<bool>(), 0..=i64::MAX as u64);
-    let http = (4usize..=16_384, 1usize..=65_536, 1usize..=16_384, proptest::collection::vec("[a-z.]{1,20}", 0..4), proptest::collection::vec("[a-z:/]{1,20}", 0..4));
-    let store = (time(10, 60_000), time(10, 3_600_000), (64usize << 10)..=(1024 << 20), (1u64 << 20)..=(1 << 40), proptest::option::of(time(60_000, 86_400_000_000)));
-    let rest = (any::<(bool, bool)>(), 1usize..=16, time(100, 60_000), time(1_000, 3_600_000), time(500, 3_600_000), proptest::collection::vec(path(), 0..4));
-    (top, http, store, rest, proptest::collection::vec(pin(), 0..5), proptest::collection::vec(port(), 0..5)).prop_map(|(top, http, store, rest, mut gpio, mut serial)| {
-        // Unique by construction: ids, pins and devices carry their number.
-        for (i, pin) in gpio.iter_mut().enumerate() {
-            pin.id = format!("g{i}");
-            pin.pin = i as u8;
-        }
-        for (i, port) in serial.iter_mut().enumerate() {
-            port.id = format!("s{i}");
-            port.device.push(format!("{i}"));
-        }
-        Config {
-            name: top.0, listen: top.1.into(), data: top.2, www: top.3, bench: top.4, bench_seed: top.5,
-            http: Http { connections: http.0, streams: http.1, per_address: http.2, hosts: http.3, origins: http.4 },
-            access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
-            store: Store { commit: store.0, state_commit: store.1, cache_bytes: store.2, keep_bytes: store.3, keep_age: store.4 },
-            push: Push { threads: rest.1, heartbeat: rest.2, stall: rest.3 },
-            host: Host { interval: rest.4, disks: rest.5 },
-            gpio, serial,
-        }
-    })
+    let top = (
+        text(),
+        any::<std::net::SocketAddrV4>(),
+        path(),
+        proptest::option::of(path()),
+        any::<bool>(),
+        0..=i64::MAX as u64,
+    );
+    let http = (
+        4usize..=16_384,
+        1usize..=65_536,
+        1usize..=16_384,
+        proptest::collection::vec("[a-z.]{1,20}", 0..4),
+        proptest::collection::vec("[a-z:/]{1,20}", 0..4),
+    );
+    let store = (
+        time(10, 60_000),
+        time(10, 3_600_000),
+        (64usize << 10)..=(1024 << 20),
+        (1u64 << 20)..=(1 << 40),
+        proptest::option::of(time(60_000, 86_400_000_000)),
+    );
+    let rest = (
+        any::<(bool, bool)>(),
+        1usize..=16,
+        time(100, 60_000),
+        time(1_000, 3_600_000),
+        time(500, 3_600_000),
+        proptest::collection::vec(path(), 0..4),
+    );
+    (top, http, store, rest, proptest::collection::vec(pin(), 0..5), proptest::collection::vec(port(), 0..5))
+        .prop_map(|(top, http, store, rest, mut gpio, mut serial)| {
+            // Unique by construction: ids, pins and devices carry their number.
+            for (i, pin) in gpio.iter_mut().enumerate() {
+                pin.id = format!("g{i}");
+                pin.pin = i as u8;
+            }
+            for (i, port) in serial.iter_mut().enumerate() {
+                port.id = format!("s{i}");
+                port.device.push(format!("{i}"));
+            }
+            Config {
+                name: top.0,
+                listen: top.1.into(),
+                data: top.2,
+                www: top.3,
+                bench: top.4,
+                bench_seed: top.5,
+                http: Http {
+                    connections: http.0,
+                    streams: http.1,
+                    per_address: http.2,
+                    hosts: http.3,
+                    origins: http.4,
+                },
+                access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
+                store: Store {
+                    commit: store.0,
+                    state_commit: store.1,
+                    cache_bytes: store.2,
+                    keep_bytes: store.3,
+                    keep_age: store.4,
+                },
+                push: Push { threads: rest.1, heartbeat: rest.2, stall: rest.3 },
+                host: Host { interval: rest.4, disks: rest.5 },
+                gpio,
+                serial,
+            }
+        })
 }
 
 fn pin() -> impl Strategy<Value = GpioPin> {
     let debounce = prop_oneof![
-        Just(Debounce::None), time(1, 60_000).prop_map(Debounce::StableFor), time(1, 60_000).prop_map(Debounce::IgnoreAfter)
+        Just(Debounce::None),
+        time(1, 60_000).prop_map(Debounce::StableFor),
+        time(1, 60_000).prop_map(Debounce::IgnoreAfter)
     ];
     let pull = proptest::sample::select(vec![Pull::Off, Pull::Up, Pull::Down]);
     let edge = proptest::sample::select(vec![Edge::Rising, Edge::Falling, Edge::Both]);
-    (sink(), any::<bool>(), debounce, pull, edge, proptest::option::of(text())).prop_map(|(sink, active_low, debounce, pull, edge, active)| {
-        let active = active.filter(|_| matches!(sink, Sink::Instrument(_)));
-        GpioPin { id: String::new(), pin: 0, pull, active_low, edge, debounce, sink, active, inactive: None }
-    })
+    (sink(), any::<bool>(), debounce, pull, edge, proptest::option::of(text())).prop_map(
+        |(sink, active_low, debounce, pull, edge, active)| {
+            let active = active.filter(|_| matches!(sink, Sink::Instrument(_)));
+            GpioPin {
+                id: String::new(),
+                pin: 0,
+                pull,
+                active_low,
+                edge,
+                debounce,
+                sink,
+                active,
+                inactive: None,
+            }
+        },
+    )
 }
 
 fn port() -> impl Strategy<Value = SerialPort> {
     let format = prop_oneof![
         Just(LineFormat::Json),
-        proptest::sample::select(vec![',', ';', '\t', ' ', '|', '\\']).prop_map(|separator| LineFormat::Csv { separator }),
+        proptest::sample::select(vec![',', ';', '\t', ' ', '|', '\\'])
+            .prop_map(|separator| LineFormat::Csv { separator }),
         Just(LineFormat::Regex(r#"^"(?<a>\d+)'\s(?<b>.)"#.into())),
     ];
-    let mapping = (proptest::option::of(text()), -1e300f64..1e300, proptest::num::f64::NORMAL, proptest::collection::btree_map(text(), text(), 0..4));
-    let line = (proptest::sample::select(vec![50u32, 9_600, 4_000_000]), 5u8..=8, 1u8..=2, 16usize..=65_536, time(100, 86_400_000));
+    let mapping = (
+        proptest::option::of(text()),
+        -1e300f64..1e300,
+        proptest::num::f64::NORMAL,
+        proptest::collection::btree_map(text(), text(), 0..4),
+    );
+    let line = (
+        proptest::sample::select(vec![50u32, 9_600, 4_000_000]),
+        5u8..=8,
+        1u8..=2,
+        16usize..=65_536,
+        time(100, 86_400_000),
+    );
     let parity = proptest::sample::select(vec![Parity::None, Parity::Even, Parity::Odd]);
-    (format, sink(), proptest::collection::vec(mapping, 0..2), line, parity, proptest::option::of(text()), proptest::option::of(text()))
+    (
+        format,
+        sink(),
+        proptest::collection::vec(mapping, 0..2),
+        line,
+        parity,
+        proptest::option::of(text()),
+        proptest::option::of(text()),
+    )
         .prop_map(|(format, sink, maps, line, parity, name, hello)| {
             let from = |i: usize| match &format {
                 LineFormat::Csv { .. } => i.to_string(),
                 _ => ["a", "b"][i].to_string(),
             };
             let map = maps.into_iter().enumerate().map(|(i, (unit, scale, offset, words))| Mapping {
-                from: from(i), to: format!("to{i}"), unit, scale, offset, words,
+                from: from(i),
+                to: format!("to{i}"),
+                unit,
+                scale,
+                offset,
+                words,
             });
             SerialPort {
-                id: String::new(), device: "/dev".into(), baud: line.0, data_bits: line.1, parity, stop_bits: line.2, map: map.collect(),
-                format: format.clone(), sink, name, stale_after: line.4, max_line: line.3, hello,
+                id: String::new(),
+                device: "/dev".into(),
+                baud: line.0,
+                data_bits: line.1,
+                parity,
+                stop_bits: line.2,
+                map: map.collect(),
+                format: format.clone(),
+                sink,
+                name,
+                stale_after: line.4,
+                max_line: line.3,
+                hello,
             }
         })
 }
@@ -506,7 +724,14 @@ fn port() -> impl Strategy<Value = SerialPort> {
 #[test]
 fn the_default_text_of_a_key_is_its_default() {
     let text = keys_text();
-    for part in ["TELLTALE_STORE_COMMIT", "default: \"1s\"", "default: \"4MiB\"", "default: \"512MiB\"", "[[serial]]", "takes effect at the next start"] {
+    for part in [
+        "TELLTALE_STORE_COMMIT",
+        "default: \"1s\"",
+        "default: \"4MiB\"",
+        "default: \"512MiB\"",
+        "[[serial]]",
+        "takes effect at the next start",
+    ] {
         assert!(text.contains(part), "{part}");
     }
     assert_eq!(good("# all defaults\n"), Config::default());
@@ -537,5 +762,9 @@ fn the_document_lists_every_key() {
         std::fs::write(&path, format!("{}\n{}\n{}", &text[..from], keys_markdown(), &text[to..])).unwrap();
         return;
     }
-    assert_eq!(text[from..to].trim(), keys_markdown().trim(), "docs/configuration.md is not what the table of keys says");
+    assert_eq!(
+        text[from..to].trim(),
+        keys_markdown().trim(),
+        "docs/configuration.md is not what the table of keys says"
+    );
 }

@@ -101,19 +101,40 @@ impl Type {
             Type::Switch => "true or false".into(),
             Type::Whole(from, u64::MAX) => format!("a whole number from {from}"),
             Type::Whole(from, to) => format!("a whole number from {from} to {to}"),
-            Type::OneOf(all) => format!("one of {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+            Type::OneOf(all) => {
+                format!("one of {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
+            }
             Type::Number => "a number".into(),
             Type::Duration(from, to) => {
-                format!("a duration in quotes from {} to {}, such as \"{}\"", span(from), span(to), example(from, to))
+                format!(
+                    "a duration in quotes from {} to {}, such as \"{}\"",
+                    span(from),
+                    span(to),
+                    example(from, to)
+                )
             }
             Type::DurationOrNever(from, to) => format!(
-                "a duration in quotes from {} to {}, such as \"{}\", or \"never\"", span(from), span(to), example(from, to)
+                "a duration in quotes from {} to {}, such as \"{}\", or \"never\"",
+                span(from),
+                span(to),
+                example(from, to)
             ),
-            Type::Size(from, to) => format!("a size in quotes from {} to {}, such as \"{}\"", bytes(from), bytes(to), bytes(example_size(from, to))),
-            Type::Address => "an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"".into(),
-            Type::Choice(words) => format!("one of {}", words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", ")),
+            Type::Size(from, to) => format!(
+                "a size in quotes from {} to {}, such as \"{}\"",
+                bytes(from),
+                bytes(to),
+                bytes(example_size(from, to))
+            ),
+            Type::Address => {
+                "an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"".into()
+            }
+            Type::Choice(words) => {
+                format!("one of {}", words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", "))
+            }
             Type::Separator => "one character in quotes, such as \",\", \";\" or \"\\t\"".into(),
-            Type::Pattern => "a regular expression in quotes with named groups, such as '^T=(?<temp>[0-9.]+)'".into(),
+            Type::Pattern => {
+                "a regular expression in quotes with named groups, such as '^T=(?<temp>[0-9.]+)'".into()
+            }
             Type::Words => "a table of texts, such as { REC = \"recording\" }".into(),
             Type::Mappings => "a list of tables, such as [{ from = \"temp\", to = \"temperature\" }]".into(),
         }
@@ -165,8 +186,10 @@ impl Type {
                 _ => Err(wrong()),
             },
             (Type::Paths | Type::Names, DeValue::Array(list)) => {
-                let texts: Option<Vec<String>> = list.iter().map(|v| v.get_ref().as_str().map(str::to_string)).collect();
-                self.list(texts.ok_or_else(wrong)?).map_err(|expected| Mismatch { written: describe(value), expected })
+                let texts: Option<Vec<String>> =
+                    list.iter().map(|v| v.get_ref().as_str().map(str::to_string)).collect();
+                self.list(texts.ok_or_else(wrong)?)
+                    .map_err(|expected| Mismatch { written: describe(value), expected })
             }
             (Type::Words, DeValue::Table(table)) => {
                 let words: Option<BTreeMap<String, String>> = table
@@ -178,7 +201,9 @@ impl Type {
                     _ => Err(wrong()),
                 }
             }
-            (_, DeValue::String(text)) if self.is_text() => self.text(text).map_err(|expected| Mismatch { written: describe(value), expected }),
+            (_, DeValue::String(text)) if self.is_text() => {
+                self.text(text).map_err(|expected| Mismatch { written: describe(value), expected })
+            }
             _ => Err(wrong()),
         }
     }
@@ -199,7 +224,8 @@ impl Type {
                 text.parse().ok().and_then(|n| self.whole(n)).ok_or_else(|| wrong(self.words()))
             }
             Type::Paths | Type::Names => {
-                let items = text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_string).collect();
+                let items =
+                    text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_string).collect();
                 self.list(items).map_err(|_| wrong("a list with commas, such as a,b".into()))
             }
             _ => self.text(text).map_err(|expected| wrong(expected.replace(" in quotes", ""))),
@@ -216,10 +242,13 @@ impl Type {
             (_, Value::Number(n)) => toml::Value::Float(*n).to_string(),
             (_, Value::Switch(on)) => on.to_string(),
             (_, Value::Duration(time)) => quoted(&span(*time)),
-            (_, Value::List(items)) => format!("[{}]", items.iter().map(|t| quoted(t)).collect::<Vec<_>>().join(", ")),
+            (_, Value::List(items)) => {
+                format!("[{}]", items.iter().map(|t| quoted(t)).collect::<Vec<_>>().join(", "))
+            }
             (_, Value::Words(words)) if words.is_empty() => "{}".into(),
             (_, Value::Words(words)) => {
-                let pairs: Vec<_> = words.iter().map(|(k, v)| format!("{} = {}", quoted_key(k), quoted(v))).collect();
+                let pairs: Vec<_> =
+                    words.iter().map(|(k, v)| format!("{} = {}", quoted_key(k), quoted(v))).collect();
                 format!("{{ {} }}", pairs.join(", "))
             }
         })
@@ -228,7 +257,14 @@ impl Type {
     fn is_text(&self) -> bool {
         !matches!(
             self,
-            Type::Switch | Type::Whole(..) | Type::OneOf(_) | Type::Number | Type::Paths | Type::Names | Type::Words | Type::Mappings
+            Type::Switch
+                | Type::Whole(..)
+                | Type::OneOf(_)
+                | Type::Number
+                | Type::Paths
+                | Type::Names
+                | Type::Words
+                | Type::Mappings
         )
     }
 
@@ -266,7 +302,9 @@ impl Type {
                 Some(n) if (from..=to).contains(&n) => Ok(Value::Whole(n)),
                 _ => Err(self.words()),
             },
-            Type::Address => read_address(text).map(|a| Value::Text(a.to_string())).ok_or_else(|| self.words()),
+            Type::Address => {
+                read_address(text).map(|a| Value::Text(a.to_string())).ok_or_else(|| self.words())
+            }
             Type::Choice(words) => match words.contains(&text) {
                 true => kept(true),
                 false => Err(match nearest(text, words.iter().copied()) {
@@ -352,7 +390,11 @@ fn quoted(text: &str) -> String {
 fn span(time: Duration) -> String {
     // Its own largest units are years of 365.25 days; ours stay those people set.
     let days = time.as_secs() / 86_400;
-    if days > 0 && time == Duration::from_secs(days * 86_400) { format!("{days}d") } else { humantime::format_duration(time).to_string() }
+    if days > 0 && time == Duration::from_secs(days * 86_400) {
+        format!("{days}d")
+    } else {
+        humantime::format_duration(time).to_string()
+    }
 }
 
 /// An example within the bounds: the middle one of those that fit.
@@ -368,8 +410,15 @@ fn example_size(from: u64, to: u64) -> u64 {
 }
 
 const UNITS: [(&str, u64); 9] = [
-    ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10),
-    ("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1),
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
 ];
 
 /// The number of bytes exactly, in the largest unit that says it in a whole number.
@@ -390,7 +439,11 @@ fn read_bytes(text: &str) -> Option<u64> {
 /// `:8080` is every IPv4 address of the host.
 fn read_address(text: &str) -> Option<SocketAddr> {
     if let Some(port) = text.strip_prefix(':') {
-        return port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse().ok()).flatten()
+        return port
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| port.parse().ok())
+            .flatten()
             .map(|port| SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port));
     }
     text.parse().ok()
@@ -505,7 +558,9 @@ impl Setting for SocketAddr {
         Value::Text(self.to_string())
     }
     fn put(&mut self, value: Value) {
-        if let Value::Text(text) = value && let Ok(addr) = text.parse() {
+        if let Value::Text(text) = value
+            && let Ok(addr) = text.parse()
+        {
             *self = addr;
         }
     }
@@ -516,7 +571,9 @@ impl Setting for char {
         Value::Text(self.to_string())
     }
     fn put(&mut self, value: Value) {
-        if let Value::Text(text) = value && let Some(c) = text.chars().next() {
+        if let Value::Text(text) = value
+            && let Some(c) = text.chars().next()
+        {
             *self = c;
         }
     }
@@ -551,10 +608,23 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written_exactly() {
-        for (text, n) in [("4MiB", 4 << 20), ("512 MB", 512_000_000), ("1kb", 1_000), ("65537B", 65_537), ("0B", 0)] {
+        for (text, n) in
+            [("4MiB", 4 << 20), ("512 MB", 512_000_000), ("1kb", 1_000), ("65537B", 65_537), ("0B", 0)]
+        {
             assert_eq!(read_bytes(text), Some(n), "{text}");
         }
-        for bad in ["", "4", "4M", "MiB", "-4MiB", "4.5MiB", "4MiBs", "99999999999999999999B", "20000000TiB", "4 MiB "] {
+        for bad in [
+            "",
+            "4",
+            "4M",
+            "MiB",
+            "-4MiB",
+            "4.5MiB",
+            "4MiBs",
+            "99999999999999999999B",
+            "20000000TiB",
+            "4 MiB ",
+        ] {
             assert_eq!(read_bytes(bad), None, "{bad}");
         }
         assert_eq!(bytes(4 << 20), "4MiB");

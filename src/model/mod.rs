@@ -25,7 +25,7 @@ pub use self::alert::{Alert, AlertState, Severity};
 pub use self::command::{CommandResult, CommandState};
 pub use self::cursor::{Cursor, Since};
 pub use self::detection::{BoundingBox, Detection, DetectionSummary};
-pub use self::event::{Class, Draft, DraftError, Event, PAYLOAD_BYTES, SharedEvent};
+pub use self::event::{Class, Draft, DraftError, Event, Fault, PAYLOAD_BYTES, SharedEvent};
 pub use self::health::{Disk, SystemHealth};
 pub use self::instrument::{Channel, InstrumentState, InstrumentStatus};
 pub use self::job::{JobState, JobStatus};

@@ -311,6 +311,36 @@ fn filtered_topics_stay_exact() {
 }
 
 #[test]
+fn what_ended_while_a_reader_was_away_is_told_or_a_snapshot_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    world.state(1, 1);
+    let before = world.bus.head();
+    let end = |key: u64| {
+        let status =
+            json!({ "job_id": format!("j{key}"), "kind": "encode", "status": "completed", "progress": 1 });
+        world.bus.publish(Draft::checked("job_status", None, status).unwrap().retired()).unwrap();
+    };
+    end(1);
+    world.commit();
+    let seen = world.read(Since::After(before), ALL);
+    assert_eq!(names(&seen), ["hello", "job_status"]);
+    assert_eq!(payload(&seen[1])["status"], "completed");
+    (2..100).for_each(end);
+    world.commit();
+    world.kill();
+    let world = World::open(dir.path());
+    let seen = world.read(Since::After(before), ALL);
+    assert_eq!(
+        names(&seen)[..2],
+        ["hello", "snapshot"],
+        "j1 is no longer known: only the whole state can say so"
+    );
+    assert_eq!(payload(&seen[0])["resumed"], true, "nothing is lost");
+    assert!(gaps(&seen).is_empty());
+}
+
+#[test]
 fn a_poll_goes_the_same_way() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::open(dir.path());

@@ -116,7 +116,7 @@ impl Push {
             gap: plan.gaps.first().map(|(g, _)| g.clone()),
         };
         let mut state_from = 0;
-        if plan.snapshot {
+        if plan.snapshot || plan.at < bus.forgotten_through() {
             let (payloads, seq) = resume::snapshot(bus, &request);
             let id = resume::id_at(bus, store, plan.at).to_string();
             poll.events.extend(payloads.iter().map(|p| super::frame::envelope("snapshot", Some(&id), p)));
@@ -303,6 +303,11 @@ impl Hub {
         loop {
             if self.stop.is_stopped() {
                 return None;
+            }
+            if at.max(state_from) < bus.forgotten_through() {
+                out.clear();
+                state_from = self.write_snapshot(&mut out, request, at);
+                send_all(socket, &out, self.stall)?;
             }
             let page = match resume::page(bus, store, request, at, state_from, usize::MAX) {
                 Ok(page) => page,

@@ -3,7 +3,7 @@
 //! ```text
 //! block   version u8 = 1 | epoch u64 | wall_ms u64 of the commit | entry*
 //! entry   length u32 of what follows | seq u64 | flags u8 | kind_len u8 | topic_len u8 | kind | topic | data
-//! flags   1 = in `global`   2 = state (else record)
+//! flags   1 = in `global`   2 = state (else record)   4 = the last value of its key
 //! ```
 //! Numbers are little-endian; `data` is the envelope, one line of JSON.
 
@@ -14,6 +14,7 @@ const HEAD: usize = 1 + 8 + 8;
 const ENTRY: usize = 8 + 1 + 1 + 1;
 const GLOBAL: u8 = 1;
 const STATE: u8 = 2;
+const RETIRED: u8 = 4;
 
 /// One event as it is stored, borrowed from its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Stored<'a> {
     pub class: Class,
     /// Whether it is part of `global`.
     pub global: bool,
+    /// Whether it is the last value of its state key.
+    pub retired: bool,
     /// Its type.
     pub kind: &'a str,
     /// Its topic.
@@ -45,7 +48,12 @@ pub(super) fn encode<'a>(epoch: u64, wall_ms: u64, events: impl Iterator<Item = 
             (event.kind.as_bytes(), event.topic.as_str().as_bytes(), event.data().as_bytes());
         out.extend(((ENTRY + kind.len() + topic.len() + data.len()) as u32).to_le_bytes());
         out.extend(event.cursor.seq.to_le_bytes());
-        out.push(if event.global { GLOBAL } else { 0 } | if event.class == Class::State { STATE } else { 0 });
+        let bit = |is: bool, flag: u8| if is { flag } else { 0 };
+        out.push(
+            bit(event.global, GLOBAL)
+                | bit(event.class == Class::State, STATE)
+                | bit(event.is_retired(), RETIRED),
+        );
         // Types are at most 64 and topics at most 128 bytes: checked when they were drafted.
         out.push(kind.len() as u8);
         out.push(topic.len() as u8);
@@ -80,7 +88,8 @@ pub(super) fn entries(block: &[u8]) -> impl Iterator<Item = Stored<'_>> {
         let (kind, text) = text.split_at_checked(kind_len as usize)?;
         let (topic, data) = text.split_at_checked(topic_len as usize)?;
         let class = if flags & STATE != 0 { Class::State } else { Class::Record };
-        Some(Stored { epoch, seq, class, global: flags & GLOBAL != 0, kind, topic, data })
+        let (global, retired) = (flags & GLOBAL != 0, flags & RETIRED != 0);
+        Some(Stored { epoch, seq, class, global, retired, kind, topic, data })
     })
 }
 

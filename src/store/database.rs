@@ -60,7 +60,7 @@ fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Database(e.into().to_string())
 }
 
-/// The row `m`. 40 bytes, little-endian.
+/// The row `m`: little-endian numbers in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Meta {
     version: u32,
@@ -72,13 +72,16 @@ struct Meta {
     floor: u64,
     /// Bytes of all blocks.
     bytes: u64,
+    /// The seq of the newest last value of a state key that was dropped.
+    forgotten: u64,
 }
 
 impl Meta {
-    fn encode(self) -> [u8; 36] {
-        let mut out = [0; 36];
+    fn encode(self) -> [u8; 44] {
+        let mut out = [0; 44];
         out[..4].copy_from_slice(&self.version.to_le_bytes());
-        for (i, n) in [self.epoch, self.head, self.floor, self.bytes].into_iter().enumerate() {
+        for (i, n) in [self.epoch, self.head, self.floor, self.bytes, self.forgotten].into_iter().enumerate()
+        {
             out[4 + 8 * i..12 + 8 * i].copy_from_slice(&n.to_le_bytes());
         }
         out
@@ -87,7 +90,14 @@ impl Meta {
     fn decode(bytes: &[u8]) -> Option<Meta> {
         let number = |i: usize| Some(u64::from_le_bytes(bytes.get(4 + 8 * i..12 + 8 * i)?.try_into().ok()?));
         let version = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
-        Some(Meta { version, epoch: number(0)?, head: number(1)?, floor: number(2)?, bytes: number(3)? })
+        Some(Meta {
+            version,
+            epoch: number(0)?,
+            head: number(1)?,
+            floor: number(2)?,
+            bytes: number(3)?,
+            forgotten: number(4)?,
+        })
     }
 }
 
@@ -224,7 +234,7 @@ impl Store {
             kept.insert("m", meta.encode().as_slice()).map_err(failed)?;
         }
         txn.commit().map_err(failed)?;
-        (start.epoch, start.head) = (meta.epoch, meta.head);
+        (start.epoch, start.head, start.forgotten) = (meta.epoch, meta.head, meta.forgotten);
         let store = Store {
             place,
             db: RwLock::new(Some(db)),
@@ -346,6 +356,7 @@ impl Store {
                 kept.remove(format!("r:{key}").as_str()).map_err(failed)?;
             }
             meta.head = batch.through.seq;
+            meta.forgotten = batch.forgotten_through;
             kept.insert("m", meta.encode().as_slice()).map_err(failed)?;
         }
         txn.commit().map_err(failed)?;
@@ -503,7 +514,7 @@ fn restore(stored: Stored<'_>, key: &str) -> Option<Event> {
     let topic = Topic::parse(stored.topic).ok()?;
     let cursor = Cursor { epoch: stored.epoch, seq: stored.seq };
     let class = if stored.kind == "alert" { Class::Record } else { stored.class };
-    Some(Event::restored(
+    let mut event = Event::restored(
         cursor,
         class,
         stored.kind.into(),
@@ -511,7 +522,9 @@ fn restore(stored: Stored<'_>, key: &str) -> Option<Event> {
         Some(key.into()),
         stored.global,
         stored.data,
-    ))
+    );
+    event.open = Some(!stored.retired);
+    Some(event)
 }
 
 /// A random number to begin with, so that an id of another database is told from ours; below 2^32 to stay readable.

@@ -264,14 +264,11 @@ int ioctl(int fd, unsigned long number, ...)
 	va_start(rest, number);
 	void *argument = va_arg(rest, void *);
 	va_end(rest);
-	if (fd < 0 || fd != chip)
+	/* Once the chip is closed its number may be another file's, but no other file is asked these two things. */
+	if (fd < 0 || fd != chip || (number != GPIO_GET_CHIPINFO_IOCTL && number != GPIO_V2_GET_LINE_IOCTL))
 		return real_ioctl(fd, number, argument);
 	if (number == GPIO_GET_CHIPINFO_IOCTL)
 		return chip_info(argument);
-	if (number != GPIO_V2_GET_LINE_IOCTL) {
-		errno = ENOTTY;
-		return -1;
-	}
 	pthread_mutex_lock(&lock);
 	int result = request_line(argument);
 	pthread_mutex_unlock(&lock);

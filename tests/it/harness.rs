@@ -23,6 +23,66 @@ pub fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The binary with these arguments, without the environment's TELLTALE_ variables.
+pub fn telltale(args: &[&str]) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_telltale"));
+    command.args(args);
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("TELLTALE_")) {
+        command.env_remove(name);
+    }
+    Program { command, input: String::new() }
+}
+
+/// A run of the binary that ends by itself.
+pub struct Program {
+    command: Command,
+    input: String,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Program {
+    pub fn env(mut self, name: &str, value: &str) -> Program {
+        self.command.env(name, value);
+        self
+    }
+    /// What it reads from standard input.
+    pub fn input(mut self, text: &str) -> Program {
+        self.input = text.into();
+        self
+    }
+    /// For what `run` does not do.
+    pub fn command(self) -> Command {
+        self.command
+    }
+    pub fn run(mut self) -> Done {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap();
+        // It may end without reading; what it says then is the test's concern.
+        let _ = child.stdin.take().unwrap().write_all(self.input.as_bytes());
+        let (sender, done) = std::sync::mpsc::channel();
+        let id = child.id();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = done.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+            panic!("{:?} did not end within {PATIENCE:?}", self.command)
+        });
+        let output = output.unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Done {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+}
+
 /// A running telltale with its own data folder.
 pub struct Daemon {
     child: Child,
@@ -65,7 +125,10 @@ impl Options {
     pub fn start_in(self, data: &Path) -> Daemon {
         std::fs::create_dir_all(data).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_telltale"));
-        command.arg("run").args(["--listen", "127.0.0.1:0"]).arg("--data").arg(data);
+        command.arg("run").arg("--data").arg(data);
+        if !self.args.iter().any(|a| a == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         match &self.config {
             Some(text) => {
                 let file = data.join("test.toml");

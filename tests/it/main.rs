@@ -1,6 +1,8 @@
 //! Drives the real binary: port 0, a temporary folder, real sockets, real files.
 
 mod bench;
+mod cli;
+mod config;
 mod fakepi;
 mod harness;
 mod pty;

@@ -238,3 +238,28 @@ fn off_a_board_one_sentence_says_so_and_the_rest_runs() {
     assert!(health["memory"]["total"].as_u64().unwrap() > 0);
     assert!(health["process"]["threads"].as_u64().unwrap() > 3);
 }
+
+/// A reload gives pins and ports back and takes them anew; a line that was not released would be refused as busy.
+#[test]
+fn a_reload_takes_the_inputs_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pi, _meter) = (FakePi::new(), Device::plugged_in_as(&dir.path().join("meter")));
+    let port = format!(
+        "[[serial]]\nid = \"meter\"\ndevice = \"{}\"\nbaud = 9600\nformat = \"json\"\nstream = \"temp\"\n",
+        dir.path().join("meter").display()
+    );
+    let pin = "[[gpio]]\nid = \"door\"\npin = 17\ninstrument = \"old\"\n";
+    let daemon = pi.board(Options::default().config(&format!("{pin}{port}"))).start();
+    until_source(&daemon, "door", "ok");
+    until_source(&daemon, "meter", "no_data");
+    let changed = format!("{}{port}", pin.replace("old", "new").replace("door", "gate"));
+    std::fs::write(daemon.data.join("test.toml"), changed).unwrap();
+    daemon.signal("HUP");
+    until_source(&daemon, "gate", "ok");
+    until_source(&daemon, "door", "disabled");
+    until_source(&daemon, "meter", "no_data");
+    assert_eq!(state(&daemon, "instrument_status", ("instrument_id", "old"))["status"], "disconnected");
+    pi.set(17, true);
+    let new = || state(&daemon, "instrument_status", ("instrument_id", "new"));
+    until("the pin under its new name", || (new()["channels"]["gate"]["value"] == 1.0).then_some(()));
+}

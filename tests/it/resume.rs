@@ -63,7 +63,7 @@ fn a_restart_is_seen_as_nothing_but_a_pause() {
 fn killed_before_the_commit_is_a_gap_with_the_exact_count() {
     let dir = tempfile::tempdir().unwrap();
     // A commit window that this test never reaches.
-    let slow = "[store]\ncommit = \"1h\"\nstate_commit = \"1h\"\n";
+    let slow = "[store]\ncommit = \"1m\"\nstate_commit = \"1m\"\n";
     let mut daemon = Options::default().config(slow).start_in(dir.path());
     let mut stream = daemon.stream("topics=app/x", None);
     let durable =

@@ -152,9 +152,11 @@ impl Port for Tty {
             Ok(0) => match self.uart.input_len().map_err(plain) {
                 Ok(_) => Ok(0),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
-                Err(_) => Err(io::Error::new(io::ErrorKind::NotConnected, "the device is gone (hung up)")),
+                Err(_) => Err(gone()),
             },
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
+            // The kernel's word for a tty that was hung up while we read.
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Err(gone()),
             other => other,
         }
     }
@@ -183,6 +185,10 @@ fn lock(device: &Path) -> io::Result<OwnedFd> {
     let fd = rustix::fs::open(device, flags, Mode::empty())?;
     rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
     Ok(fd)
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the device is gone (hung up)")
 }
 
 fn plain(e: uart::Error) -> io::Error {

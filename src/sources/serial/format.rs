@@ -61,7 +61,9 @@ impl LineParser {
     pub fn parse(&self, line: &str) -> Result<Vec<Reading>, String> {
         let fields = match &self.format {
             Format::Json => json_fields(line, &self.map)?,
-            Format::Csv(separator) => csv_fields(line, *separator)?,
+            Format::Csv(separator) => {
+                csv_fields(line, *separator, if self.map.is_empty() { limits::FIELDS } else { usize::MAX })?
+            }
             Format::Regex(regex) => regex_fields(line, regex)?,
         };
         if self.map.is_empty() {
@@ -207,7 +209,8 @@ fn json_value(value: &Json) -> Value {
     }
 }
 
-fn csv_fields(line: &str, separator: u8) -> Result<Fields, String> {
+/// The first `most` columns; a line has a bound of its own.
+fn csv_fields(line: &str, separator: u8, most: usize) -> Result<Fields, String> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -219,7 +222,7 @@ fn csv_fields(line: &str, separator: u8) -> Result<Fields, String> {
         Some(Err(e)) => return Err(format!("is not CSV: {e}")),
         None => return Err("is empty".into()),
     };
-    let values = record.iter().take(limits::FIELDS).enumerate();
+    let values = record.iter().take(most).enumerate();
     let fields: Fields = values
         .filter(|(_, text)| !text.is_empty())
         .map(|(number, text)| (number.to_string(), Value::text(text)))
@@ -319,6 +322,9 @@ mod tests {
         assert_eq!(parse(semicolon, &[mapping("1", "rh")], "20;41").unwrap(), [number("rh", 41.0)]);
         assert!(parse(CSV, &[mapping("3", "x")], "1,2").unwrap_err().contains("has none of 3"));
         assert!(parse(CSV, &[], ",,").is_err());
+        let wide = "7,".repeat(400);
+        assert_eq!(parse(CSV, &[], &wide).unwrap().len(), limits::FIELDS);
+        assert_eq!(parse(CSV, &[mapping("399", "last")], &wide).unwrap(), [number("last", 7.0)]);
         assert!(LineParser::new(&LineFormat::Csv { separator: '€' }, &[]).is_err());
     }
 

@@ -57,6 +57,12 @@ export class Connection {
     else this.link?.wake();
   }
 
+  /** Opens anew, after logging in or out. */
+  restart() {
+    if (this.port) this.port.postMessage({ do: 'restart' });
+    else this.link?.restart();
+  }
+
   // ---- the shared worker ----
 
   join_worker() {

@@ -16,18 +16,28 @@ const known = (value) => typeof value === 'number' && Number.isFinite(value);
 /** A number with as many digits as its size asks for: 0.00123, 1.234, 12.35, 1,235. */
 export function number(value, digits) {
   if (!known(value)) return DASH;
-  if (digits !== undefined) return formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  if (digits !== undefined) return fixed(value, digits);
   const size = Math.abs(value);
-  if (size !== 0 && (size < 0.001 || size >= 1e9)) return formatter({ notation: 'scientific', maximumSignificantDigits: 4 }).format(value);
+  if (size !== 0 && (size < 0.001 || size >= 1e9)) return power(value);
   if (Number.isInteger(value)) return formatter({}).format(value);
-  const places = size >= 1000 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4;
-  return formatter({ minimumFractionDigits: places, maximumFractionDigits: places }).format(value);
+  return fixed(value, places(size));
 }
 
-/** A signed number, for changes. */
-export function change(value) {
+const fixed = (value, digits) => formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+const places = (size) => (size >= 1000 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
+
+/** 1.24 × 10⁻⁷ */
+function power(value) {
+  const [mantissa, exponent] = value.toExponential(2).split('e');
+  const raised = [...String(Number(exponent))].map((c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)])).join('');
+  return `${fixed(Number(mantissa), 2)} × 10${raised}`;
+}
+
+/** A signed change, with one place more than the value it belongs to. */
+export function change(value, of) {
   if (!known(value)) return DASH;
-  const text = number(Math.abs(value));
+  const size = Math.abs(value);
+  const text = known(of) && !Number.isInteger(of) && Math.abs(of) >= 0.001 ? fixed(size, places(Math.abs(of)) + 1) : number(size);
   return value > 0 ? `+${text}` : value < 0 ? `−${text}` : `±${text}`;
 }
 

@@ -65,6 +65,13 @@ export class Link {
     this.input({ type: 'wake', quiet_ms: this.quiet_ms() });
   }
 
+  /** Opens anew, for who logged in or out and may now see or do something else. */
+  restart() {
+    this.needs_state = true;
+    if (this.machine.stream === 'live') this.input({ type: 'reopen' });
+    else this.wake();
+  }
+
   settings({ mode, poll_ms }) {
     if (poll_ms) this.input({ type: 'poll_every', ms: poll_ms });
     if (mode) this.input({ type: 'mode', mode });
@@ -160,7 +167,7 @@ export class Link {
       last_event_id: this.cursor, state: this.cursor && this.needs_state ? 'true' : null,
     }));
     this.source = source;
-    this.opened_with = { cursor: this.cursor, state: !this.cursor || this.needs_state };
+    this.opened_with = { state: !this.cursor || this.needs_state };
     this.heard_at = performance.now();
     source.onerror = () => {
       if (this.source !== source) return;
@@ -259,22 +266,23 @@ export class Link {
     switch (type) {
       case 'hello': return this.on_hello(payload);
       case 'heartbeat': this.now(payload.now); break;
-      case 'snapshot': return this.on_snapshot(payload);
+      case 'snapshot': return this.on_snapshot(payload, position ?? envelope.id);
       case 'gap': return this.gap(payload);
       case 'bye': return this.input({ type: 'bye', reason: payload.reason, retry_ms: payload.retry_ms });
       default: this.event(envelope);
     }
-    if (parse_id(position)) this.cursor = position;
+    // Until the snapshot is whole the position is not yet ours to resume from.
+    if (parse_id(position) && this.machine.stream !== 'loading') this.cursor = position;
   }
 
   on_hello(payload) {
     this.hello = payload;
     if (payload.now) this.now(payload.now);
     this.put({ is: 'hello', payload });
-    this.input({ type: 'hello', heartbeat_s: payload.heartbeat_s, whole: !this.opened_with.state });
+    this.input({ type: 'hello', heartbeat_s: payload.heartbeat_s, whole: payload.resumed === true && !this.opened_with.state });
   }
 
-  on_snapshot(payload) {
+  on_snapshot(payload, position) {
     this.frames = [...(this.frames ?? []), ...(payload.state ?? [])];
     if (payload.last === false) return;
     const state = this.frames;
@@ -284,7 +292,8 @@ export class Link {
       const key = state_key(envelope);
       if (key !== null) this.keys.set(key, envelope);
     }
-    this.cursor = payload.cursor;
+    // Records between the reader's position and the moment of the snapshot follow it.
+    this.cursor = parse_id(position) ? position : payload.cursor;
     this.needs_state = false;
     // After another database, or a lost tail, ids start below what was seen.
     if (this.last_record && !is_after(payload.cursor, this.last_record)) this.last_record = payload.cursor;

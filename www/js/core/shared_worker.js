@@ -53,6 +53,7 @@ self.onconnect = ({ ports: [port] }) => {
         return want();
       case 'settings': return link?.settings(data.settings);
       case 'wake': return link?.wake();
+      case 'restart': return link?.restart();
       case 'leave': return leave(port);
       case 'status': return link && port.postMessage({ is: 'status', status: { ...link.status(), tabs: tabs.size } });
     }

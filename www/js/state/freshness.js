@@ -1,7 +1,8 @@
 // Whether a value may be read as the present one. Pure.
 
-/** Seconds after which a value of each kind is old, where the daemon does not say. */
-export const LIMIT_S = { recorder: 10, stream: 10, instrument: 10, health: 30, source: Infinity, status: Infinity };
+/** Seconds after which a value of each kind is old, where the daemon does not say. Sources repeat what has not changed
+ * about every 10 s. */
+export const LIMIT_S = { recorder: 15, stream: 15, instrument: 15, health: 30 };
 
 /**
  * {age_s, stale, why}: why is `restored` (from before the daemon's restart), `lost` (no connection), `old`, `daemon`

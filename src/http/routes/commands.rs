@@ -1,0 +1,261 @@
+//! Commands: accepted here, done elsewhere. The answer says `accepted`; the end is a `command_result` event.
+
+use super::{object, text, wrong};
+use crate::bus::{Command, Submitted};
+use crate::clock::Wall;
+use crate::http::problem::{Problem, problem, shown};
+use crate::http::query::Query;
+use crate::http::reply::Reply;
+use crate::http::request::{Answer, Request};
+use crate::model::{Alert, AlertState, CommandResult, CommandState, Draft};
+use serde_json::{Map, Value, json};
+
+/// `POST /api/{kind}/{id}/{action}`.
+pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    Query::read(&request.head.query, &[])?;
+    let kind =
+        request.head.path.get(1).and_then(|kind| kind.strip_suffix('s')).unwrap_or_default().to_string();
+    let (id, action) = (request.param(0).to_string(), request.param(1).to_string());
+    let params = object(request)?;
+    let now = state_of(request, &format!("{kind}_status/{id}"));
+    if_revision(&params, now.as_ref())?;
+    let command = command(request, params, format!("{kind}/{id}"), action)?;
+    let status = now.as_ref().and_then(|s| s.get("status")).and_then(Value::as_str).unwrap_or_default();
+    let known = request.shared.parts.commands.lookup(&command.id).is_some();
+    if !known && is_already(&kind, &command.action, status) {
+        let result = CommandResult {
+            command_id: command.id,
+            action: command.action,
+            target: command.target,
+            state: CommandState::Completed,
+            status: Some(status.into()),
+            latency_ms: 0,
+            reason: Some(format!("it is {status} already")),
+        };
+        return Ok(answer(200, &result, now.as_ref()));
+    }
+    let allowed = now.as_ref().and_then(|s| s.get("allowed_actions")).and_then(Value::as_array);
+    if let Some(allowed) = allowed
+        && !known
+        && !allowed.iter().any(|a| *a == command.action)
+        && STATEFUL.contains(&command.action.as_str())
+    {
+        return Err(problem(
+            409,
+            "not_now",
+            "Not possible now",
+            format!("{} is {status}; {} is not possible then", command.target, shown(&command.action)),
+        )
+        .with("status", status)
+        .with("allowed_actions", allowed.clone())
+        .with("revision", now.as_ref().and_then(|s| s.get("revision")).cloned().unwrap_or(Value::Null)));
+    }
+    let (target, action) = (command.target.clone(), command.action.clone());
+    match request.shared.parts.commands.submit(command) {
+        Submitted::Accepted(result) => Ok(answer(202, &result, now.as_ref())),
+        Submitted::Known(result) if result.state == CommandState::Accepted => {
+            Ok(answer(202, &result, now.as_ref()))
+        }
+        Submitted::Known(result) => Ok(answer(200, &result, now.as_ref())),
+        Submitted::NoTarget => Err(problem(
+            404,
+            "no_target",
+            "Not found",
+            if now.is_some() {
+                format!("{} is known, but nothing here takes commands for it", shown(&target))
+            } else {
+                format!("there is no {}", shown(&target))
+            },
+        )),
+        Submitted::NoAction(actions) => Err(problem(
+            404,
+            "unknown_action",
+            "Unknown action",
+            format!("{} has no action {:?}; expected {}", shown(&target), shown(&action), actions.join(", ")),
+        )
+        .with("actions", actions)),
+        Submitted::Busy => {
+            Err(problem(503, "busy", "Busy", format!("{} has too many commands waiting", shown(&target)))
+                .retry_after(1))
+        }
+    }
+}
+
+/// The actions that `allowed_actions` is about; others, such as `split`, its owner judges.
+const STATEFUL: [&str; 5] = ["start", "pause", "resume", "stop", "abort"];
+
+/// Whether the effect of an action is there without it.
+fn is_already(kind: &str, action: &str, status: &str) -> bool {
+    matches!(
+        (kind, action, status),
+        ("recorder", "start", "recording")
+            | ("recorder", "stop", "idle" | "stopped")
+            | ("queue" | "scan", "start" | "resume", "running")
+            | ("queue" | "scan", "pause", "paused")
+            | ("queue", "stop", "idle" | "completed")
+            | ("scan", "stop", "completed")
+            | ("scan", "abort", "aborted")
+    )
+}
+
+/// The payload of a state key.
+fn state_of(request: &Request<'_, '_>, key: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(request.shared.parts.bus.state_of(key)?.payload()).ok()
+}
+
+fn if_revision(params: &Map<String, Value>, now: Option<&Map<String, Value>>) -> Result<(), Problem> {
+    let Some(wanted) = params.get("if_revision").filter(|v| !v.is_null()) else { return Ok(()) };
+    let Some(number) = wanted.as_u64() else { return Err(wrong("if_revision", wanted, "a number")) };
+    let revision =
+        now.and_then(|s| s.get("revision").or_else(|| s.get("order_version"))).and_then(Value::as_u64);
+    if revision == Some(number) {
+        return Ok(());
+    }
+    Err(problem(
+        409,
+        "revision",
+        "Changed meanwhile",
+        format!(
+            "if_revision is {number}; the revision is {}",
+            revision.map_or("not known".into(), |r| r.to_string())
+        ),
+    )
+    .with("revision", revision)
+    .with("allowed_actions", now.and_then(|s| s.get("allowed_actions")).cloned().unwrap_or(Value::Null)))
+}
+
+/// Takes what every command may say out of the body; the rest are its parameters.
+fn command(
+    request: &Request<'_, '_>,
+    mut params: Map<String, Value>,
+    target: String,
+    action: String,
+) -> Result<Command, Problem> {
+    let id = match text(&params, "command_id")? {
+        Some(id) if crate::model::Topic::of("app", &id).is_ok() && !id.contains('/') => id,
+        Some(id) => return Err(wrong("command_id", &id.into(), "1 to 64 characters of A-Z a-z 0-9 _ . : -")),
+        None => {
+            let mut random = [0; 8];
+            getrandom::fill(&mut random)
+                .map_err(|e| problem(500, "internal", "Internal error", format!("no random numbers: {e}")))?;
+            format!("c-{}", crate::keys::hex(&random))
+        }
+    };
+    let short = |text: Option<String>| {
+        text.map(|t| t.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
+    };
+    let reason = short(text(&params, "reason")?);
+    let by = short(text(&params, "by")?).or_else(|| request.caller.name().map(str::to_string));
+    for name in ["command_id", "reason", "by", "if_revision"] {
+        params.remove(name);
+    }
+    Ok(Command { id, target, action, params, by, reason })
+}
+
+fn answer(status: u16, result: &CommandResult, now: Option<&Map<String, Value>>) -> Answer {
+    let of = |name: &str| now.and_then(|s| s.get(name)).cloned().unwrap_or(Value::Null);
+    let pending = if result.state == CommandState::Accepted {
+        Value::from(result.action.clone())
+    } else {
+        of("pending")
+    };
+    let body = json!({
+        "command_id": result.command_id,
+        "action": result.action,
+        "target": result.target,
+        "state": result.state,
+        "status": result.status.clone().map_or_else(|| of("status"), Value::from),
+        "pending": pending,
+        "allowed_actions": of("allowed_actions"),
+        "revision": of("revision"),
+        "latency_ms": result.latency_ms,
+        "reason": result.reason,
+    });
+    Reply::json(status, &body).into()
+}
+
+/// `GET /api/commands/{id}`.
+pub(crate) fn lookup(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    Query::read(&request.head.query, &[])?;
+    match request.shared.parts.commands.lookup(request.param(0)) {
+        Some(result) => Ok(Reply::json(200, &result).into()),
+        None => Err(problem(
+            404,
+            "unknown_command",
+            "Not found",
+            format!(
+                "there is no command {:?}; only the last {} are remembered",
+                shown(request.param(0)),
+                crate::limits::COMMANDS
+            ),
+        )),
+    }
+}
+
+/// `POST /api/alerts/{id}/ack`. A source that keeps its own alerts owns the target `alerts` and is asked; the alerts
+/// of all others are acknowledged here, where their newest event is.
+pub(crate) fn acknowledge(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    Query::read(&request.head.query, &[])?;
+    let id = request.param(0).to_string();
+    let mut params = object(request)?;
+    let payload = state_of(request, &format!("alert/{id}"));
+    let Some(mut alert) = payload.and_then(|p| serde_json::from_value::<Alert>(Value::Object(p)).ok()) else {
+        return Err(problem(
+            404,
+            "unknown_id",
+            "Not found",
+            format!("there is no open alert {:?}", shown(&id)),
+        ));
+    };
+    if let Some(wanted) = params.get("occurrence").filter(|v| !v.is_null()) {
+        let Some(number) = wanted.as_u64() else { return Err(wrong("occurrence", wanted, "a number")) };
+        if number != alert.occurrence {
+            return Err(problem(
+                409,
+                "occurrence",
+                "Another occurrence",
+                format!("occurrence is {number}; the open one is {}", alert.occurrence),
+            )
+            .with("occurrence", alert.occurrence));
+        }
+    }
+    params.insert("alert_id".into(), id.into());
+    params.insert("occurrence".into(), alert.occurrence.into());
+    let command = command(request, params, "alerts".into(), "ack".into())?;
+    let (command_id, by) = (command.id.clone(), command.by.clone());
+    match request.shared.parts.commands.submit(command) {
+        Submitted::Accepted(result) | Submitted::Known(result) => {
+            let status = if result.state == CommandState::Accepted { 202 } else { 200 };
+            return Ok(answer(status, &result, None));
+        }
+        Submitted::Busy => {
+            return Err(problem(503, "busy", "Busy", "too many commands are waiting").retry_after(1));
+        }
+        Submitted::NoTarget | Submitted::NoAction(_) => {}
+    }
+    alert.state = match alert.state {
+        AlertState::Active => AlertState::Acknowledged,
+        AlertState::Cleared => AlertState::Closed,
+        done @ (AlertState::Acknowledged | AlertState::Closed) => return Ok(acknowledged(command_id, done)),
+    };
+    alert.acked_at = Some(Wall::now());
+    alert.acked_by = by;
+    let draft =
+        Draft::of("alert", &alert).map_err(|e| problem(500, "internal", "Internal error", e.to_string()))?;
+    request
+        .shared
+        .parts
+        .bus
+        .publish(draft)
+        .map_err(|why| problem(503, "refused", "Not possible now", why.to_string()).retry_after(5))?;
+    Ok(acknowledged(command_id, alert.state))
+}
+
+/// The alert is acknowledged: that was the effect, and it has been published.
+fn acknowledged(command_id: String, state: AlertState) -> Answer {
+    Reply::json(200, &json!({
+        "command_id": command_id, "action": "ack", "target": "alerts", "state": CommandState::Completed, "status": state,
+        "pending": null, "allowed_actions": [], "revision": null,
+    }))
+    .into()
+}

@@ -1,0 +1,56 @@
+//! The routes, one file an area. Which path leads where is in the table of the router.
+
+pub(super) mod bench;
+pub(super) mod commands;
+pub(super) mod events;
+pub(super) mod login;
+pub(super) mod operations;
+pub(super) mod publish;
+pub(super) mod resources;
+pub(super) mod state;
+pub(super) mod typed;
+
+pub(super) use self::state::etag_matches;
+pub(super) use self::typed::Tallies;
+
+use super::problem::{Problem, problem, shown};
+use super::request::Request;
+use serde_json::{Map, Value};
+
+/// A small body that is a JSON object; none when there is no body.
+fn object(request: &mut Request<'_, '_>) -> Result<Map<String, Value>, Problem> {
+    let body = request.body.whole(crate::limits::SMALL_BODY, &request.shared.bodies)?;
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(problem(
+            400,
+            "malformed_json",
+            "Malformed JSON",
+            "the body is JSON but no object; expected an object",
+        )),
+        Err(e) => Err(problem(400, "malformed_json", "Malformed JSON", format!("the body is not JSON: {e}"))),
+    }
+}
+
+/// A member that is a string, if it is there.
+fn text(object: &Map<String, Value>, name: &str) -> Result<Option<String>, Problem> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(wrong(name, other, "a string")),
+    }
+}
+
+/// A member that can't be what it is.
+fn wrong(name: &str, value: &Value, expected: &str) -> Problem {
+    problem(
+        400,
+        "bad_field",
+        "Bad field",
+        format!("{name} is {}; expected {expected}", shown(&value.to_string())),
+    )
+    .with("field", name)
+}

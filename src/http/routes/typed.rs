@@ -1,0 +1,273 @@
+//! The typed conveniences: `POST /api/recorders/{id}/state` and its like. One handler and a table: the id comes from
+//! the path, a missing time is now, and what has one sensible value when it is missing gets it. Nothing measured is
+//! ever made up: numbers that only the publisher can know stay mandatory, save counts, which telltale then keeps.
+
+use super::publish::{Shape, Sum, Wish, Wrong, finish, shape};
+use crate::clock::Wall;
+use crate::http::problem::Problem;
+use crate::http::request::{Answer, Request};
+use crate::limits;
+use crate::model::Draft;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// What a row fills in; gives the event type. `now` is RFC 3339.
+type Fill = fn(&mut Map<String, Value>, id: &str, now: &str, &Tallies) -> &'static str;
+
+struct Row {
+    /// The resource, as in the path.
+    kind: &'static str,
+    id_field: &'static str,
+    fill: Fill,
+}
+
+static ROWS: [Row; 7] = [
+    Row { kind: "detections", id_field: "", fill: detection },
+    Row { kind: "recorders", id_field: "recorder_id", fill: recorder },
+    Row { kind: "instruments", id_field: "instrument_id", fill: instrument },
+    Row { kind: "jobs", id_field: "job_id", fill: job },
+    Row { kind: "streams", id_field: "stream_id", fill: stream },
+    Row { kind: "signals", id_field: "signal_id", fill: signal },
+    Row { kind: "scans", id_field: "scan_id", fill: scan },
+];
+
+pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    let wish = Wish::read(request.head)?;
+    let kind = request.head.path.get(1).map_or("", String::as_str);
+    let Some(row) = ROWS.iter().find(|row| row.kind == kind) else {
+        return Err(super::super::problem::problem(
+            404,
+            "unknown_path",
+            "Not found",
+            "there is no such kind",
+        ));
+    };
+    let id = request.param(0).to_string();
+    let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
+    let now = Wall::now().rfc3339();
+    let one = |text: &[u8], place: &str, number: usize| {
+        draft(row, &id, &now, text, &request.shared.tallies).map_err(|wrong| wrong.at(place, number))
+    };
+    let drafts = match shape(&body)? {
+        Shape::One(text) => vec![one(text, "", 0)?],
+        Shape::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(n, item)| one(item.get().as_bytes(), "index", n))
+            .collect::<Result<_, _>>()?,
+        Shape::Lines => {
+            let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
+            lines.map(|(n, line)| one(line, "line", n + 1)).collect::<Result<_, _>>()?
+        }
+    };
+    let mut sum = Sum::new(request.shared);
+    sum.publish(drafts, wish.key.as_deref())?;
+    finish(&wish, &sum)
+}
+
+fn draft(row: &Row, id: &str, now: &str, text: &[u8], tallies: &Tallies) -> Result<Draft, Wrong> {
+    let mut payload: Map<String, Value> = serde_json::from_slice(text).map_err(|e| Wrong::json(&e))?;
+    if !row.id_field.is_empty() {
+        payload.insert(row.id_field.into(), id.into());
+    }
+    let kind = (row.fill)(&mut payload, id, now, tallies);
+    Ok(Draft::checked(kind, None, Value::Object(payload))?)
+}
+
+fn default(payload: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
+    payload.entry(name).or_insert_with(|| value.into());
+}
+
+fn detection(payload: &mut Map<String, Value>, _: &str, now: &str, _: &Tallies) -> &'static str {
+    default(payload, "timestamp", now);
+    if !payload.contains_key("detection_id") {
+        let mut id = [0; 8];
+        // Without random numbers the time has to do.
+        let _ = getrandom::fill(&mut id);
+        default(
+            payload,
+            "detection_id",
+            format!("{}-{}", now.replace([':', '.'], ""), crate::keys::hex(&id)),
+        );
+    }
+    "detection"
+}
+
+fn recorder(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies) -> &'static str {
+    default(payload, "name", id);
+    default(payload, "timestamp", now);
+    "recorder_status"
+}
+
+/// A channel may be a bare number or text; otherwise what is missing of its quality and times is filled in.
+fn instrument(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies) -> &'static str {
+    default(payload, "instrument_name", id);
+    default(payload, "status", "connected");
+    default(payload, "timestamp", now);
+    let at = payload.get("timestamp").cloned().unwrap_or(Value::Null);
+    if let Some(Value::Object(channels)) = payload.get_mut("channels") {
+        for channel in channels.values_mut() {
+            if !channel.is_object() {
+                let bare = channel.take();
+                *channel = if bare.is_string() {
+                    json!({ "value": null, "text": bare })
+                } else {
+                    json!({ "value": bare })
+                };
+            }
+            if let Value::Object(channel) = channel {
+                default(channel, "value", Value::Null);
+                let known =
+                    channel.get("value").is_some_and(|v| !v.is_null()) || channel.contains_key("text");
+                default(channel, "quality", if known { "good" } else { "bad" });
+                default(channel, "last_changed", at.clone());
+                default(channel, "last_updated", at.clone());
+            }
+        }
+    }
+    "instrument_status"
+}
+
+fn job(payload: &mut Map<String, Value>, _: &str, _: &str, _: &Tallies) -> &'static str {
+    default(payload, "kind", "job");
+    default(payload, "status", "running");
+    default(payload, "progress", Value::Null);
+    "job_status"
+}
+
+fn stream(payload: &mut Map<String, Value>, _: &str, now: &str, _: &Tallies) -> &'static str {
+    if payload.contains_key("status") && !payload.contains_key("value") {
+        return "stream_status";
+    }
+    default(payload, "unit", Value::Null);
+    default(payload, "timestamp", now);
+    let known = payload.get("value").is_some_and(|v| !v.is_null());
+    default(payload, "quality", if known { "good" } else { "bad" });
+    "stream_value"
+}
+
+/// Samples without `seq` are numbered and totals that are missing are counted, since the daemon started.
+fn signal(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Tallies) -> &'static str {
+    let Some(Value::Array(events)) = payload.get_mut("events") else { return "signal_status" };
+    let anomalies = events.iter().filter(|e| e["anomaly"] == true).count() as u64;
+    let (first, total) = tallies.count(&format!("signal/{id}"), events.len() as u64);
+    let (_, anomalies) = tallies.count(&format!("anomalies/{id}"), anomalies);
+    for (event, seq) in events.iter_mut().zip(first..) {
+        if event.is_number() {
+            *event = json!({ "value": event.take() });
+        }
+        if let Value::Object(event) = event {
+            default(event, "seq", seq);
+            default(event, "t", now);
+        }
+    }
+    default(payload, "totals", json!({ "events": total, "anomalies": anomalies }));
+    "signal_batch"
+}
+
+/// Points without an index are numbered, since the daemon started.
+fn scan(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Tallies) -> &'static str {
+    default(payload, "measurement", "main");
+    let name = format!("scan/{id}/{}", payload.get("measurement").and_then(Value::as_str).unwrap_or("main"));
+    let rows = payload
+        .get("data")
+        .and_then(Value::as_object)
+        .and_then(|d| d.values().find_map(Value::as_array))
+        .map(Vec::len);
+    match rows {
+        Some(rows) => {
+            if !payload.contains_key("first_index") {
+                default(payload, "first_index", tallies.count(&name, rows as u64).0);
+            }
+            "data_batch"
+        }
+        None => {
+            if !payload.contains_key("sequence_index") {
+                default(payload, "sequence_index", tallies.count(&name, 1).0);
+            }
+            default(payload, "timestamp", now);
+            "data_point"
+        }
+    }
+}
+
+/// Counts kept for publishers that do not count, since the start of the daemon.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies(Mutex<HashMap<String, u64>>);
+
+impl Tallies {
+    /// Counts `more`; gives the count before and after. Past the bound every new name starts at 0 each time.
+    fn count(&self, name: &str, more: u64) -> (u64, u64) {
+        let mut tallies = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if !tallies.contains_key(name) && tallies.len() >= limits::TALLIES {
+            return (0, more);
+        }
+        let count = tallies.entry(name.chars().take(160).collect()).or_default();
+        let before = *count;
+        *count += more;
+        (before, *count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(kind: &str, text: &str, tallies: &Tallies) -> Result<(String, Value), u16> {
+        let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
+        let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), tallies)
+            .map_err(|w| w.at("", 0).status)?;
+        Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))
+    }
+
+    #[test]
+    fn little_is_enough() {
+        let tallies = Tallies::default();
+        let of = |kind: &str, text: &str| {
+            made(kind, text, &tallies).unwrap_or_else(|s| panic!("{kind} {text}: {s}"))
+        };
+        assert_eq!(of("recorders", r#"{"status":"idle"}"#).1["name"], "x1");
+        let (topic, value) =
+            of("instruments", r#"{"channels":{"t":21.5,"mode":"auto","x":{"value":null},"y":null}}"#);
+        assert_eq!(topic, "instrument/x1");
+        assert_eq!(
+            (
+                &value["channels"]["t"]["quality"],
+                &value["channels"]["x"]["quality"],
+                &value["channels"]["mode"]["text"]
+            ),
+            (&json!("good"), &json!("bad"), &json!("auto"))
+        );
+        assert_eq!(of("streams", r#"{"value":3}"#).1["quality"], "good");
+        assert_eq!(of("streams", r#"{"status":"offline"}"#).1["reconnects"], Value::Null);
+        assert_eq!(of("jobs", "{}").1["status"], "running");
+        assert_eq!(of("detections", r#"{"label":"can","confidence":0.9}"#).0, "detections");
+        assert_eq!(
+            of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"],
+            json!({ "events": 2, "anomalies": 1 })
+        );
+        assert_eq!(of("signals", r#"{"events":[3]}"#).1["events"][0]["seq"], 2);
+        assert_eq!(of("scans", r#"{"data":{"x_mm":1}}"#).1["sequence_index"], 0);
+        assert_eq!(of("scans", r#"{"data":{"x_mm":[1,2]}}"#).1["first_index"], 1);
+        assert_eq!(of("scans", r#"{"data":{"x_mm":1},"recorder_id":"other"}"#).1["sequence_index"], 3);
+    }
+
+    #[test]
+    fn what_only_the_publisher_knows_is_not_made_up() {
+        let tallies = Tallies::default();
+        for (kind, text, status) in [
+            ("recorders", "{}", 422),
+            ("recorders", r#"{"status":"singing"}"#, 422),
+            ("streams", "{}", 422),
+            ("detections", r#"{"label":"can"}"#, 422),
+            ("signals", "{}", 422),
+            ("scans", "{}", 422),
+            ("scans", "7", 400),
+            ("instruments", r#"{"status":"x"}"#, 422),
+            ("jobs", "{", 400),
+        ] {
+            assert_eq!(made(kind, text, &tallies).unwrap_err(), status, "{kind} {text}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+// The wiring of the page: preferences, store, connection, router, the shell, and the tick that draws them.
+
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { live } from '../vendor/lit-html/directives/live.js';
+import { ROOT } from './core/api.js';
+import { Commands } from './core/commands.js';
+import { Connection } from './core/connection.js';
+import { Ticker, announce, draw } from './core/dom.js';
+import * as i18n from './core/i18n.js';
+import { Preferences } from './core/preferences.js';
+import { Router } from './core/router.js';
+import { Store } from './core/store.js';
+import { banners } from './parts/banner.js';
+import { look } from './parts/chip.js';
+import { icon } from './parts/icon.js';
+import { unacknowledged } from './state/alerts.js';
+import { judge } from './state/freshness.js';
+import { VIEWS } from './views/table.js';
+
+const { t } = i18n;
+const place = (id) => document.getElementById(id);
+
+/** What views and parts are given. */
+export class App {
+  constructor() {
+    this.preferences = new Preferences();
+    this.ticker = new Ticker(() => this.draw());
+    this.store = new Store({ changed: () => this.ticker.mark() });
+    this.commands = new Commands({ store: this.store, changed: () => this.ticker.now() });
+    this.connection = new Connection({
+      settings: this.link_settings(),
+      tell: { items: (items) => this.store.take(items), status: (status) => this.status(status) },
+    });
+    this.router = new Router({ table: VIEWS, app: this, show: (page) => this.show(page) });
+    this.page = { name: 'overview', view: null, error: null };
+    this.dismissed_gap = null;
+    this.attention_open = false;
+  }
+
+  async start() {
+    this.apply_theme();
+    await this.apply_language();
+    this.connection.start();
+    this.router.start();
+    this.ticker.start();
+    document.documentElement.dataset.ready = '';
+  }
+
+  /** How fresh an entry is at this moment; see state/freshness.js. */
+  judge(entry, limit_s) {
+    const { store } = this;
+    return judge(entry, { mono: store.clock.mono(), epoch: store.epoch(), connected: store.connected(), limit_s });
+  }
+
+  sprite(name) {
+    return `${new URL('vendor/icons.svg', ROOT).href}#${name}`;
+  }
+
+  /** Changes a preference, at once and for next time. */
+  async choose(name, value) {
+    this.preferences.set(name, value);
+    if (name === 'theme') this.apply_theme();
+    if (name === 'language') await this.apply_language();
+    if (name === 'mode' || name === 'poll_ms') this.connection.set(this.link_settings());
+    this.ticker.now();
+  }
+
+  link_settings() {
+    return { mode: this.preferences.get('mode'), poll_ms: this.preferences.get('poll_ms') };
+  }
+
+  apply_theme() {
+    document.documentElement.dataset.theme = this.preferences.get('theme');
+  }
+
+  async apply_language() {
+    await i18n.use(i18n.choose(this.preferences.get('language')));
+    document.documentElement.lang = i18n.current();
+  }
+
+  status(status) {
+    const before = this.store.link.status;
+    this.store.take_status(status);
+    if (status.status === before) return;
+    announce(`${t('conn.label')}: ${t(`conn.${status.status}`)}`);
+    this.ticker.now();
+  }
+
+  show(page) {
+    const moved = page.name !== this.page.name;
+    this.page = page;
+    if (moved) {
+      scrollTo(0, 0);
+      if (document.activeElement?.closest('nav') === null) place('main').focus({ preventScroll: true });
+    }
+    this.ticker.now();
+  }
+
+  // ---- the shell ----
+
+  draw() {
+    draw(() => chip(this.store.link.status), place('chip'));
+    draw(() => nav(this.page.name), place('nav'));
+    draw(() => banners(this), place('banners'));
+    draw(() => main(this), place('main'));
+    place('skip').textContent = t('page.stay');
+    place('nav').setAttribute('aria-label', t('nav.label'));
+    const waiting = unacknowledged(this.store.slices.alerts);
+    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title ?? t(`nav.${this.page.name}`)} · telltale`;
+    if (document.title !== title) document.title = title;
+  }
+}
+
+function chip(status) {
+  const [tone, shape] = look('conn', status);
+  return html`<a class="chip conn" href="#/system" data-conn=${status} data-tone=${tone} aria-label=${`${t('conn.label')}: ${t(`conn.${status}`)}`}
+    >${icon(shape)}<span>${t(`conn.${status}`)}</span></a>`;
+}
+
+function nav(current) {
+  return VIEWS.filter((row) => row.nav).map((row) => html`<a href=${`#/${row.name}`} aria-current=${live(row.name === current ? 'page' : 'false')}
+    >${icon(row.icon)}<span>${t(`nav.${row.name}`)}</span></a>`);
+}
+
+function main(app) {
+  const { view, error } = app.page;
+  if (view) return view.draw();
+  if (!error) return html`<p class="empty" data-empty="loading">${t('page.loading')}</p>`;
+  return html`<div class="empty" data-empty="error"><p>${t('page.failed', { reason: error.message })}</p>
+    <button type="button" class="button" @click=${() => app.router.go()}>${t('page.retry')}</button></div>${nothing}`;
+}
+
+export const app = new App();
+app.start();

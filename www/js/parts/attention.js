@@ -1,0 +1,59 @@
+// What a person should see to, on top of the overview: the open alerts, worst first; more than a few are folded away, so
+// that the page below stays where it is.
+
+import { html, nothing } from '../../vendor/lit-html/lit-html.js';
+import { repeat } from '../../vendor/lit-html/directives/repeat.js';
+import { clock, number } from '../core/format.js';
+import { t } from '../core/i18n.js';
+import { open_alerts } from '../state/alerts.js';
+import { chip } from './chip.js';
+import { command_button, command_note } from './command_button.js';
+import { icon } from './icon.js';
+
+const SHOWN = 3;
+
+export function attention(app) {
+  const { store } = app;
+  const items = open_alerts(store.slices.alerts);
+  const shown = app.attention_open ? items : items.slice(0, SHOWN);
+  const toggle = () => {
+    app.attention_open = !app.attention_open;
+    app.ticker.now();
+  };
+  return html`<section class="attention" id="card-attention" aria-labelledby="attention-title" data-count=${items.length}>
+    <h2 id="attention-title" class=${items.length ? '' : 'visually-hidden'}>${t('attention.title')}</h2>
+    ${items.length ? html`<ul>${repeat(shown, (entry) => entry.payload.alert_id, (entry) => alert_row(app, entry))}</ul>` : calm(store)}
+    ${items.length > SHOWN ? html`<button type="button" class="button small" aria-expanded=${app.attention_open ? 'true' : 'false'} @click=${toggle}>${
+      app.attention_open ? t('attention.less') : t('attention.more', { n: items.length - SHOWN })}</button>` : nothing}
+  </section>`;
+}
+
+/** "Nothing" is said only when it is known. */
+function calm(store) {
+  const [tone, shape, key] = !store.complete ? ['off', 'circle-dashed', 'attention.unknown']
+    : store.connected() ? ['good', 'circle-check', 'attention.none'] : ['off', 'clock', 'attention.lost'];
+  return html`<p class="calm" data-tone=${tone}>${icon(shape)}<span>${t(key)}</span></p>`;
+}
+
+function alert_row(app, entry) {
+  const p = entry.payload;
+  const now = app.store.clock.now_ms();
+  const seen = p.state === 'acknowledged';
+  const order = {
+    target: `alert/${p.alert_id}`, action: 'ack', path: `api/alerts/${encodeURIComponent(p.alert_id)}/ack`,
+    body: { occurrence: p.occurrence }, effect: ['acknowledged', 'closed'],
+  };
+  const figure = typeof p.value === 'number'
+    ? t('alert.value', { value: `${number(p.value)}${p.unit ? ` ${p.unit}` : ''}`, limit: number(p.limit) }) : null;
+  return html`<li class="alert" data-severity=${p.severity} data-state=${p.state}>
+    <div class="alert-what">${chip('alert', p.severity)}${p.state === 'cleared' ? chip('job', 'completed', { quiet: true, text: t('alert.cleared_word') }) : nothing}
+      <strong class="alert-message">${p.message}</strong></div>
+    <div class="row-sub"><span class="num">${p.cleared_at ? t('alert.cleared', { time: clock(p.cleared_at, now) }) : t('alert.raised', { time: clock(p.raised_at, now) })}</span>
+      ${figure ? html`<span class="num">${figure}</span>` : nothing}
+      ${p.occurrence > 1 ? html`<span class="num">${t('alert.occurrence', { n: p.occurrence })}</span>` : nothing}
+      ${seen ? html`<span>${p.acked_by ? t('alert.acked_by', { who: p.acked_by }) : t('alert.acknowledged')}</span>` : nothing}
+      ${p.guidance ? html`<span class="guidance">${p.guidance}</span>` : nothing}</div>
+    <div class="alert-act">${seen ? nothing : command_button(app, { order, label: t('alert.ack'), shape: 'check', name: p.message })}</div>
+    <div class="notes">${command_note(app, { order })}</div>
+  </li>`;
+}

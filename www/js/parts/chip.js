@@ -1,0 +1,63 @@
+// A state as word + shape + colour, never colour alone.
+
+import { html } from '../../vendor/lit-html/lit-html.js';
+import { word } from '../core/i18n.js';
+import { icon } from './icon.js';
+
+/** kind -> value -> [tone, shape]. Tones: good, busy, warn, bad, off. */
+const LOOK = {
+  conn: {
+    connecting: ['off', 'circle-dashed'], live: ['good', 'wifi'], reconnecting: ['warn', 'refresh-cw'],
+    polling: ['busy', 'clock'], offline: ['bad', 'wifi-off'],
+  },
+  recorder: {
+    idle: ['off', 'circle-dashed'], armed: ['busy', 'circle'], recording: ['good', 'circle-dot'], hold: ['busy', 'circle-pause'],
+    stopped: ['off', 'square'], fault: ['bad', 'octagon-alert'], offline: ['bad', 'circle-slash'],
+  },
+  job: {
+    queued: ['off', 'clock'], running: ['busy', 'play'], completed: ['good', 'circle-check'], failed: ['bad', 'circle-x'],
+    cancelled: ['off', 'circle-slash'],
+  },
+  queue: {
+    idle: ['off', 'circle-dashed'], running: ['good', 'play'], paused: ['warn', 'circle-pause'], stopping: ['warn', 'square'],
+    completed: ['off', 'circle-check'],
+  },
+  scan: {
+    queued: ['off', 'clock'], running: ['good', 'play'], paused: ['warn', 'circle-pause'], completed: ['good', 'circle-check'],
+    aborted: ['warn', 'square'], failed: ['bad', 'circle-x'],
+  },
+  instrument: {
+    connected: ['good', 'circle-check'], idle: ['good', 'circle'], moving: ['busy', 'move'], measuring: ['busy', 'circle-dot'],
+    error: ['bad', 'octagon-alert'], disconnected: ['bad', 'circle-slash'],
+  },
+  stream: {
+    connecting: ['off', 'circle-dashed'], live: ['good', 'circle-dot'], stale: ['warn', 'clock'], fallback: ['warn', 'refresh-cw'],
+    offline: ['bad', 'circle-slash'],
+  },
+  severity: {
+    NO_ALARM: ['good', 'circle-check'], MINOR: ['warn', 'triangle-alert'], MAJOR: ['bad', 'octagon-alert'], INVALID: ['bad', 'circle-x'],
+  },
+  alert: {
+    NO_ALARM: ['busy', 'info'], MINOR: ['warn', 'triangle-alert'], MAJOR: ['bad', 'octagon-alert'], INVALID: ['bad', 'circle-x'],
+  },
+  service: {
+    active: ['good', 'circle-check'], running: ['good', 'circle-check'], inactive: ['off', 'circle-slash'], failed: ['bad', 'circle-x'],
+    activating: ['busy', 'circle-dashed'],
+  },
+  source: {
+    absent: ['bad', 'circle-slash'], opening: ['off', 'circle-dashed'], no_data: ['off', 'clock'], ok: ['good', 'circle-check'],
+    stale: ['warn', 'clock'], error: ['bad', 'octagon-alert'], disabled: ['off', 'minus'],
+  },
+  clock: { synced: ['good', 'circle-check'], unsynced: ['warn', 'triangle-alert'], unknown: ['off', 'circle-dashed'] },
+  quality: { uncertain: ['warn', 'triangle-alert'], bad: ['bad', 'circle-x'] },
+  signals: { live: ['good', 'circle-dot'], off: ['off', 'circle-pause'] },
+};
+
+/** Tone and shape of a state; a word we do not know is shown as it is, neutral. */
+export const look = (kind, value) => LOOK[kind]?.[value] ?? ['off', 'diamond'];
+
+/** The chip: `quiet` leaves out the coloured ground. */
+export function chip(kind, value, { quiet = false, text } = {}) {
+  const [tone, shape] = look(kind, value);
+  return html`<span class="chip ${quiet ? 'quiet' : ''}" data-tone=${tone}>${icon(shape)}<span>${text ?? word(kind, value)}</span></span>`;
+}

@@ -1,0 +1,313 @@
+// The overview: everything at a glance, live. One function a card; a card reads its slices and nothing else.
+
+import { html, nothing } from '../../vendor/lit-html/lit-html.js';
+import { repeat } from '../../vendor/lit-html/directives/repeat.js';
+import { change, clock, count, decibel, bytes, duration, number, percent, span, DASH } from '../core/format.js';
+import { t, word } from '../core/i18n.js';
+import { attention } from '../parts/attention.js';
+import { box_card, services_card, sources_card } from '../parts/box.js';
+import { card, empty } from '../parts/card.js';
+import { chip, look } from '../parts/chip.js';
+import { command_button, command_note } from '../parts/command_button.js';
+import '../parts/meter.js';
+import { progress } from '../parts/progress.js';
+import { sparkline } from '../parts/sparkline.js';
+import { age_tag, fact, value } from '../parts/value.js';
+import { EFFECT, actions_of } from '../state/recorders.js';
+import { LIMIT_S } from '../state/freshness.js';
+import { instrument_counts, readings, shown_instruments } from '../state/instruments.js';
+import { job_counts, shown_jobs } from '../state/jobs.js';
+import { queue_progress, top_queues } from '../state/queues.js';
+import { running_scans } from '../state/scans.js';
+import { shown_signals } from '../state/signals.js';
+import { shown_streams } from '../state/streams.js';
+
+const QUEUES = 5;
+const SCANS = 4;
+const JOBS = 4;
+const VALUES = 4;
+
+export function open(app, _route, signal) {
+  app.connection.want(['stream/*', 'detections'], { signal });
+  return { title: t('nav.overview'), draw: () => draw(app) };
+}
+
+function draw(app) {
+  return html`<div class="overview">
+    ${attention(app)}
+    <div class="columns">
+      <div class="column">${recorder_cards(app)}${jobs_card(app)}</div>
+      <div class="column">${queues_card(app)}${instruments_card(app)}</div>
+      <div class="column">${streams_card(app)}${signals_card(app)}${detections_card(app)}</div>
+    </div>
+    <div class="columns">
+      <div class="column">${box_card(app)}</div>
+      <div class="column">${services_card(app)}</div>
+      <div class="column">${sources_card(app)}</div>
+    </div>
+  </div>`;
+}
+
+// ---- recorder ----
+
+function recorder_cards(app) {
+  const { recorders } = app.store.slices;
+  if (!recorders.size) {
+    return card('recorder', { title: t('recorder.title'), body: () => empty(app, t('recorder.none')) });
+  }
+  return repeat([...recorders].sort(([a], [b]) => (a < b ? -1 : 1)), ([id]) => id, ([id, entry]) => recorder_card(app, id, entry));
+}
+
+function recorder_card(app, id, entry) {
+  const p = entry.payload;
+  const fresh = app.judge(entry, LIMIT_S.recorder);
+  const [tone, shape] = look('recorder', p.status);
+  const running = p.status === 'recording' || p.status === 'hold';
+  return card(`recorder-${id}`, {
+    title: p.name || t('recorder.title'),
+    summary: age_tag(fresh),
+    body: () => html`
+      <div class="state" data-tone=${tone} ?data-stale=${fresh.stale} data-status=${p.status}>
+        <svg class="state-icon" aria-hidden="true"><use href=${app.sprite(shape)}></use></svg>
+        <div><span class="state-word">${word('recorder', p.status)}</span>
+          ${running && typeof p.elapsed_s === 'number' ? html`<span class="state-time num">${duration(elapsed(app, entry, fresh))}</span>` : nothing}
+          <span class="state-more">${p.recording ? t('recorder.to_file', { file: p.recording }) : nothing}</span></div>
+      </div>
+      ${typeof p.level_db === 'number' ? level(app, p, fresh) : nothing}
+      ${recorder_actions(app, id, p, running, entry, fresh)}
+      <dl class="facts below">
+        ${fact(t('recorder.triggers'), p.triggers?.length ? p.triggers.map((name) => html`<span class="tag">${name}</span>`) : t('recorder.no_triggers'))}
+        ${fact(t('recorder.size'), html`<span class="num">${bytes(p.bytes)}</span>`)}
+        ${fact(t('recorder.free'), html`<span class="num">${span(p.free_s)}</span>`)}
+        ${fact(t('recorder.last_stop'), p.last_stop ? html`${p.last_stop.reason}, <span class="num">${clock(p.last_stop.at, app.store.clock.now_ms())}</span>` : DASH)}
+      </dl>`,
+  });
+}
+
+/** Counts on between two reports, but only while the value is the present one. */
+function elapsed(app, entry, fresh) {
+  return entry.payload.elapsed_s + (fresh.stale || entry.payload.status === 'offline' ? 0 : fresh.age_s);
+}
+
+function level(app, p, fresh) {
+  const threshold = p.threshold_db ?? null;
+  const reading = { level: p.level_db, threshold, peak: p.peak_db ?? null, stale: fresh.stale };
+  return html`<div class="level">
+    <level-meter role="img" aria-label=${t('recorder.meter', { level: decibel(p.level_db), threshold: decibel(threshold) })} .reading=${reading}></level-meter>
+    <div class="level-words">
+      <span>${t('recorder.level')} ${value(decibel(p.level_db), { fresh, show_age: false })}</span>
+      <span>${t('recorder.threshold')} <span class="num">${decibel(threshold)}</span></span>
+      <span>${t('recorder.peak')} <span class="num">${decibel(p.peak_db ?? null)}</span></span>
+      ${p.clipped ? chip('alert', 'MAJOR', { text: t('recorder.clipped') }) : nothing}
+    </div></div>`;
+}
+
+function recorder_actions(app, id, p, running, entry, fresh) {
+  const target = `recorder/${id}`;
+  const can = actions_of(p.status);
+  const order = (action) => ({ target, action, path: `api/recorders/${encodeURIComponent(id)}/${action}`, effect: EFFECT[action] });
+  const blocked = (action) => (can.includes(action) ? null : t('action.not_now', { state: word('recorder', p.status) }));
+  const name = p.name || id;
+  const stop = { title: t('stop.title', { name }), loss: t('stop.loss', { elapsed: duration(elapsed(app, entry, fresh)) }), action: t('stop.confirm') };
+  const [start_order, split_order, stop_order] = ['start', 'split', 'stop'].map(order);
+  return html`<div class="actions">
+      ${command_button(app, { order: start_order, label: t('action.start'), shape: 'play', primary: !running, blocked: blocked('start'), name })}
+      ${command_button(app, { order: split_order, label: t('action.split'), shape: 'scissors', blocked: blocked('split'), name })}
+    </div>
+    <div class="actions apart">
+      ${command_button(app, { order: stop_order, label: t('action.stop'), shape: 'square', blocked: blocked('stop'), destructive: stop, name })}
+    </div>
+    <div class="notes">${[start_order, split_order, stop_order].map((o) => command_note(app, { order: o }))}</div>`;
+}
+
+// ---- jobs ----
+
+function jobs_card(app) {
+  const { jobs } = app.store.slices;
+  const counts = job_counts(jobs);
+  return card('jobs', {
+    title: t('jobs.title'),
+    summary: jobs.size ? html`<span class="num">${t('jobs.summary', { running: count(counts.running), queued: count(counts.queued) })}</span>${
+      counts.failed ? html` · <strong data-tone="bad">${t('jobs.failed', { n: counts.failed })}</strong>` : nothing}` : null,
+    body: () => (jobs.size ? html`<ul class="rows">${repeat(shown_jobs(jobs, JOBS), ({ id }) => id, ({ id, entry }) => job_row(app, id, entry))}</ul>`
+      : empty(app, t('jobs.none'))),
+  });
+}
+
+function job_row(app, id, entry) {
+  const p = entry.payload;
+  const running = p.status === 'running';
+  const fresh = app.judge(entry);
+  return html`<li class="row" data-status=${p.status}>
+    <div class="row-head"><span class="row-name">${word('job.kind', p.kind)}</span>${chip('job', p.status, { quiet: true })}</div>
+    <div class="row-sub"><span class="clip">${p.error ?? p.source ?? p.message ?? id}</span>${
+      running && typeof p.eta_s === 'number' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : age_tag(fresh)}</div>
+    ${running ? progress(p.progress, { label: `${word('job.kind', p.kind)} ${id}` }) : nothing}
+  </li>`;
+}
+
+// ---- queues and scans ----
+
+function queues_card(app) {
+  const { queues, scans } = app.store.slices;
+  const top = top_queues(queues, QUEUES);
+  const active = running_scans(scans);
+  return card('queues', {
+    title: t('queues.title'),
+    summary: queues.size > QUEUES ? t('queues.more', { n: queues.size - QUEUES }) : null,
+    body: () => (queues.size || active.length ? html`
+      <ul class="rows">${repeat(top, ({ id }) => id, ({ id, entry }) => queue_row(app, id, entry))}</ul>
+      <h3 class="card-sub">${t('scans.title')}${active.length > SCANS ? html` <span class="muted">${t('scans.more', { n: active.length - SCANS })}</span>` : nothing}</h3>
+      ${active.length ? html`<ul class="rows">${repeat(active.slice(0, SCANS), ({ id }) => id, ({ id, entry }) => scan_row(app, id, entry))}</ul>`
+        : html`<p class="empty">${t('scans.none')}</p>`}` : empty(app, t('queues.none'))),
+  });
+}
+
+function queue_row(app, id, entry) {
+  const p = entry.payload;
+  return html`<li class="row" data-status=${p.status}>
+    <div class="row-head"><span class="row-name">${p.name ?? id}</span>${chip('queue', p.status, { quiet: true })}</div>
+    ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
+    <div class="row-sub"><span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>
+      ${p.failed_scans ? html`<strong data-tone="bad">${t('queues.failed', { n: p.failed_scans })}</strong>` : nothing}
+      ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : nothing}
+      ${p.pause_reason ? html`<span class="clip">${p.pause_reason}</span>` : nothing}
+      ${typeof p.eta_s === 'number' && p.status === 'running' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
+      ${age_tag(app.judge(entry))}</div>
+  </li>`;
+}
+
+function scan_row(app, id, entry) {
+  const p = entry.payload;
+  const points = typeof p.points_total === 'number'
+    ? t('scans.points', { done: count(p.points_done ?? 0), total: count(p.points_total) })
+    : typeof p.points_done === 'number' ? t('scans.points_open', { done: count(p.points_done) }) : nothing;
+  return html`<li class="row" data-status=${p.status}>
+    <div class="row-head"><span class="row-name">${p.name ?? id}</span>${chip('scan', p.status, { quiet: true })}</div>
+    ${progress(p.progress, { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'warn' })}
+    <div class="row-sub"><span class="num">${points}</span>
+      ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : p.message ? html`<span class="clip">${p.message}</span>` : nothing}
+      ${typeof p.eta_s === 'number' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
+      ${age_tag(app.judge(entry))}</div>
+  </li>`;
+}
+
+// ---- instruments ----
+
+function instruments_card(app) {
+  const { instruments } = app.store.slices;
+  const counts = instrument_counts(instruments);
+  const parts = [
+    t('instruments.connected', { n: counts.connected }),
+    counts.error ? html`<strong data-tone="bad">${t('instruments.error', { n: counts.error })}</strong>` : null,
+    counts.disconnected ? html`<strong data-tone="bad">${t('instruments.disconnected', { n: counts.disconnected })}</strong>` : null,
+  ].filter(Boolean);
+  return card('instruments', {
+    title: t('instruments.title'),
+    summary: instruments.size ? parts.map((part, i) => html`${i ? ', ' : ''}${part}`) : null,
+    body: () => (instruments.size
+      ? html`<ul class="rows">${repeat(shown_instruments(instruments), ({ id }) => id, ({ id, entry }) => instrument_row(app, id, entry))}</ul>`
+      : empty(app, t('instruments.none'))),
+  });
+}
+
+function instrument_row(app, id, entry) {
+  const p = entry.payload;
+  const values = readings(p);
+  return html`<li class="row" data-status=${p.status}>
+    <div class="row-head"><span class="row-name">${p.instrument_name ?? id}</span>${chip('instrument', p.status, { quiet: true })}</div>
+    ${p.error ? html`<p class="row-error" data-tone="bad">${p.error}</p>` : nothing}
+    ${values.length ? html`<dl class="readings">${values.slice(0, VALUES).map((r) => reading(app, entry, r))}</dl>` : html`<p class="muted">${t('instruments.no_values')}</p>`}
+    ${p.used_by ? html`<div class="row-sub"><span class="clip">${t('instruments.used_by', { who: p.used_by })}</span></div>` : nothing}
+  </li>`;
+}
+
+function reading(app, entry, r) {
+  const own = r.last_updated ? { ...entry, born: app.store.clock.born(r.last_updated) ?? entry.born } : entry;
+  const fresh = app.judge({ ...own, payload: r }, r.timeout_s ?? LIMIT_S.instrument);
+  const good = r.quality === undefined || r.quality === 'good' || fresh.stale;
+  return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? number(r.value), { unit: r.unit, fresh })}
+    ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: number(r.target) })}</span>` : nothing}
+    ${good ? nothing : chip('quality', r.quality, { quiet: true, text: r.quality_reason ? word('reason', r.quality_reason) : undefined })}
+    ${r.severity && r.severity !== 'NO_ALARM' ? chip('severity', r.severity, { quiet: true }) : nothing}</dd></div>`;
+}
+
+// ---- streams ----
+
+function streams_card(app) {
+  const { streams } = app.store.slices;
+  return card('streams', {
+    title: t('streams.title'),
+    body: () => (streams.size
+      ? html`<ul class="rows">${repeat(shown_streams(streams), ({ id }) => id, ({ id, entry }) => stream_row(app, id, entry))}</ul>`
+      : empty(app, t('streams.none'))),
+  });
+}
+
+function stream_row(app, id, { value: entry, feed, history }) {
+  const name = feed?.payload.name ?? id;
+  const state = feed?.payload.status;
+  const p = entry?.payload;
+  const fresh = entry && app.judge(entry, LIMIT_S.stream);
+  const severe = p?.severity && p.severity !== 'NO_ALARM';
+  return html`<li class="row stream" data-status=${state ?? 'unknown'} data-severity=${p?.severity ?? 'NO_ALARM'}>
+    <div class="row-head"><span class="row-name">${name}</span><span class="chips">${severe ? chip('severity', p.severity, { quiet: true }) : nothing}${
+      p?.quality && p.quality !== 'good' ? chip('quality', p.quality, { quiet: true, text: p.quality_reason ? word('reason', p.quality_reason) : undefined }) : nothing}${
+      state ? chip('stream', state, { quiet: true }) : nothing}</span></div>
+    <div class="stream-body">
+      <div class="stream-value">${p ? html`<span class="big">${value(number(p.value), { unit: p.unit, fresh, show_age: false })}</span>` : html`<span class="big num">${DASH}</span>`}
+        <span class="row-sub">${p ? html`<span class="num">${change(p.change, p.value)}</span>${age_tag(fresh)}` : nothing}</span></div>
+      ${sparkline(history, name)}
+    </div>
+    ${state && state !== 'live' && feed.payload.reason ? html`<div class="row-sub"><span class="clip">${feed.payload.reason}</span></div>` : nothing}
+  </li>`;
+}
+
+// ---- signals ----
+
+function signals_card(app) {
+  const { signals } = app.store.slices;
+  return card('signals', {
+    title: t('signals.title'),
+    body: () => (signals.size
+      ? html`<ul class="rows">${repeat(shown_signals(signals), ({ id }) => id, ({ id, entry }) => signal_row(app, id, entry))}</ul>`
+      : empty(app, t('signals.none'))),
+  });
+}
+
+function signal_row(app, id, entry) {
+  const p = entry.payload;
+  const limit = p.live ? Math.max(LIMIT_S.stream, 3 * (p.interval_s ?? 0)) : undefined;
+  const fresh = app.judge(entry, limit);
+  const spread = typeof p.stats?.std === 'number' ? ` ± ${number(p.stats.std)}` : '';
+  return html`<li class="row">
+    <div class="row-head"><span class="row-name">${p.name ?? id}</span>${chip('signals', p.live ? 'live' : 'off', { quiet: true })}</div>
+    <div class="row-sub"><span>${t('signals.mean')} ${value(number(p.stats?.mean), { fresh, show_age: false })}<span class="num">${spread}</span></span>
+      <span>${t('signals.events')} <span class="num">${count(p.total_events)}</span></span>
+      <span>${t('signals.anomalies')} <span class="num">${count(p.anomalies)}</span></span>${age_tag(fresh)}</div>
+  </li>`;
+}
+
+// ---- detections ----
+
+function detections_card(app) {
+  const { summary, recent } = app.store.slices.detections;
+  const p = summary?.payload;
+  return card('detections', {
+    title: t('detections.title'),
+    summary: summary ? age_tag(app.judge(summary)) : null,
+    body: () => (summary || recent.length ? html`
+      ${p ? html`<dl class="facts">
+        ${fact(t('detections.total'), html`<span class="num">${count(p.total)}</span>`)}
+        ${fact(t('detections.skus'), html`<span class="num">${count(p.unique_skus)}</span>`)}
+        ${fact(t('detections.labels'), html`<span class="num">${count(p.unique_labels)}</span>`)}
+        ${fact(t('detections.confidence'), html`<span class="num">${percent(p.mean_confidence)}</span>`)}
+        ${fact(t('detections.discrepancies'), html`<span class="num" data-tone=${p.discrepancies?.length ? 'warn' : nothing}>${count(p.discrepancies?.length ?? 0)}</span>`)}
+      </dl>` : nothing}
+      ${recent.length ? html`<h3 class="card-sub">${t('detections.latest')}</h3>
+        <ul class="rows tight">${repeat(recent, (e) => e.id, (e) => html`<li class="row">
+          <div class="row-sub"><span class="clip">${e.payload.label}${e.payload.location ? ` · ${e.payload.location}` : ''}</span>
+          <span class="num">${percent(e.payload.confidence)}</span>${age_tag(app.judge(e))}</div></li>`)}</ul>` : nothing}`
+      : empty(app, t('detections.none'))),
+  });
+}

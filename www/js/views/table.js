@@ -1,0 +1,9 @@
+// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu.
+// A view's module exports `open(app, route, signal)`, which gives {title, draw()}; see docs/page.md.
+
+export const VIEWS = [
+  { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },
+  { name: 'system', icon: 'cpu', nav: true, load: () => import('./system.js') },
+  { name: 'settings', icon: 'settings', nav: true, load: () => import('./settings.js') },
+  { name: 'login', icon: 'key-round', nav: false, load: () => import('./login.js') },
+];

@@ -136,8 +136,7 @@ fn random_kills_lose_nothing_in_silence() {
             n += 1;
             daemon.publish("app/x", &format!(r#"{{"n":{n}}}"#));
         }
-        loop {
-            let Some(frame) = stream.next_real() else { break };
+        while let Some(frame) = stream.next_real() {
             match frame.event.as_str() {
                 "gap" => {
                     let gap = frame.payload();

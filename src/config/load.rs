@@ -63,7 +63,7 @@ impl Overrides {
         for key in &KEYS {
             let name = key.variable();
             let Some(value) = self.env.get(&name).filter(|v| !v.is_empty()) else { continue };
-            match value.to_str().map(|text| key.kind.from_text(text)) {
+            match value.to_str().map(|text| key.kind.read_text(text)) {
                 Some(Ok(value)) => (key.set)(config, value),
                 Some(Err(wrong)) => errors.push(ConfigError {
                     place: Place::Variable(name),
@@ -86,7 +86,7 @@ impl Overrides {
         if let Some(listen) = &flags.listen
             && let Some(key) = KEYS.iter().find(|k| k.path() == "listen")
         {
-            match key.kind.from_text(listen) {
+            match key.kind.read_text(listen) {
                 Ok(value) => (key.set)(config, value),
                 Err(wrong) => errors.push(ConfigError {
                     place: Place::Flag("--listen"),

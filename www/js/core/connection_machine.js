@@ -131,7 +131,7 @@ const inputs = {
     }
     fresh(state);
     if (state.polling === 'waiting') ask(state, effects);
-    if (state.mode !== 'polling') attempt(state, effects);
+    attempt(state, effects);
   },
 
   reopen(state, effects) {
@@ -142,6 +142,7 @@ const inputs = {
   },
 
   hello(state, effects, { heartbeat_s, whole }) {
+    if (state.stream !== 'opening') return;
     if (heartbeat_s > 0) state.heartbeat_ms = heartbeat_s * 1_000;
     if (state.worked && !state.switching) effects.push(['count', 'reconnects']);
     fresh(state);

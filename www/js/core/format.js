@@ -38,7 +38,8 @@ export function change(value, of) {
   if (!known(value)) return DASH;
   const size = Math.abs(value);
   const text = known(of) && !Number.isInteger(of) && Math.abs(of) >= 0.001 ? fixed(size, places(Math.abs(of)) + 1) : number(size);
-  return value > 0 ? `+${text}` : value < 0 ? `−${text}` : `±${text}`;
+  if (!/[1-9]/.test(text)) return '±0';
+  return value > 0 ? `+${text}` : `−${text}`;
 }
 
 /** A whole number. */

@@ -23,6 +23,9 @@ const PAGE = 500;
 /** Topics nobody wants any more are kept this long, so that going back and forth costs nothing. */
 const LINGER_MS = 10_000;
 const TELEMETRY_MS = 30_000;
+const REPORTED = ['reconnects', 'drops', 'stalls', 'gaps', 'poll_failures'];
+/** The daemon takes no larger count. */
+const MOST_REPORTED = 10_000;
 
 export class Link {
   /** `tell.items(list)`, `tell.status(status)` are called when there is something new. */
@@ -49,7 +52,7 @@ export class Link {
     this.client = random_id('w');
     this.counters = { reconnects: 0, drops: 0, stalls: 0, gaps: 0, lost: 0, catch_ups: 0, polls: 0, poll_failures: 0, events: 0, repeats: 0 };
     this.last_fault = null;
-    this.telemetry_sent = '';
+    this.reported = { ...this.counters };
     this.telemetry_at = -Infinity;
   }
 
@@ -354,15 +357,15 @@ export class Link {
     this.tell.items(items);
   }
 
-  /** Tells the daemon how this browser fares: after a reconnect, and about every 30 s when something changed. */
+  /** Tells the daemon what happened since the last report: after a reconnect, and about every 30 s if anything did. */
   report() {
     const { path } = this.status();
-    const said = JSON.stringify([this.counters.reconnects, this.counters.drops, this.counters.gaps, this.counters.stalls, path]);
-    if (path === 'none' || said === this.telemetry_sent || performance.now() - this.telemetry_at < TELEMETRY_MS) return;
-    this.telemetry_sent = said;
+    const since = Object.fromEntries(REPORTED.map((name) => [name, Math.min(MOST_REPORTED, this.counters[name] - this.reported[name])]));
+    if (path === 'none' || performance.now() - this.telemetry_at < TELEMETRY_MS || REPORTED.every((name) => since[name] === 0)) return;
+    this.reported = { ...this.counters };
     this.telemetry_at = performance.now();
-    post('api/telemetry', { client: this.client, mode: path, transport: this.transport, ...this.counters }).catch(() => {
-      // A daemon without this door loses a statistic, nothing else.
+    post('api/telemetry', { client: this.client, mode: path, transport: this.transport, ...since }).catch(() => {
+      // A report that does not get through is a statistic lost, nothing else.
     });
   }
 }

@@ -36,14 +36,9 @@ function draw(app) {
   return html`<div class="overview">
     ${attention(app)}
     <div class="columns">
-      <div class="column">${recorder_cards(app)}${jobs_card(app)}</div>
-      <div class="column">${queues_card(app)}${instruments_card(app)}</div>
-      <div class="column">${streams_card(app)}${signals_card(app)}${detections_card(app)}</div>
-    </div>
-    <div class="columns">
-      <div class="column">${box_card(app)}</div>
-      <div class="column">${services_card(app)}</div>
-      <div class="column">${sources_card(app)}</div>
+      <div class="column">${recorder_cards(app)}${jobs_card(app)}${detections_card(app)}</div>
+      <div class="column">${queues_card(app)}${instruments_card(app)}${services_card(app)}</div>
+      <div class="column">${streams_card(app)}${signals_card(app)}${box_card(app)}${sources_card(app)}</div>
     </div>
   </div>`;
 }
@@ -306,7 +301,7 @@ function detections_card(app) {
       </dl>` : nothing}
       ${recent.length ? html`<h3 class="card-sub">${t('detections.latest')}</h3>
         <ul class="rows tight">${repeat(recent, (e) => e.id, (e) => html`<li class="row">
-          <div class="row-sub"><span class="clip">${e.payload.label}${e.payload.location ? ` · ${e.payload.location}` : ''}</span>
+          <div class="row-sub spread"><span class="clip">${e.payload.label}${e.payload.location ? ` · ${e.payload.location}` : ''}</span>
           <span class="num">${percent(e.payload.confidence)}</span>${age_tag(app.judge(e))}</div></li>`)}</ul>` : nothing}`
       : empty(app, t('detections.none'))),
   });

@@ -1,0 +1,185 @@
+// The life of a command under the finger: pending at once, ended only by the daemon, never silent.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+
+let box;
+let chrome;
+const opened = [];
+before(async () => {
+  if (skip) return;
+  [box, chrome] = await Promise.all([daemon(), browser()]);
+});
+afterEach(async () => {
+  for (const it of opened.splice(0)) await it.close();
+});
+after(async () => {
+  await chrome?.close();
+  await box?.close();
+});
+
+/** The overview with a recorder of our own, that nothing but these tests moves. */
+async function overview(status, { device, name = `r${opened.length}${Date.now() % 1e6}` } = {}) {
+  const say = (to) => box.post(`/api/recorders/${name}/state`, { name: `Test ${name}`, status: to, ...(to === 'recording' ? { elapsed_s: 720 } : {}) });
+  await say(status);
+  const it = await open(chrome, box.url, { device, lossy: true });
+  opened.push(it);
+  const card = it.page.locator(`#card-recorder-${name}`);
+  await card.waitFor();
+  const sent = [];
+  const answer = (respond) => it.page.route(`**/api/recorders/${name}/*`, (route) => {
+    sent.push({ action: route.request().url().split('/').at(-1), ...route.request().postDataJSON() });
+    return respond(route, sent.at(-1));
+  });
+  return { ...it, card, name, say, sent, answer, button: (action) => card.locator(`[data-command="${action}"]`) };
+}
+const accepted = (route, { command_id, action }) => route.fulfill({ status: 202, contentType: 'application/json', body: JSON.stringify({ command_id, action, state: 'accepted' }) });
+
+test('pending within 100 ms, one request for two taps, ended only by the state', { skip }, async () => {
+  const it = await overview('idle');
+  await it.answer(accepted);
+  const ms = await it.page.evaluate(async (id) => {
+    const button = document.querySelector(`#card-recorder-${id} [data-command="start"]`);
+    const start = performance.now();
+    button.click();
+    button.click();
+    while (!button.textContent.includes('Starting')) await new Promise((ok) => setTimeout(ok, 5));
+    return performance.now() - start;
+  }, it.name);
+  assert.ok(ms <= 130, `pending after ${ms} ms`);
+  assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
+  await it.page.waitForTimeout(1_000);
+  assert.match(await it.button('start').innerText(), /Starting/, 'an answer of 202 ends nothing');
+  assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
+  await it.say('recording');
+  await it.card.locator('.state-word', { hasText: 'Recording' }).waitFor();
+  await it.card.locator('.note[data-tone="good"]').waitFor();
+  assert.equal(it.sent.length, 1);
+  assert.match(it.sent[0].command_id, /^c-[a-z0-9]{10,}$/);
+});
+
+test('after 10 s without a word: no confirmation, and a retry under a new id', { skip }, async () => {
+  const it = await overview('idle');
+  await it.answer(accepted);
+  await it.button('start').click();
+  const note = it.card.locator('.note[data-tone="warn"]');
+  await note.waitFor({ timeout: 12_500 });
+  assert.match(await note.innerText(), /No confirmation/);
+  assert.match(await it.button('start').innerText(), /^Start$/);
+  await note.locator('[data-retry]').click();
+  await until('the retry', () => it.sent.length === 2);
+  assert.notEqual(it.sent[0].command_id, it.sent[1].command_id);
+  assert.match(await it.button('start').innerText(), /Starting/);
+});
+
+test('a request that does not get through is retried under the same id, so that it acts once', { skip }, async () => {
+  const it = await overview('idle');
+  await it.answer((route) => route.abort());
+  await it.button('start').click();
+  const note = it.card.locator('.note[data-tone="warn"]');
+  await note.waitFor({ timeout: 12_500 });
+  assert.match(await note.innerText(), /did not get through/);
+  await note.locator('[data-retry]').click();
+  await until('the retry', () => it.sent.length === 2);
+  assert.equal(it.sent[0].command_id, it.sent[1].command_id);
+});
+
+test('a refusal shows the reason of the daemon', { skip }, async () => {
+  const it = await overview('idle');
+  await it.answer((route) => route.fulfill({ status: 409, contentType: 'application/problem+json', body: '{"type":"in_use","title":"In use","status":409,"detail":"the card is being copied"}' }));
+  await it.button('start').click();
+  const note = it.card.locator('.note[data-tone="bad"]');
+  await note.waitFor();
+  assert.match(await note.innerText(), /Refused: the card is being copied/);
+  await note.locator('button').click();
+  await note.waitFor({ state: 'detached' });
+});
+
+test('stopping takes two steps, names the loss, has Cancel in focus, and asks the daemon only after the second', { skip }, async () => {
+  const it = await overview('recording', { device: PHONE });
+  await it.answer(accepted);
+  const dialog = it.page.locator('dialog[open]');
+  await it.button('stop').tap();
+  await dialog.waitFor();
+  assert.match(await dialog.innerText(), new RegExp(`Stop Test ${it.name}\\?[\\s\\S]*after 12:\\d\\d`));
+  assert.equal(await it.page.evaluate(() => document.activeElement.textContent.trim()), 'Cancel');
+  await it.page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  await it.button('stop').tap();
+  await dialog.waitFor();
+  await dialog.locator('button', { hasText: 'Cancel' }).tap();
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal(it.sent.length, 0);
+  await it.button('stop').tap();
+  await dialog.locator('[data-confirm]').tap();
+  await until('the request', () => it.sent.length === 1);
+  assert.equal(it.sent[0].action, 'stop');
+  await it.card.locator('[data-command="stop"]', { hasText: 'Stopping' }).waitFor();
+  await it.say('stopped');
+  await it.card.locator('.state-word', { hasText: 'Stopped' }).waitFor();
+});
+
+test('the destructive button stands apart from the others', { skip }, async () => {
+  const it = await overview('recording', { device: PHONE });
+  const [stop, split] = [await it.button('stop').boundingBox(), await it.button('split').boundingBox()];
+  assert.ok(stop.y >= split.y + split.height + 16, JSON.stringify([stop, split]));
+});
+
+test('a button that can do nothing says why before it is tapped', { skip }, async () => {
+  const it = await overview('fault');
+  await it.answer(accepted);
+  assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
+  assert.match(await it.button('start').getAttribute('title'), /Not possible while Fault/);
+  await it.button('start').click({ force: true });
+  await it.page.waitForTimeout(300);
+  assert.equal(it.sent.length, 0);
+});
+
+test('the recorder of the bench: a real command, confirmed by what the recorder then does', { skip }, async () => {
+  const it = await open(chrome, box.url);
+  opened.push(it);
+  const card = it.page.locator('#card-recorder-rec1');
+  await card.waitFor();
+  const start = card.locator('[data-command="start"]');
+  const split = card.locator('[data-command="split"]');
+  await until('a button that can be used', async () => {
+    const ready = (await start.getAttribute('aria-disabled')) === 'false' ? start : (await split.getAttribute('aria-disabled')) === 'false' ? split : null;
+    if (!ready) return false;
+    await ready.click();
+    return true;
+  });
+  await card.locator('.note').first().waitFor();
+  assert.equal(await card.locator('.note[data-tone="warn"]').count(), 0);
+  await it.clean();
+});
+
+test('an alert is acknowledged, stays acknowledged after a reload, and a new occurrence is open again', { skip }, async () => {
+  const alert = (more) => box.post('/api/events', { type: 'alert', payload: { alert_id: 'test.door', occurrence: 1, severity: 'MAJOR', state: 'active', message: 'Door open <b>', raised_at: new Date().toISOString(), ...more } });
+  await alert({});
+  const it = await open(chrome, box.url, { device: PHONE });
+  opened.push(it);
+  const row = it.page.locator('.alert', { hasText: 'Door open <b>' });
+  await row.waitFor();
+  await it.page.waitForFunction(() => /^\(\d+\) /.test(document.title));
+  await row.locator('[data-command="ack"]').tap();
+  await it.page.waitForSelector('.alert[data-state="acknowledged"]:has-text("Door open")');
+  await it.page.reload();
+  await it.page.waitForSelector('.alert[data-state="acknowledged"]:has-text("Door open")');
+  assert.equal(await row.locator('[data-command="ack"]').count(), 0);
+  await alert({ occurrence: 2 });
+  await it.page.waitForSelector('.alert[data-state="active"]:has-text("Door open")');
+  await it.clean();
+});
+
+test('nothing is drawn while a finger is down', { skip }, async () => {
+  const it = await overview('idle');
+  const box_of = await it.card.boundingBox();
+  await it.page.mouse.move(box_of.x + 60, box_of.y + 20);
+  await it.page.mouse.down();
+  await it.say('recording');
+  await it.page.waitForTimeout(700);
+  assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
+  await it.page.mouse.up();
+  await it.card.locator('.state-word', { hasText: 'Recording' }).waitFor();
+});

@@ -1,0 +1,188 @@
+// Starts the real daemon on a free port in a folder of its own, a browser, and a watch over everything the page does
+// wrong. Waits on conditions, never for a time.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+/** How long anything may take before a test fails. */
+export const PATIENCE_MS = 20_000;
+/** A heartbeat a second, so that faults are noticed in a test's time. */
+export const HEARTBEAT_S = 1;
+/** The name by which the page is opened where a plain-http name matters; the browser maps it to 127.0.0.1. */
+export const NAME = 'telltale.test';
+
+/** Why these tests can't run here, or false. */
+export const skip = !existsSync(CHROMIUM) && `no browser at ${CHROMIUM}; install chromium, or set CHROMIUM`;
+
+function binary() {
+  const found = [process.env.TELLTALE_BIN, join(ROOT, 'target/release/telltale'), join(ROOT, 'target/debug/telltale')].find((p) => p && existsSync(p));
+  assert.ok(found, 'no telltale binary: cargo build, or set TELLTALE_BIN');
+  return found;
+}
+
+/** Repeats `check` until it gives something true. */
+export async function until(what, check, patience_ms = PATIENCE_MS) {
+  const start = Date.now();
+  for (;;) {
+    const found = await check();
+    if (found) return found;
+    assert.ok(Date.now() - start < patience_ms, `waited ${patience_ms} ms for ${what}`);
+    await new Promise((ok) => setTimeout(ok, 20));
+  }
+}
+
+async function free_port() {
+  const server = createServer();
+  await new Promise((ok) => server.listen(0, '127.0.0.1', ok));
+  const { port } = server.address();
+  await new Promise((ok) => server.close(ok));
+  return port;
+}
+
+/** A running daemon with its bench: {port, url, post, get, stop, kill, start}; `start` again keeps port and data. */
+export async function daemon({ args = [], env = {} } = {}) {
+  const data = mkdtempSync(join(tmpdir(), 'telltale-page-'));
+  const port = await free_port();
+  const it = { port, url: `http://127.0.0.1:${port}`, log: '', child: null };
+
+  it.start = async () => {
+    const child = spawn(binary(), ['run', '--listen', `127.0.0.1:${port}`, '--data', data, '--www', join(ROOT, 'www'), ...args], {
+      env: { ...process.env, TELLTALE_PUSH_HEARTBEAT: `${HEARTBEAT_S}s`, TELLTALE_HTTP_HOSTS: NAME, TELLTALE_CLOCK: 'synced', RUST_LOG: 'info', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    it.child = child;
+    let said = '';
+    child.stdout.on('data', (text) => { said += text; });
+    child.stderr.on('data', (text) => { it.log += text; });
+    child.on('exit', (code) => { it.log += `\nended with ${code}`; });
+    await until('the daemon to serve', () => {
+      assert.equal(child.exitCode, null, `the daemon ended:\n${it.log}`);
+      return said.includes('listening on');
+    });
+    return it;
+  };
+  const end = (signal) => async () => {
+    const { child } = it;
+    if (!child || child.exitCode !== null || child.signalCode) return;
+    const over = new Promise((ok) => child.on('exit', ok));
+    child.kill(signal);
+    await over;
+  };
+  it.stop = end('SIGTERM');
+  it.kill = end('SIGKILL');
+  it.close = async () => {
+    await it.kill();
+    rmSync(data, { recursive: true, force: true });
+  };
+  it.post = async (path, body) => {
+    const answer = await fetch(it.url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    assert.ok(answer.ok, `${path}: ${answer.status} ${await answer.clone().text()}`);
+    return answer.json();
+  };
+  it.get = async (path) => (await fetch(it.url + path)).json();
+  return it.start();
+}
+
+export function browser() {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', `--host-resolver-rules=MAP ${NAME} 127.0.0.1`],
+  });
+}
+
+export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+export const DESK = { viewport: { width: 1280, height: 900 } };
+
+/**
+ * A page in a context of its own. `faults` collects console errors, refused content and requests to other origins.
+ * `lossy` leaves out the browser's own lines about requests that a broken network fails.
+ */
+export async function open(chrome, url, { device = DESK, preferences = {}, shared = true, lossy = false, wait = 'live' } = {}) {
+  const context = await chrome.newContext(device);
+  const faults = [];
+  await context.addInitScript(({ preferences, shared }) => {
+    if (!localStorage.getItem('telltale.preferences')) localStorage.setItem('telltale.preferences', JSON.stringify(preferences));
+    if (!shared) delete globalThis.SharedWorker;
+    globalThis.refused = [];
+    addEventListener('securitypolicyviolation', (event) => globalThis.refused.push(`${event.violatedDirective} ${event.blockedURI}`));
+  }, { preferences, shared });
+  const watch = (page) => {
+    page.on('console', (message) => {
+      if (message.type() !== 'error' && message.type() !== 'warning') return;
+      if (lossy && /Failed to load resource|net::ERR_/.test(message.text())) return;
+      faults.push(`console: ${message.text()}`);
+    });
+    page.on('pageerror', (error) => faults.push(`error: ${error.stack}`));
+  };
+  context.on('page', watch);
+  context.on('request', (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (protocol !== 'data:' && protocol !== 'blob:' && origin !== new URL(url).origin) faults.push(`off origin: ${request.url()}`);
+  });
+  const page = await context.newPage();
+  await page.goto(url);
+  if (wait) await conn(page, wait);
+  return {
+    context, page, faults,
+    /** Fails when anything went wrong on the way. */
+    async clean() {
+      const refused = await page.evaluate(() => globalThis.refused);
+      assert.deepEqual([...faults, ...refused], []);
+    },
+    close: () => context.close(),
+  };
+}
+
+/** Waits until the chip shows this state. */
+export const conn = (page, state, timeout = PATIENCE_MS) => page.waitForSelector(`[data-conn="${state}"]`, { timeout });
+
+/** The present state of the chip. */
+export const conn_now = (page) => page.getAttribute('[data-conn]', 'data-conn');
+
+/** Goes to a page of the menu by its address. */
+export async function visit(page, name) {
+  await page.evaluate((to) => { location.hash = `#/${to}`; }, name);
+  await page.waitForFunction((to) => document.querySelector('main .card, main .attention') && location.hash === `#/${to}`, name);
+}
+
+/** Notes every state the chip shows from now on: [state, ms]. */
+export async function record_conn(page) {
+  await page.evaluate(() => {
+    globalThis.states = [[document.querySelector('[data-conn]').dataset.conn, performance.now()]];
+    new MutationObserver(() => {
+      const now = document.querySelector('[data-conn]')?.dataset.conn;
+      if (now && now !== globalThis.states.at(-1)[0]) globalThis.states.push([now, performance.now()]);
+    }).observe(document.getElementById('chip'), { subtree: true, childList: true, attributes: true });
+  });
+  return () => page.evaluate(() => globalThis.states);
+}
+
+/** Collects the ids of `note` records on app/test that the page is given. */
+export async function collect_notes(page) {
+  await page.evaluate(async () => {
+    const { app } = await import(new URL('js/app.js', location.href).href);
+    globalThis.notes = [];
+    app.store.listen((envelope) => { if (envelope.type === 'note') globalThis.notes.push([envelope.id, envelope.payload.n]); });
+    app.connection.want(['app/test'], { types: ['note'] });
+  });
+  await page.waitForFunction(async () => {
+    const { app } = await import(new URL('js/app.js', location.href).href);
+    app.connection.refresh();
+    return app.store.link.topics?.includes('app/test') && app.store.link.status === 'live' && app.store.complete;
+  }, null, { polling: 100 });
+  return () => page.evaluate(() => globalThis.notes);
+}
+
+/** Publishes notes n..n+count-1. */
+export async function publish_notes(on, from, count) {
+  for (let n = from; n < from + count; n += 1) await on.post('/api/events', { type: 'note', topic: 'app/test', payload: { n } });
+}

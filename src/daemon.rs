@@ -276,6 +276,9 @@ impl Daemon {
                 );
             }
             Ok(new) => {
+                for warning in &new.warnings {
+                    log::warn!("{warning}");
+                }
                 let changes = config::compare(&self.config, &new.config);
                 if changes.sections.is_empty() {
                     log::info!("the configuration is as it was");
@@ -285,15 +288,14 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                if new.config.gpio != self.config.gpio
-                    || new.config.serial != self.config.serial
-                    || new.config.host != self.config.host
+                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
+                if inputs(&new.config) != inputs(&self.config)
+                    && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {
-                    if let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store)) {
-                        log::error!("failed to start the sources anew: {e}");
-                    }
+                    log::error!("failed to start the sources anew: {e}");
                 }
-                self.config = new.config.clone();
+                // What waits for the next start stays as it runs, and is named again at the next reload.
+                self.config = new.config.live_over(&self.config);
                 self.revision += 1;
                 self.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
@@ -413,13 +415,19 @@ fn readiness(
 /// What the host's health shows of the daemon itself.
 fn extras(bus: &Arc<Bus>, store: &Arc<Store>) -> Box<dyn Fn() -> HostExtras + Send> {
     let (bus, store) = (Arc::clone(bus), Arc::clone(store));
+    // The day in UTC, and what had been written when it began or when this process did.
+    let today = std::cell::Cell::new((u64::MAX, 0));
     Box::new(move || {
         let m = &bus.metrics;
+        let (day, written) = (Wall::now().0 / 86_400_000, m.store_written_bytes_total.get());
+        if today.get().0 != day {
+            today.set((day, if today.get().0 == u64::MAX { 0 } else { written }));
+        }
         let number = |n: u64| serde_json::Value::from(n);
         HostExtras {
             store: [
                 ("bytes", number(store.bytes())),
-                ("written_today", number(m.store_written_bytes_total.get())),
+                ("written_today", number(written.saturating_sub(today.get().1))),
                 ("commit_ms", number(m.commit_ms.get())),
                 ("lag_ms", number(m.store_lag_ms.get())),
             ]

@@ -47,26 +47,32 @@ impl Publisher {
         self.next += count;
         let query = if durable { "?durable=true" } else { "" };
         let begun = Instant::now();
+        let mut from = 0;
         loop {
+            let body = &self.body[from..];
             let head = format!(
                 "POST /api/events{query} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
                 self.addr,
-                self.body.len()
+                body.len()
             );
             let socket = self.reader.get_mut();
             socket
                 .write_all(head.as_bytes())
-                .and_then(|()| socket.write_all(self.body.as_bytes()))
+                .and_then(|()| socket.write_all(body.as_bytes()))
                 .expect("the daemon reads");
             let answer = Response::read(&mut self.reader);
-            match answer.status {
-                201 | 202 => return,
-                429 | 503 if begun.elapsed() < Duration::from_secs(60) => {
-                    self.refused += 1;
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                _ => panic!("{}: {}", answer.status, answer.text()),
+            if matches!(answer.status, 201 | 202) {
+                return;
             }
+            // Lines are published as they arrive: those that were accepted before it was too much are not sent again.
+            let again = matches!(answer.status, 429 | 503) && begun.elapsed() < Duration::from_secs(60);
+            let accepted = answer.json()["accepted"].as_u64().filter(|_| again);
+            let accepted =
+                accepted.unwrap_or_else(|| panic!("{}: {}", answer.status, answer.text())) as usize;
+            from += body.split_inclusive('\n').take(accepted).map(str::len).sum::<usize>();
+            assert!(from < self.body.len(), "nothing is left to try again: {}", answer.text());
+            self.refused += 1;
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

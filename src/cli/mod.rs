@@ -235,7 +235,8 @@ struct PublishArgs {
 /// Follow what happens
 ///
 /// Begins with the state there is, or with what came after --since; then prints each event. When the connection is lost
-/// it connects again and goes on exactly where it was; what can't be had any more is named as a gap.
+/// it connects again and goes on exactly where it was; what can't be had any more is named as a gap. Times are UTC; `~`
+/// marks those of a clock that was not synchronised.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

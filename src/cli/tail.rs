@@ -160,22 +160,51 @@ fn line(envelope: &Value) -> String {
     let unsynced = if envelope["clock"] == "unsynced" { "~" } else { "" };
     let before = if envelope["quality"] == "uncertain" { " (before the last start)" } else { "" };
     let head = format!("{unsynced}{time} {} {}{before} ", plain(text("topic"), 128), plain(text("type"), 64));
-    head.clone() + &plain(&summary(&envelope["payload"]), LINE.saturating_sub(head.chars().count()))
+    head.clone()
+        + &plain(&summary(&envelope["payload"], text("topic")), LINE.saturating_sub(head.chars().count()))
 }
 
-/// The payload in a few words: a message where it has one, else its members.
-fn summary(payload: &Value) -> String {
+/// The payload in a few words: what it says first, then its other members, without what the topic says already.
+fn summary(payload: &Value, topic: &str) -> String {
+    const FIRST: [&str; 8] = ["level", "severity", "state", "status", "value", "unit", "progress", "message"];
     let Some(members) = payload.as_object() else { return payload.to_string() };
-    if let Some(message) = members.get("message").and_then(Value::as_str).filter(|m| !m.is_empty()) {
-        let words = ["level", "severity", "state"].iter().filter_map(|name| members.get(*name)?.as_str());
-        return words.chain([message]).collect::<Vec<_>>().join(" ");
+    let bare = |name: &str| !matches!(name, "value" | "progress");
+    let mut words = Vec::new();
+    for name in FIRST {
+        match members.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) if bare(name) => words.push(text.clone()),
+            Some(value) => words.push(member(name, value)),
+        }
     }
-    let shown = members.iter().filter(|(name, value)| *name != "timestamp" && !value.is_null());
-    let words = shown.map(|(name, value)| match value {
-        Value::String(text) => format!("{name}={text}"),
-        other => format!("{name}={other}"),
-    });
-    words.collect::<Vec<_>>().join(" ")
+    let said = |name: &str, value: &Value| {
+        let id = topic.rsplit('/').next();
+        FIRST.contains(&name)
+            || name == "timestamp"
+            || value.is_null()
+            || (name.ends_with("_id") && value.as_str() == id)
+    };
+    words.extend(
+        members.iter().filter(|(name, value)| !said(name, value)).map(|(name, value)| member(name, value)),
+    );
+    words.join(" ")
+}
+
+/// `name=value`; of channels and the like the values alone.
+fn member(name: &str, value: &Value) -> String {
+    let short = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Object(inner) if inner.contains_key("value") => {
+            format!("{}{}", inner["value"], inner.get("unit").and_then(Value::as_str).unwrap_or_default())
+        }
+        other => other.to_string(),
+    };
+    match value {
+        Value::Object(inner) if name == "channels" => {
+            inner.iter().map(|(name, value)| format!("{name}={}", short(value))).collect::<Vec<_>>().join(" ")
+        }
+        other => format!("{name}={}", short(other)),
+    }
 }
 
 /// Text from outside made fit for a terminal: no control characters, at most so many others.
@@ -218,6 +247,14 @@ mod tests {
         );
         let long = of("note", json!({"a": "x".repeat(1000)}));
         assert!(long[0].chars().count() <= LINE + 3, "{}", long[0].len());
+    }
+
+    #[test]
+    fn a_summary_says_the_point_first() {
+        let scan = json!({"scan_id": "S1", "status": "running", "message": "point 3", "progress": 0.5, "phase": null, "queue_id": "Q"});
+        assert_eq!(summary(&scan, "scan/S1"), "running progress=0.5 point 3 queue_id=Q");
+        let psu = json!({"instrument_id": "psu", "status": "idle", "channels": {"u": {"value": 1.5, "unit": "V"}, "i": {"value": null}}});
+        assert_eq!(summary(&psu, "instrument/psu"), "idle i=null u=1.5V");
     }
 
     #[test]

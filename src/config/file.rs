@@ -155,7 +155,7 @@ impl Reader<'_> {
         if key.kind == Type::Mappings {
             return true;
         }
-        match key.kind.from_toml(value.get_ref()) {
+        match key.kind.read_toml(value.get_ref()) {
             Ok(value) => {
                 (key.set)(target, value);
                 true

@@ -3,7 +3,7 @@
 //! come from it.
 
 use super::types::{Config, Debounce, Edge, GpioPin, LineFormat, Mapping, Parity, Pull, SerialPort, Sink};
-use super::value::{EDGES, PARITIES, PULLS, Setting, Type, Value};
+use super::value::{EDGES, PARITIES, PULLS, Setting, Type, UNBOUNDED, Value};
 use crate::limits;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -122,8 +122,8 @@ pub static KEYS: [Key<Config>; 23] = [
     key!(Config: "" "listen", Type::Address, listen, "Address and port to serve on; \":8080\" is every IPv4 address of the box.").restart(),
     key!(Config: "" "data", Type::Path, data, "Folder of the database, the keys and the last good configuration.").restart(),
     key!(Config: "" "www", Type::Path, www, "Serve the page from this folder instead of the one built in (for developing it).").restart(),
-    key!(Config: "" "bench", Type::Switch, bench, "Run the simulated bench.").restart().default("false; true without a file"),
-    key!(Config: "" "bench_seed", Type::Whole(0, i64::MAX as u64), bench_seed, "Seed of the simulated bench: the same seed gives the same values.").restart(),
+    key!(Config: "" "bench", Type::Switch, bench, "Run the simulated bench.").restart().default("false, or true without a file"),
+    key!(Config: "" "bench_seed", Type::Whole(0, UNBOUNDED), bench_seed, "Seed of the simulated bench: the same seed gives the same values.").restart(),
     key!(Config: "http" "connections", Type::Whole(4, 16_384), http.connections, "Connections that may have a thread at one time; at the cap the one idle longest is closed.").restart(),
     key!(Config: "http" "streams", Type::Whole(1, 65_536), http.streams, "Event streams that may be open at one time; a further one is told to come back later.").restart(),
     key!(Config: "http" "per_address", Type::Whole(1, 16_384), http.per_address, "Connections from one address that is not loopback.").restart(),
@@ -136,8 +136,8 @@ pub static KEYS: [Key<Config>; 23] = [
     key!(Config: "store" "cache", Type::Size(64 * KIB, 1024 * MIB), store.cache_bytes, "Memory for database pages.").restart(),
     key!(Config: "store" "keep", Type::Size(MIB, TIB), store.keep_bytes, "Records kept, in bytes; the oldest go first."),
     key!(Config: "store" "keep_age", Type::DurationOrNever(s(60), s(36_525 * 86_400)), store.keep_age, "Age at which records go; only while the clock is synchronised."),
-    key!(Config: "push" "threads", Type::Whole(1, 16), push.threads, "Threads that write to readers.").restart().default("2; 1 on a single core"),
-    key!(Config: "push" "heartbeat", Type::Duration(ms(100), s(60)), push.heartbeat, "How often a silent stream says that it lives; the page calls a stream dead after 2.5 of these.").restart(),
+    key!(Config: "push" "threads", Type::Whole(1, 16), push.threads, "Threads that write to readers.").restart().default("2, or 1 on a single core"),
+    key!(Config: "push" "heartbeat", Type::Duration(ms(100), s(10)), push.heartbeat, "How often a silent stream says that it lives; the page calls a stream dead after 2.5 of these.").restart(),
     key!(Config: "push" "stall", Type::Duration(s(1), HOUR), push.stall, "A reader that takes no byte for this long is closed; it resumes where it was.").restart(),
     key!(Config: "host" "interval", Type::Duration(ms(500), HOUR), host.interval, "How often the health of the box is read."),
     key!(Config: "host" "disks", Type::Paths, host.disks, "Paths whose file systems are watched, besides that of the data folder."),

@@ -63,7 +63,7 @@ impl Overrides {
         for key in &KEYS {
             let name = key.variable();
             let Some(value) = self.env.get(&name).filter(|v| !v.is_empty()) else { continue };
-            match value.to_str().map(|text| key.kind.from_text(text)) {
+            match value.to_str().map(|text| key.kind.read_text(text)) {
                 Some(Ok(value)) => (key.set)(config, value),
                 Some(Err(wrong)) => errors.push(ConfigError {
                     place: Place::Variable(name),
@@ -86,7 +86,7 @@ impl Overrides {
         if let Some(listen) = &flags.listen
             && let Some(key) = KEYS.iter().find(|k| k.path() == "listen")
         {
-            match key.kind.from_text(listen) {
+            match key.kind.read_text(listen) {
                 Ok(value) => (key.set)(config, value),
                 Err(wrong) => errors.push(ConfigError {
                     place: Place::Flag("--listen"),
@@ -107,7 +107,8 @@ impl Overrides {
 }
 
 /// Variables that are ours without being settings.
-const OTHER_VARIABLES: [&str; 4] = ["TELLTALE_CONFIG", "TELLTALE_CLOCK", "TELLTALE_KEY", "TELLTALE_URL"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["TELLTALE_CONFIG", "TELLTALE_CLOCK", "TELLTALE_HTTP_TIMES", "TELLTALE_KEY", "TELLTALE_URL"];
 
 fn is_known(name: &str) -> bool {
     OTHER_VARIABLES.contains(&name)

@@ -106,7 +106,7 @@ pub fn keys_markdown() -> String {
                 "| `{}` | {} | {} | {} |",
                 row.name,
                 cell(&row.kind),
-                if row.required { "required".into() } else { format!("`{}`", cell(&row.default)) },
+                if row.in_words { row.default.clone() } else { format!("`{}`", cell(&row.default)) },
                 cell(row.doc)
             );
             if variables {
@@ -124,7 +124,8 @@ struct Row {
     default: String,
     doc: &'static str,
     variable: String,
-    required: bool,
+    /// The default is words, not a value.
+    in_words: bool,
     live: bool,
 }
 
@@ -133,15 +134,9 @@ fn row<T: Default>(key: &Key<T>, variable: bool) -> Row {
     let kind =
         if let Type::OneOf(_) = key.kind { "whole number, a standard speed".into() } else { key.kind.name() };
     let variable = if variable { key.variable() } else { String::new() };
-    Row {
-        name: key.name,
-        kind,
-        default: key.default_text(),
-        doc: key.doc,
-        variable,
-        required: key.required,
-        live: key.live,
-    }
+    let default = key.default_text();
+    let in_words = matches!(default.as_str(), "required" | "not set") || default.contains(" or ");
+    Row { name: key.name, kind, default, doc: key.doc, variable, in_words, live: key.live }
 }
 
 fn each_section(mut tell: impl FnMut(&str, &[Row])) {

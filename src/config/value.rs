@@ -1,7 +1,7 @@
 //! The types a setting may have: how each is read from TOML or from an environment variable, what is said when it can't
 //! be, and how it is written again.
 //!
-//! Promises: what [`Type::write`] writes, [`Type::from_toml`] reads back as the same value; no input panics.
+//! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
 use super::types::{Edge, Parity, Pull};
@@ -85,6 +85,8 @@ pub struct Mismatch {
     pub expected: String,
 }
 
+/// The largest whole number of TOML: as good as no bound.
+pub(super) const UNBOUNDED: u64 = i64::MAX as u64;
 const TEXT_BYTES: usize = 4096;
 const LIST_ITEMS: usize = 64;
 
@@ -99,7 +101,7 @@ impl Type {
             Type::Paths => "a list of paths, such as [\"/\", \"/media/usb\"]".into(),
             Type::Names => "a list of texts, such as [\"a\", \"b\"]".into(),
             Type::Switch => "true or false".into(),
-            Type::Whole(from, u64::MAX) => format!("a whole number from {from}"),
+            Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
             Type::Whole(from, to) => format!("a whole number from {from} to {to}"),
             Type::OneOf(all) => {
                 format!("one of {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
@@ -150,7 +152,7 @@ impl Type {
             Type::Paths => "list of paths".into(),
             Type::Names => "list of texts".into(),
             Type::Switch => "true or false".into(),
-            Type::Whole(from, u64::MAX) => format!("whole number, {from} or more"),
+            Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
             Type::Whole(from, to) => format!("whole number, {from} to {to}"),
             Type::OneOf(_) => "whole number".into(),
             Type::Number => "number".into(),
@@ -169,7 +171,7 @@ impl Type {
     ///
     /// # Errors
     /// See [`Mismatch`].
-    pub fn from_toml(&self, value: &DeValue<'_>) -> Result<Value, Mismatch> {
+    pub fn read_toml(&self, value: &DeValue<'_>) -> Result<Value, Mismatch> {
         let wrong = || Mismatch { written: describe(value), expected: self.words() };
         match (self, value) {
             (Type::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
@@ -212,7 +214,7 @@ impl Type {
     ///
     /// # Errors
     /// See [`Mismatch`].
-    pub fn from_text(&self, text: &str) -> Result<Value, Mismatch> {
+    pub fn read_text(&self, text: &str) -> Result<Value, Mismatch> {
         let wrong = |expected: String| Mismatch { written: format!("{:?}", shorten(text)), expected };
         match self {
             Type::Switch => match text {
@@ -670,7 +672,7 @@ mod tests {
                 Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
                 Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::OneOf(&[1]),
             ] {
-                let _ = kind.from_text(&text);
+                let _ = kind.read_text(&text);
             }
         }
     }

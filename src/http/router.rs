@@ -93,6 +93,7 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     get("/api/signals", VIEW, resources::list, "Every signal"),
     get("/api/signals/{id}", VIEW, resources::one, "One signal"),
+    post("/api/signals/{id}/{action}", OPERATE, commands::submit, "Command a signal: live, batch"),
     get(
         "/api/streams",
         VIEW,
@@ -102,6 +103,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/streams/{id}", VIEW, resources::one, "One stream"),
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
+    post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
     get("/api/alerts", VIEW, resources::list, "Every open alert"),

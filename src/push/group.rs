@@ -195,8 +195,8 @@ impl Group {
         let Some(reader) = self.readers.get_mut(&token) else { return Sent::Gone };
         let mut until = end;
         if let Some(left) = reader.left {
-            let counted = self.marks.iter().filter(|(at, _, counts)| *counts && *at > reader.offset);
-            if let Some((at, ..)) = counted.skip(left.saturating_sub(1)).next() {
+            let mut counted = self.marks.iter().filter(|(at, _, counts)| *counts && *at > reader.offset);
+            if let Some((at, ..)) = counted.nth(left.saturating_sub(1)) {
                 until = *at;
             }
             if left == 0 {
@@ -310,8 +310,9 @@ impl Group {
     }
 
     fn forget_through(&mut self, offset: u64) {
-        while let Some((_, seq, _)) = self.marks.pop_front_if(|(end, ..)| *end <= offset) {
-            self.start_seq = seq;
+        while let Some((_, seq, _)) = self.marks.front().filter(|(end, ..)| *end <= offset) {
+            self.start_seq = *seq;
+            self.marks.pop_front();
         }
         if offset == self.end() {
             self.buffer.clear();

@@ -124,7 +124,7 @@ fn notes(seen: &[Seen]) -> Vec<u64> {
 fn gaps(seen: &[Seen]) -> Vec<(String, Value, Value, Value)> {
     seen.iter()
         .filter(|s| s.event == "gap")
-        .map(|s| payload(s))
+        .map(payload)
         .map(|p| {
             (p["reason"].as_str().unwrap().to_string(), p["from"].clone(), p["to"].clone(), p["lost"].clone())
         })

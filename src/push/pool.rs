@@ -209,7 +209,7 @@ impl Writer {
                 (events, more)
             }
             // Faster than this thread could follow and already out of memory: the store has it.
-            Err(_) => (self.from_store(), true),
+            Err(_) => (self.read_on_in_store(), true),
         };
         for group in &mut self.groups {
             for event in &events {
@@ -220,7 +220,7 @@ impl Writer {
     }
 
     /// Reads on in the store and moves the position.
-    fn from_store(&mut self) -> Vec<SharedEvent> {
+    fn read_on_in_store(&mut self) -> Vec<SharedEvent> {
         let mut events: Vec<SharedEvent> = Vec::new();
         let visited = self.hub.store.visit_after(self.position, limits::HOT_BYTES, TAKE, |stored| {
             let Ok(topic) = Topic::parse(stored.topic) else { return };

@@ -60,6 +60,31 @@ fn wrong_usage_ends_with_code_2() {
     assert!(telltale(&["run", "--lisen", ":1"]).run().stderr.contains("--listen"));
 }
 
+/// Under the journal each line has its priority and no time of its own.
+#[test]
+fn the_journal_is_given_priorities() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stderr");
+    let text = |stream: &str| {
+        let file = std::fs::File::create(&path).unwrap();
+        let status = telltale(&["run", "--listen", "nonsense"])
+            .env("JOURNAL_STREAM", stream)
+            .command()
+            .stderr(file)
+            .status();
+        assert_eq!(status.unwrap().code(), Some(2));
+        std::fs::read_to_string(&path).unwrap()
+    };
+    text("");
+    let file = std::fs::metadata(&path).unwrap();
+    let journal = text(&format!("{}:{}", file.dev(), file.ino()));
+    assert!(journal.lines().count() >= 2 && journal.lines().all(|line| line.starts_with("<3>")), "{journal}");
+    // Inherited from a parent whose output went there: ours does not.
+    let other = text(&format!("{}:{}", file.dev(), file.ino() + 1));
+    assert!(!other.contains("<3>") && other.contains("ERROR"), "{other}");
+}
+
 #[test]
 fn completions_name_the_subcommands() {
     for shell in ["bash", "zsh", "fish"] {

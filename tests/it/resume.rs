@@ -66,6 +66,7 @@ fn killed_before_the_commit_is_a_gap_with_the_exact_count() {
     let slow = "[store]\ncommit = \"1m\"\nstate_commit = \"1m\"\n";
     let mut daemon = Options::default().config(slow).start_in(dir.path());
     let mut stream = daemon.stream("topics=app/x", None);
+    stream.wait("hello");
     let durable =
         daemon.post("/api/events?durable=true", r#"{"type":"test","topic":"app/x","payload":{"n":0}}"#);
     assert_eq!(durable.status, 201, "{}", durable.text());
@@ -135,8 +136,7 @@ fn random_kills_lose_nothing_in_silence() {
             n += 1;
             daemon.publish("app/x", &format!(r#"{{"n":{n}}}"#));
         }
-        loop {
-            let Some(frame) = stream.next_real() else { break };
+        while let Some(frame) = stream.next_real() {
             match frame.event.as_str() {
                 "gap" => {
                     let gap = frame.payload();

@@ -15,12 +15,12 @@ export function age_text({ age_s, why }) {
 /** Only the age, as small print. */
 export const age_tag = (fresh) => html`<span class="age" ?data-stale=${fresh.stale}>${age_text(fresh)}</span>`;
 
-/** `text` is the formatted value; a dash is neither fresh nor stale. */
+/** `text` is the formatted value; a dash is neither fresh nor stale. Without `show_age` the age must stand nearby. */
 export function value(text, { unit, fresh, show_age = true } = {}) {
   const known = text !== DASH && fresh;
   return html`<span class="val" ?data-stale=${known && fresh.stale}
     ><span class="num">${text}</span>${unit && text !== DASH ? html`<span class="unit">${unit_text(unit)}</span>` : nothing}</span
-  >${known && (show_age || fresh.stale) ? age_tag(fresh) : nothing}`;
+  >${known && show_age ? age_tag(fresh) : nothing}`;
 }
 
 /** A name and a value, for lists of facts. */

@@ -9,6 +9,7 @@ import { box_card, services_card, sources_card } from '../parts/box.js';
 import { card, empty } from '../parts/card.js';
 import { chip, look } from '../parts/chip.js';
 import { command_button, command_note } from '../parts/command_button.js';
+import { icon } from '../parts/icon.js';
 import '../parts/meter.js';
 import { progress } from '../parts/progress.js';
 import { sparkline } from '../parts/sparkline.js';
@@ -72,7 +73,7 @@ function recorder_card(app, id, entry) {
     summary: age_tag(fresh),
     body: () => html`
       <div class="state" data-tone=${tone} ?data-stale=${fresh.stale} data-status=${p.status}>
-        <svg class="state-icon" aria-hidden="true"><use href=${app.sprite(shape)}></use></svg>
+        ${icon(shape, 'state-icon')}
         <div><span class="state-word">${word('recorder', p.status)}</span>
           ${running && typeof p.elapsed_s === 'number' ? html`<span class="state-time num">${duration(elapsed(app, entry, fresh))}</span>` : nothing}
           <span class="state-more">${p.recording ? t('recorder.to_file', { file: p.recording }) : nothing}</span></div>

@@ -74,14 +74,18 @@ fn run(slow: usize) -> Run {
 
 /// See the module above.
 pub fn slow_readers(table: &mut Table) {
-    let alone = run(0);
-    let beside = run(SLOW);
+    // Two of each, in turn: what else runs on the machine only ever adds.
+    let runs = [(run(0), run(SLOW)), (run(0), run(SLOW))];
     let name = format!("{NORMAL} readers at {RATE} events/s of 1 KB");
-    let ratio = beside.p99_ms / alone.p99_ms;
+    let best = |of: fn(&(Run, Run)) -> f64| runs.iter().map(of).fold(f64::MAX, f64::min);
+    let (without, with) = (best(|(alone, _)| alone.p99_ms), best(|(_, beside)| beside.p99_ms));
+    let ratio = with / without;
+    let all: Vec<_> = runs.iter().map(|(a, b)| format!("{:.2} and {:.2}", b.p99_ms, a.p99_ms)).collect();
     let text = format!(
-        "{:.2} ms with {SLOW} that stop reading, {:.2} ms without: {ratio:.2} times",
-        beside.p99_ms, alone.p99_ms
+        "{with:.2} ms with {SLOW} that stop reading, {without:.2} ms without: {ratio:.2} times (all runs: {} ms)",
+        all.join(", ")
     );
+    let [_, (alone, beside)] = &runs;
     table.goal(&format!("{name}, p99"), text, "<= 2 times", ratio <= 2.0);
     let text = format!("{:.1} MB with, {:.1} MB without", beside.rss as f64 / 1e6, alone.rss as f64 / 1e6);
     table.goal(

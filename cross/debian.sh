@@ -33,6 +33,11 @@ archive_of() {
     apt-get indextargets --format '$(REPO_URI) $(RELEASE)' | awk -v s="$1" '$2 == s { print $1; exit }'
 }
 
+# apt with the private set-up. Container images switch its caches off, which makes every call take seconds.
+caches=(-o Dir::Cache::pkgcache=pkgcache.bin -o Dir::Cache::srcpkgcache=srcpkgcache.bin)
+archive_get() { apt-get "${caches[@]}" "$@"; }
+archive_show() { apt-cache "${caches[@]}" "$@"; }
+
 # Sets up the private apt and refreshes its lists once a day.
 archive() {
     [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || die "this needs Debian or a derivative on amd64"
@@ -65,7 +70,7 @@ Dir::Etc::preferences "-";
 Dir::Etc::preferencesparts "$apt/preferences";
 CONF
     : >"$apt/status"
-    apt-get -qq update || say "warning: the package lists could not be refreshed; going on with what is there"
+    archive_get -qq update || say "warning: the package lists could not be refreshed; going on with what is there"
     touch "$apt/fresh"
 }
 
@@ -73,11 +78,11 @@ CONF
 unpack() {
     local into=$1 file files
     shift
-    files=$(apt-get download --print-uris "$@" | awk '{ print $2 }' | sort) || die "not in the archive: $*"
+    files=$(archive_get download --print-uris "$@" | awk '{ print $2 }' | sort) || die "not in the archive: $*"
     [ -n "$files" ] || die "not in the archive: $*"
     [ "$files" != "$(cat "$into/.packages" 2>/dev/null)" ] || return 0
     say "unpacking $(wc -w <<<"$files") packages into ${into#"$root"/}"
-    (cd "$cache/debs" && apt-get -qq download "$@")
+    (cd "$cache/debs" && archive_get -qq download "$@")
     rm -rf "$into"
     mkdir -p "$into"
     for file in $files; do

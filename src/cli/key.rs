@@ -4,8 +4,9 @@ use super::{DONE, FAILED, FolderArgs, KeyCommand, UNAVAILABLE, USAGE, complain, 
 use crate::config::{self, Flags, Overrides};
 use crate::keys::Keys;
 use crate::model::Role;
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 pub(super) fn key(command: KeyCommand) -> u8 {
@@ -100,20 +101,45 @@ fn revoke(keys: &Keys, id: &str) -> io::Result<u8> {
     Ok(FAILED)
 }
 
-/// Run by root, the files must stay readable for the user the daemon runs as: the owner of the folder.
+/// Run by root, the files must stay readable for the user the daemon runs as: the owner of the folder. That user could
+/// put a link in the place of a file, so what is given away is what was opened, and it must be a file of this folder alone.
 fn give_to_owner(data: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let folder = std::fs::metadata(data)?;
+    let no_link = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     for name in ["keys.json", "secret"] {
-        let path = data.join(name);
-        match std::fs::symlink_metadata(&path) {
-            Ok(file) if file.is_file() && file.uid() != folder.uid() => {
-                chown(&path, Some(folder.uid()), Some(folder.gid()))?
-            }
-            _ => {}
+        let opened = OpenOptions::new().read(true).custom_flags(no_link.bits() as i32).open(data.join(name));
+        let Ok(file) = opened else { continue };
+        let is = file.metadata()?;
+        if is.is_file() && is.nlink() == 1 && is.uid() != folder.uid() {
+            fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only root can give files away, so this says something only where the tests run as root.
+    #[test]
+    fn files_made_by_root_go_to_the_owner_of_the_folder_and_links_do_not() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        let data = dir.path().join("data");
+        std::fs::write(&elsewhere, "").unwrap();
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::chown(&data, Some(4711), Some(4711)).unwrap();
+        std::fs::write(data.join("keys.json"), "{}").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, data.join("secret")).unwrap();
+        give_to_owner(&data).unwrap();
+        assert_eq!(std::fs::metadata(data.join("keys.json")).unwrap().uid(), 4711);
+        assert_eq!(std::fs::metadata(&elsewhere).unwrap().uid(), 0);
+    }
 }

@@ -113,18 +113,15 @@ pub(super) struct Bench {
     pub out: Out,
     /// Which device answers for a target.
     owners: BTreeMap<String, usize>,
-    earlier: Earlier,
 }
 
 impl Bench {
     pub fn new(seed: u64, earlier: Earlier) -> Self {
         let wall = Wall::now();
-        let scans: Vec<_> = earlier.scans.iter().map(|scan| queue::interrupted(scan.clone(), wall)).collect();
-        let jobs: Vec<_> = earlier.jobs.iter().map(|job| jobs::interrupted(job.clone())).collect();
         let mut devices: Vec<Box<dyn Device>> = vec![
-            Box::new(Recorder::new(seed, jobs.clone())),
+            Box::new(Recorder::new(seed)),
             // The queue before the instruments it drives.
-            Box::new(Queue::new(seed, scans.clone())),
+            Box::new(Queue::new(seed, &earlier.scans)),
             Box::new(Supply::new(seed)),
             Box::new(Meter::new(seed)),
             Box::new(Stage::new(seed)),
@@ -141,15 +138,15 @@ impl Bench {
             let link = Link::new(seed, device.source(), device.timeout_s());
             (device, link)
         });
-        let earlier = Earlier { scans, jobs, alerts: Vec::new() };
-        Bench {
-            devices: devices.collect(),
-            desk,
-            world: World::default(),
-            out: Out::default(),
-            owners,
-            earlier,
+        // The first thing that is said: what an earlier run did not end, nobody will.
+        let mut out = Out::default();
+        for scan in earlier.scans.into_iter().filter_map(|scan| queue::interrupted(scan, wall)) {
+            out.retire("scan_status", &scan.scan_id, &scan);
         }
+        for job in earlier.jobs.into_iter().filter_map(jobs::interrupted) {
+            out.retire("job_status", &job.job_id, &job);
+        }
+        Bench { devices: devices.collect(), desk, world: World::default(), out, owners }
     }
 
     pub fn sources(&self) -> Vec<&'static str> {
@@ -161,12 +158,6 @@ impl Bench {
     }
 
     pub fn step(&mut self, at: Moment, faults: impl Fn(&str) -> Faults) {
-        for scan in self.earlier.scans.drain(..) {
-            self.out.state(at, "scan_status", &scan.scan_id, &scan);
-        }
-        for job in self.earlier.jobs.drain(..) {
-            self.out.state(at, "job_status", &job.job_id, &job);
-        }
         for (device, link) in &mut self.devices {
             link.begin(faults(device.source()));
             device.step(at, link, &mut self.world, &mut self.out);

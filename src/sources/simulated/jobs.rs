@@ -7,8 +7,6 @@ use crate::model::{JobState, JobStatus};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
-/// Ended jobs that stay in the state.
-const KEPT: usize = 8;
 /// Jobs that wait; a recording beyond them is kept as it is.
 const WAITING: usize = 16;
 
@@ -29,16 +27,15 @@ pub(super) struct Jobs {
     random: Random,
     waiting: VecDeque<Job>,
     running: Option<Job>,
-    ended: VecDeque<JobStatus>,
     next_ingest_s: f64,
 }
 
 impl Jobs {
-    /// No work yet. `ended` are jobs of an earlier run, oldest first.
-    pub fn new(seed: u64, ended: Vec<JobStatus>) -> Self {
+    /// No work yet.
+    pub fn new(seed: u64) -> Self {
         let mut random = Random::of(seed, "jobs");
         let next_ingest_s = random.between(15.0, 30.0);
-        Jobs { random, waiting: VecDeque::new(), running: None, ended: ended.into(), next_ingest_s }
+        Jobs { random, waiting: VecDeque::new(), running: None, next_ingest_s }
     }
 
     /// A recording of `duration_s` wants encoding; `then` is published when that is done.
@@ -126,15 +123,9 @@ impl Jobs {
             return;
         }
         status.eta_s = None;
-        out.state(at, "job_status", &status.job_id, status);
+        out.retire("job_status", &status.job_id, status);
         if let (JobState::Completed, Some((kind, payload))) = (status.status, &job.then) {
             out.record(kind, payload);
-        }
-        self.ended.push_back(job.status);
-        while self.ended.len() > KEPT {
-            if let Some(oldest) = self.ended.pop_front() {
-                out.retire("job_status", &oldest.job_id, &oldest);
-            }
         }
     }
 }
@@ -155,15 +146,16 @@ fn blank(job_id: String, kind: &str, source: String, total: u64) -> JobStatus {
     }
 }
 
-/// A job of an earlier run, ended: what was not done then never will be.
-pub(super) fn interrupted(mut job: JobStatus) -> JobStatus {
-    if matches!(job.status, JobState::Queued | JobState::Running) {
-        job.status = JobState::Failed;
-        job.error = Some("interrupted: telltale was restarted".into());
-        job.message = None;
-        job.eta_s = None;
+/// The end of a job of an earlier run that was not over.
+pub(super) fn interrupted(mut job: JobStatus) -> Option<JobStatus> {
+    if !matches!(job.status, JobState::Queued | JobState::Running) {
+        return None;
     }
-    job
+    job.status = JobState::Failed;
+    job.error = Some("interrupted: telltale was restarted".into());
+    job.message = None;
+    job.eta_s = None;
+    Some(job)
 }
 
 /// The payload of `recording_changed`.

@@ -69,8 +69,7 @@ impl Out {
         self.state(at, kind, id, payload);
     }
 
-    /// Publishes a state for the last time and takes its key out of the state: scans and jobs come for ever, the state
-    /// is bounded.
+    /// Publishes a state for the last time: scans and jobs come for ever, the state keeps the last of those that ended.
     pub fn retire(&mut self, kind: &str, id: &str, payload: &impl Serialize) {
         self.said.remove(&format!("{kind}/{id}"));
         self.draft(kind, Draft::of(kind, payload).map(Draft::retired));

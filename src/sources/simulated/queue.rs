@@ -27,8 +27,6 @@ const BATCH: usize = 5;
 /// Steps between two scans, and before a new batch.
 const BETWEEN_STEPS: u64 = 8;
 const REST_STEPS: u64 = 40;
-/// Ended scans that stay in the state.
-const KEPT: usize = 12;
 /// One in so many scans fails, none of the first batch.
 const FAILS: f64 = 1.0 / 14.0;
 /// Seconds after which a command that had no effect has timed out for everybody else as well.
@@ -68,7 +66,8 @@ pub(super) struct Queue {
     left: u64,
     /// The scan whose abort does not stop the queue.
     go_on_after: Option<String>,
-    ended: VecDeque<ScanStatus>,
+    /// The scan that ended last, and how.
+    ended: Option<(String, ScanState)>,
     waiting: Vec<Waiting>,
     warned: bool,
     /// Something other than time has changed.
@@ -76,9 +75,8 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Idle, about to begin. `earlier` are the scans of earlier runs, oldest first: their numbers are not used again,
-    /// and those that were not over are told as failed.
-    pub fn new(seed: u64, earlier: Vec<ScanStatus>) -> Self {
+    /// Idle, about to begin. `earlier` are the scans of earlier runs: their numbers are not used again.
+    pub fn new(seed: u64, earlier: &[ScanStatus]) -> Self {
         let number =
             |scan: &ScanStatus| scan.scan_id.strip_prefix("SCAN_").and_then(|n| n.parse::<u64>().ok());
         let next = earlier.iter().filter_map(number).max().unwrap_or(0) + 1;
@@ -98,7 +96,7 @@ impl Queue {
             batches: 0,
             left: 0,
             go_on_after: None,
-            ended: earlier.into(),
+            ended: None,
             waiting: Vec::new(),
             warned: false,
             changed: true,
@@ -270,17 +268,12 @@ impl Queue {
         self.bury(scan, at, out);
     }
 
-    /// An ended scan stays in the state for a while, then its key is taken out.
+    /// Tells the end of a scan, the last that is told of it.
     fn bury(&mut self, scan: Scan, at: Moment, out: &mut Out) {
         let status = scan.on_wire(ID, at.wall);
-        out.state(at, "scan_status", &scan.id, &status);
+        out.retire("scan_status", &scan.id, &status);
         out.disown(format!("scan/{}", scan.id));
-        self.ended.push_back(status);
-        while self.ended.len() > KEPT {
-            if let Some(oldest) = self.ended.pop_front() {
-                out.retire("scan_status", &oldest.scan_id, &oldest);
-            }
-        }
+        self.ended = Some((scan.id, scan.status));
     }
 
     fn allowed(&self) -> &'static [&'static str] {
@@ -301,7 +294,7 @@ impl Queue {
             let current = self.current.as_ref().filter(|scan| scan.id == id);
             current
                 .map(|scan| scan.status)
-                .or_else(|| self.ended.iter().find(|s| s.scan_id == id).map(|s| s.status))
+                .or_else(|| self.ended.iter().find(|(ended, _)| ended == id).map(|(_, status)| *status))
         };
         let queue = self.status;
         self.waiting.retain(|waiting| {
@@ -554,21 +547,22 @@ fn scan_line(at: Moment, level: Level, scan: &str, message: String, code: &str, 
     out.record_on(&format!("scan/{scan}"), "queue_log", &line);
 }
 
-/// A scan of an earlier run, ended: what was not over then never will be.
-pub(super) fn interrupted(mut scan: ScanStatus, at: Wall) -> ScanStatus {
-    if !matches!(scan.status, ScanState::Completed | ScanState::Aborted | ScanState::Failed) {
-        scan.status = ScanState::Failed;
-        scan.pending = None;
-        scan.allowed_actions.clear();
-        scan.exit_reason = Some("interrupted".into());
-        scan.message = Some("telltale was restarted".into());
-        scan.phase = None;
-        scan.eta_s = None;
-        scan.revision += 1;
-        scan.timestamp = at;
-        scan.num_points = BTreeMap::from([(MEASUREMENT.to_string(), scan.points_done.unwrap_or(0))]);
+/// The end of a scan of an earlier run that was not over.
+pub(super) fn interrupted(mut scan: ScanStatus, at: Wall) -> Option<ScanStatus> {
+    if matches!(scan.status, ScanState::Completed | ScanState::Aborted | ScanState::Failed) {
+        return None;
     }
-    scan
+    scan.status = ScanState::Failed;
+    scan.pending = None;
+    scan.allowed_actions.clear();
+    scan.exit_reason = Some("interrupted".into());
+    scan.message = Some("telltale was restarted".into());
+    scan.phase = None;
+    scan.eta_s = None;
+    scan.revision += 1;
+    scan.timestamp = at;
+    scan.num_points = BTreeMap::from([(MEASUREMENT.to_string(), scan.points_done.unwrap_or(0))]);
+    Some(scan)
 }
 
 impl Device for Queue {

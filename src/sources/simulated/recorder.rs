@@ -7,7 +7,7 @@ use super::random::Random;
 use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, compact, round};
 use crate::bus::Command;
 use crate::clock::Wall;
-use crate::model::{CommandState, JobStatus, LastStop, RecorderState, RecorderStatus, SourceState};
+use crate::model::{CommandState, LastStop, RecorderState, RecorderStatus, SourceState};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::f64::consts::TAU;
@@ -75,8 +75,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Armed. `jobs` are those of an earlier run, ended.
-    pub fn new(seed: u64, jobs: Vec<JobStatus>) -> Self {
+    /// Armed.
+    pub fn new(seed: u64) -> Self {
         Recorder {
             random: Random::of(seed, ID),
             level_db: -55.0,
@@ -92,7 +92,7 @@ impl Recorder {
             seen: None,
             waiting: Vec::new(),
             notices: VecDeque::new(),
-            jobs: Jobs::new(seed, jobs),
+            jobs: Jobs::new(seed),
         }
     }
 

@@ -56,7 +56,10 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
+        // www/vendor.mjs fetches the vendored files; it is a tool, not a part of the page.
+        if entry.file_name().to_string_lossy().starts_with('.')
+            || path.extension().is_some_and(|e| e == "mjs")
+        {
             continue;
         }
         if path.is_dir() {

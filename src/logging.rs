@@ -3,7 +3,7 @@
 //! Under systemd's journal a line begins with its priority, `<N>` as in sd-daemon(3), and has no time, as the journal
 //! has its own. Anywhere else it is text for people: time, level, message.
 
-use env_logger::fmt::TimestampPrecision;
+use crate::clock::Wall;
 use log::{Level, LevelFilter};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +23,10 @@ pub fn start(default: LevelFilter) {
             Ok(())
         });
     } else {
-        builder.format_timestamp(Some(TimestampPrecision::Millis)).format_target(false);
+        builder.format(|out, record| {
+            let style = out.default_level_style(record.level());
+            writeln!(out, "{} {style}{:<5}{style:#} {}", Wall::now().rfc3339(), record.level(), record.args())
+        });
     }
     let _ = builder.try_init();
 }

@@ -203,20 +203,30 @@ fn take_stamps(text: &[u8], stamp: &Finder<'_>, now: u64, latencies: &mut Vec<u6
     taken
 }
 
-/// Numbers of all events up to `last`, read as an EventSource would; fewer when the stream ends before.
-pub fn numbers(socket: TcpStream, last: u64, time: Duration) -> Vec<u64> {
+/// Numbers of all events up to `last`, read as an EventSource would, and the id of the newest; fewer when the stream ends
+/// before.
+pub fn numbers(socket: TcpStream, last: u64, time: Duration) -> (Vec<u64>, Option<String>) {
     let _ = socket.set_nonblocking(false);
     let _ = socket.set_read_timeout(Some(time));
-    let mut all = Vec::new();
+    let (mut all, mut id, mut newest) = (Vec::new(), None, None);
     for line in BufReader::with_capacity(BUFFER, socket).lines().map_while(Result::ok) {
-        let number =
-            line.split_once("\"payload\":{\"n\":").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
-        if let Some(n) = number.filter(|_| line.starts_with("data: {\"type\":\"tick\"")) {
+        if let Some(text) = line.strip_prefix("id: ") {
+            id = Some(text.to_string());
+        }
+        if line.is_empty() {
+            newest.clone_from(&id);
+        }
+        let number = line
+            .split_once("\"payload\":{\"n\":")
+            .and_then(|(_, rest)| rest.split(',').next()?.parse().ok())
+            .filter(|_| line.starts_with("data: {\"type\":\"tick\""));
+        if let Some(n) = number {
             all.push(n);
+            newest.clone_from(&id);
             if n == last {
                 break;
             }
         }
     }
-    all
+    (all, newest)
 }

@@ -109,6 +109,7 @@ fn serve(shared: &Arc<Shared>, entry: &Entry, wire: &mut Wire, head: &Head) -> O
     let keep_alive = head.keep_alive && rest_read && !shared.is_stopping();
     let reply =
         cross_origin(shared, head).into_iter().fold(reply, |reply, (name, value)| reply.header(name, value));
+    shared.register.sending(entry);
     match reply.send(wire, &head.version, head.method == Method::Head, keep_alive) {
         Ok(()) if keep_alive => Outcome::Next,
         Ok(()) if rest_read => Outcome::End,

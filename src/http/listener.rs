@@ -61,7 +61,10 @@ impl Caps {
 
 const IDLE: u8 = 0;
 const BUSY: u8 = 1;
-const STREAM: u8 = 2;
+const SENDING: u8 = 2;
+const STREAM: u8 = 3;
+/// An answer that has not been taken after this many milliseconds no longer keeps its connection from giving way.
+const PATIENCE_MS: u64 = 5_000;
 
 /// One open connection.
 pub(crate) struct Entry {
@@ -125,6 +128,12 @@ impl Register {
     pub fn idle(&self, entry: &Entry) {
         entry.since.store(self.now(), Ordering::Relaxed);
         entry.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// The answer is on its way: how long that takes is up to the peer.
+    pub fn sending(&self, entry: &Entry) {
+        entry.since.store(self.now(), Ordering::Relaxed);
+        entry.state.store(SENDING, Ordering::Relaxed);
     }
 
     /// The push layer has the socket: it ends it, not we.
@@ -224,8 +233,14 @@ const LEAVING: usize = 32;
 
 /// Ends the connection that has been idle longest, if there is one.
 fn evict(shared: &Shared, inner: &Inner, among: impl Fn(&Entry) -> bool) -> bool {
+    let now = shared.register.now();
     let idle = |e: &&Arc<Entry>| {
-        e.state.load(Ordering::Relaxed) == IDLE && !e.leaving.load(Ordering::Relaxed) && among(e)
+        let gives_way = match e.state.load(Ordering::Relaxed) {
+            IDLE => true,
+            SENDING => now.saturating_sub(e.since.load(Ordering::Relaxed)) > PATIENCE_MS,
+            _ => false,
+        };
+        gives_way && !e.leaving.load(Ordering::Relaxed) && among(e)
     };
     let longest = inner
         .open

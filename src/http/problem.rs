@@ -1,6 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457). Every refusal of the HTTP layer goes through here.
 
 use super::reply::Reply;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// A refusal: status, a stable code, a title, a sentence, and fields that say more.
@@ -54,14 +55,20 @@ impl Problem {
 
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Reply {
-        let mut body = Map::new();
-        body.insert("type".into(), problem.code.into());
-        body.insert("title".into(), problem.title.into());
-        body.insert("status".into(), problem.status.into());
-        body.insert("detail".into(), problem.detail.into());
-        body.extend(problem.extra);
-        let text = Value::Object(body).to_string();
-        let mut reply = Reply::new(problem.status, "application/problem+json", text.into_bytes());
+        #[derive(Serialize)]
+        struct Body<'p> {
+            r#type: &'p str,
+            title: &'p str,
+            status: u16,
+            detail: &'p str,
+            #[serde(flatten)]
+            extra: &'p Map<String, Value>,
+        }
+        let Problem { code, title, status, ref detail, ref extra, .. } = problem;
+        let body = Body { r#type: code, title, status, detail, extra };
+        // Strings and numbers always become JSON.
+        let text = serde_json::to_vec(&body).unwrap_or_default();
+        let mut reply = Reply::new(problem.status, "application/problem+json", text);
         for (name, value) in problem.headers {
             reply = reply.header(name, value);
         }
@@ -74,9 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_keeps_its_order_and_escapes() {
+    fn a_problem_says_what_it_is_first_and_escapes() {
         let reply = Reply::from(problem(400, "x", "X", "a \"b\"\r\n").with("line", 3).retry_after(2));
         let text = String::from_utf8(reply.bytes().to_vec()).unwrap();
+        assert!(
+            text.starts_with(r#"{"type":"x","title":"X","status":400,"detail":"a \"b\"\r\n","#),
+            "{text}"
+        );
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["detail"], "a \"b\"\r\n");
         assert_eq!(

@@ -123,16 +123,15 @@ pub(crate) fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ }
 }
 
-/// Collects an answer into large writes, all of it before one deadline that grows with what the peer has taken.
+/// Collects an answer into large writes, each of which has to be taken within the time of a body.
 pub(crate) struct Sender<'a> {
     wire: &'a Wire,
-    deadline: Instant,
     held: Vec<u8>,
 }
 
 impl<'a> Sender<'a> {
     pub fn new(wire: &'a Wire) -> Self {
-        Sender { wire, deadline: Instant::now() + wire.times.body, held: Vec::new() }
+        Sender { wire, held: Vec::new() }
     }
 }
 
@@ -146,8 +145,7 @@ impl Write for Sender<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.wire.write_all(&self.held, self.deadline)?;
-        self.deadline += time_for(self.held.len());
+        self.wire.write_all(&self.held, Instant::now() + self.wire.times.body)?;
         self.held.clear();
         Ok(())
     }

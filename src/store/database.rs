@@ -43,7 +43,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::InUse(path) => {
-                write!(f, "{} is in use; is another telltale running on this data folder?", path.display())
+                write!(f, "{} is in use by another telltale", path.display())
             }
             StoreError::Newer(version) => write!(
                 f,

@@ -22,7 +22,8 @@ export const NAME = 'telltale.test';
 /** Why these tests can't run here, or false. */
 export const skip = !existsSync(CHROMIUM) && `no browser at ${CHROMIUM}; install chromium, or set CHROMIUM`;
 
-function binary() {
+/** The binary under test. */
+export function binary() {
   const found = [process.env.TELLTALE_BIN, join(ROOT, 'target/release/telltale'), join(ROOT, 'target/debug/telltale')].find((p) => p && existsSync(p));
   assert.ok(found, 'no telltale binary: cargo build, or set TELLTALE_BIN');
   return found;
@@ -51,7 +52,7 @@ async function free_port() {
 export async function daemon({ args = [], env = {} } = {}) {
   const data = mkdtempSync(join(tmpdir(), 'telltale-page-'));
   const port = await free_port();
-  const it = { port, url: `http://127.0.0.1:${port}`, log: '', child: null };
+  const it = { port, data, url: `http://127.0.0.1:${port}`, log: '', child: null };
 
   it.start = async () => {
     const child = spawn(binary(), ['run', '--listen', `127.0.0.1:${port}`, '--data', data, '--www', join(ROOT, 'www'), ...args], {
@@ -110,6 +111,7 @@ export async function open(chrome, url, { device = DESK, preferences = {}, share
   const context = await chrome.newContext(device);
   const faults = [];
   await context.addInitScript(({ preferences, shared }) => {
+    if (location.protocol === 'about:') return;
     if (!localStorage.getItem('telltale.preferences')) localStorage.setItem('telltale.preferences', JSON.stringify(preferences));
     if (!shared) delete globalThis.SharedWorker;
     globalThis.refused = [];

@@ -99,6 +99,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Written to a file and given as `--config`.
     pub config: Option<String>,
+    /// `ulimit -n`.
+    pub descriptors: Option<u32>,
 }
 
 impl Options {
@@ -124,7 +126,15 @@ impl Options {
     /// Starts on a folder that outlives the daemon.
     pub fn start_in(self, data: &Path) -> Daemon {
         std::fs::create_dir_all(data).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_telltale"));
+        let mut command = match self.descriptors {
+            None => Command::new(env!("CARGO_BIN_EXE_telltale")),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, env!("CARGO_BIN_EXE_telltale")]);
+                shell
+            }
+        };
         command.arg("run").arg("--data").arg(data);
         if !self.args.iter().any(|a| a == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);

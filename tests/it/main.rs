@@ -5,6 +5,8 @@ mod cli;
 mod config;
 mod fakepi;
 mod harness;
+mod hostile;
+mod http;
 mod pty;
 mod real_input;
 mod resume;

@@ -94,7 +94,7 @@ test('vendored files are as pinned, and a change is noticed', () => {
 
 test('every icon that is drawn is in the sprite', () => {
   const icons = new Set([...text('vendor/icons.svg').matchAll(/symbol id="([\w-]+)"/g)].map((m) => m[1]));
-  const named = own.filter((f) => f.endsWith('.js')).flatMap((f) => [...text(f).matchAll(/icon\('([\w-]+)'\)|shape: '([\w-]+)'|icon: '([\w-]+)'|\['(?:good|busy|warn|bad|off)', '([\w-]+)'/g)].map((m) => m[1] ?? m[2] ?? m[3] ?? m[4]));
+  const named = own.filter((f) => f.endsWith('.js')).flatMap((f) => [...text(f).matchAll(/icon\('([\w-]+)'\)|shape: '([\w-]+)'|icon\('([\w-]+)'|icon: '([\w-]+)'|\['(?:good|busy|warn|bad|off)', '([\w-]+)'/g)].map((m) => m[1] ?? m[2] ?? m[3] ?? m[4] ?? m[5]));
   assert.ok(named.length > 30);
   for (const name of named) assert.ok(icons.has(name), name);
 });

@@ -23,9 +23,14 @@ test('numbers', () => {
   }
 });
 
+test('measured numbers keep their places; units are written as people do', () => {
+  assert.deepEqual([9, 82.8, 0, -12, 1.24e-7, null].map(format.measure), ['9.000', '82.80', '0.0000', '-12.00', '1.24 × 10⁻⁷', '–']);
+  assert.deepEqual(['degC', 'V', undefined].map(format.unit), ['°C', 'V', undefined]);
+});
+
 test('changes have a sign and one place more than their value', () => {
   assert.equal(format.change(0.0031, 50.02), '+0.003');
-  assert.equal(format.change(-2, 7), '−2');
+  assert.equal(format.change(-2, null), '−2');
   assert.equal(format.change(0, 7), '±0');
   assert.equal(format.change(-0.0001, 50.02), '±0');
   assert.equal(format.change(null, 7), '–');

@@ -2,7 +2,6 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { live } from '../vendor/lit-html/directives/live.js';
-import { ROOT } from './core/api.js';
 import { Commands } from './core/commands.js';
 import { Connection } from './core/connection.js';
 import { Ticker, announce, draw } from './core/dom.js';
@@ -12,12 +11,14 @@ import { Router } from './core/router.js';
 import { Store } from './core/store.js';
 import { banners } from './parts/banner.js';
 import { look } from './parts/chip.js';
-import { icon } from './parts/icon.js';
+import { icon, load_icons } from './parts/icon.js';
 import { unacknowledged } from './state/alerts.js';
 import { judge } from './state/freshness.js';
 import { VIEWS } from './views/table.js';
 
 const { t } = i18n;
+/** After the first page has what it needs. */
+const PRELOAD_MS = 3_000;
 const place = (id) => document.getElementById(id);
 
 /** What views and parts are given. */
@@ -39,21 +40,19 @@ export class App {
 
   async start() {
     this.apply_theme();
-    await this.apply_language();
     this.connection.start();
+    await Promise.allSettled([this.apply_language(), load_icons()]);
     this.router.start();
     this.ticker.start();
     document.documentElement.dataset.ready = '';
+    // A page not yet loaded could not be opened while the box is away.
+    setTimeout(() => VIEWS.forEach((row) => row.load().catch(() => {})), PRELOAD_MS);
   }
 
   /** How fresh an entry is at this moment; see state/freshness.js. */
   judge(entry, limit_s) {
     const { store } = this;
     return judge(entry, { mono: store.clock.mono(), epoch: store.epoch(), connected: store.connected(), limit_s });
-  }
-
-  sprite(name) {
-    return `${new URL('vendor/icons.svg', ROOT).href}#${name}`;
   }
 
   /** Changes a preference, at once and for next time. */
@@ -105,6 +104,7 @@ export class App {
     draw(() => main(this), place('main'));
     place('skip').textContent = t('page.stay');
     place('nav').setAttribute('aria-label', t('nav.label'));
+    document.documentElement.toggleAttribute('data-lost', !this.store.connected());
     const waiting = unacknowledged(this.store.slices.alerts);
     const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title ?? t(`nav.${this.page.name}`)} · telltale`;
     if (document.title !== title) document.title = title;
@@ -124,7 +124,7 @@ function nav(current) {
 
 function main(app) {
   const { view, error } = app.page;
-  if (view) return view.draw();
+  if (view) return html`<h1 class="visually-hidden">${view.title}</h1>${view.draw()}`;
   if (!error) return html`<p class="empty" data-empty="loading">${t('page.loading')}</p>`;
   return html`<div class="empty" data-empty="error"><p>${t('page.failed', { reason: error.message })}</p>
     <button type="button" class="button" @click=${() => app.router.go()}>${t('page.retry')}</button></div>${nothing}`;

@@ -129,9 +129,11 @@ pub(super) fn finish(wish: &Wish, sum: &Sum<'_>) -> Result<Answer, Problem> {
         .with("cursor", cursor.to_string())
         .retry_after(5));
     }
-    let body =
-        serde_json::json!({ "accepted": sum.accepted, "duplicates": sum.duplicates, "cursor": cursor });
-    Ok(Reply::json(if wish.durable { 201 } else { 202 }, &body).into())
+    let text = format!(
+        "{{\"accepted\":{},\"duplicates\":{},\"cursor\":\"{cursor}\"}}",
+        sum.accepted, sum.duplicates
+    );
+    Ok(Reply::json_text(if wish.durable { 201 } else { 202 }, text).into())
 }
 
 /// Publishes line by line while the body arrives.

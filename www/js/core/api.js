@@ -30,6 +30,13 @@ export function read(path, { query, limit_ms, signal } = {}) {
   return send('GET', path, { query, limit_ms, signal });
 }
 
+/** A file of the page as text. */
+export async function read_text(path) {
+  const response = await fetch(address(path));
+  if (!response.ok) throw new ApiError(`${response.status}`, { status: response.status });
+  return response.text();
+}
+
 /** POST of a JSON body. */
 export function post(path, body, { limit_ms, signal } = {}) {
   return send('POST', path, { body, limit_ms, signal });

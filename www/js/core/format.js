@@ -4,12 +4,14 @@ import { current, t } from './i18n.js';
 
 export const DASH = '–';
 
+// Making a formatter costs a hundred times its use.
 const cache = new Map();
-function formatter(options) {
-  const key = current() + JSON.stringify(options);
-  if (!cache.has(key)) cache.set(key, new Intl.NumberFormat(current(), options));
+function made(Kind, options) {
+  const key = Kind.name + current() + JSON.stringify(options);
+  if (!cache.has(key)) cache.set(key, new Kind(current(), options));
   return cache.get(key);
 }
+const formatter = (options) => made(Intl.NumberFormat, options);
 
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 
@@ -26,6 +28,14 @@ export function number(value, digits) {
 const fixed = (value, digits) => formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 const places = (size) => (size >= 1000 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
 
+/** A measured number: as `number`, but a whole one keeps its places, so that it does not jump about. */
+export const measure = (value) => (Number.isInteger(value) && Math.abs(value) < 1e9 ? fixed(value, places(Math.abs(value))) : number(value));
+
+const UNITS = { degC: '°C', degF: '°F', deg: '°', Ohm: 'Ω', ohm: 'Ω', uA: 'µA', uV: 'µV', um: 'µm', us: 'µs', percent: '%' };
+
+/** A unit as people write it, for the spellings that programs use. */
+export const unit = (text) => UNITS[text] ?? text;
+
 /** 1.24 × 10⁻⁷ */
 function power(value) {
   const [mantissa, exponent] = value.toExponential(2).split('e');
@@ -37,7 +47,7 @@ function power(value) {
 export function change(value, of) {
   if (!known(value)) return DASH;
   const size = Math.abs(value);
-  const text = known(of) && !Number.isInteger(of) && Math.abs(of) >= 0.001 ? fixed(size, places(Math.abs(of)) + 1) : number(size);
+  const text = known(of) && Math.abs(of) >= 0.001 ? fixed(size, places(Math.abs(of)) + 1) : number(size);
   if (!/[1-9]/.test(text)) return '±0';
   return value > 0 ? `+${text}` : `−${text}`;
 }
@@ -95,5 +105,5 @@ export function clock(timestamp, now_ms) {
   const date = new Date(ms);
   const same = now_ms !== undefined && now_ms !== null && new Date(now_ms).toDateString() === date.toDateString();
   const options = same ? { timeStyle: 'medium' } : { dateStyle: 'short', timeStyle: 'short' };
-  return new Intl.DateTimeFormat(current(), options).format(date);
+  return made(Intl.DateTimeFormat, options).format(date);
 }

@@ -50,6 +50,9 @@ export default {
   'empty.loading': 'Warte auf die ersten Daten …',
   'empty.error': 'Keine Daten: {reason}',
 
+  'list.more.one': 'und {n} weitere',
+  'list.more.other': 'und {n} weitere',
+
   'attention.title': 'Braucht Aufmerksamkeit',
   'attention.none': 'Nichts braucht Aufmerksamkeit',
   'attention.unknown': 'Noch nicht bekannt',

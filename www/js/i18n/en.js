@@ -19,7 +19,7 @@ export default {
   'conn.polling': 'Polling',
   'conn.offline': 'Offline',
   'banner.reconnecting': 'Connection lost {span} ago. Values are the last ones known; buttons still try.',
-  'banner.offline': 'No answer from the box since {span}. Values are the last ones known; this page keeps trying.',
+  'banner.offline': 'No answer from the box for {span}. Values are the last ones known; this page keeps trying.',
   'banner.denied': 'This box wants a key before it shows anything.',
   'banner.connecting': 'No answer yet after {span}. This page keeps trying.',
   'banner.gap': 'Some history was missed ({reason}): {lost}. What you see is current.',
@@ -49,6 +49,9 @@ export default {
 
   'empty.loading': 'Waiting for the first data …',
   'empty.error': 'No data: {reason}',
+
+  'list.more.one': 'and {n} more',
+  'list.more.other': 'and {n} more',
 
   'attention.title': 'Needs attention',
   'attention.none': 'Nothing needs attention',

@@ -3,14 +3,15 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { clock, number } from '../core/format.js';
+import { clock, number, unit } from '../core/format.js';
 import { t } from '../core/i18n.js';
 import { open_alerts } from '../state/alerts.js';
 import { chip } from './chip.js';
 import { command_button, command_note } from './command_button.js';
 import { icon } from './icon.js';
 
-const SHOWN = 3;
+/** As many as leave room for the recorder on the first screen. */
+const SHOWN = matchMedia('(min-width: 760px)').matches ? 3 : 2;
 
 export function attention(app) {
   const { store } = app;
@@ -44,7 +45,7 @@ function alert_row(app, entry) {
     body: { occurrence: p.occurrence }, effect: ['acknowledged', 'closed'],
   };
   const figure = typeof p.value === 'number'
-    ? t('alert.value', { value: `${number(p.value)}${p.unit ? ` ${p.unit}` : ''}`, limit: number(p.limit) }) : null;
+    ? t('alert.value', { value: `${number(p.value)}${p.unit ? ` ${unit(p.unit)}` : ''}`, limit: number(p.limit) }) : null;
   return html`<li class="alert" data-severity=${p.severity} data-state=${p.state}>
     <div class="alert-what">${chip('alert', p.severity)}${p.state === 'cleared' ? chip('job', 'completed', { quiet: true, text: t('alert.cleared_word') }) : nothing}
       <strong class="alert-message">${p.message}</strong></div>
@@ -52,7 +53,7 @@ function alert_row(app, entry) {
       ${figure ? html`<span class="num">${figure}</span>` : nothing}
       ${p.occurrence > 1 ? html`<span class="num">${t('alert.occurrence', { n: p.occurrence })}</span>` : nothing}
       ${seen ? html`<span>${p.acked_by ? t('alert.acked_by', { who: p.acked_by }) : t('alert.acknowledged')}</span>` : nothing}
-      ${p.guidance ? html`<span class="guidance">${p.guidance}</span>` : nothing}</div>
+      ${p.guidance && p.state === 'active' ? html`<span class="guidance">${p.guidance}</span>` : nothing}</div>
     <div class="alert-act">${seen ? nothing : command_button(app, { order, label: t('alert.ack'), shape: 'check', name: p.message })}</div>
     <div class="notes">${command_note(app, { order })}</div>
   </li>`;

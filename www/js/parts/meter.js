@@ -56,6 +56,11 @@ export class LevelMeter extends HTMLElement {
     }
     pen.fillStyle = colour('--surface');
     for (const mark of MARKS) pen.fillRect(Math.round(position(mark) * width), bar.y, 1, bar.h);
+    if (colour('--well') === colour('--surface')) {
+      pen.strokeStyle = colour('--edge');
+      pen.lineWidth = 2;
+      pen.strokeRect(1, bar.y + 1, width - 2, bar.h - 2);
+    }
     if (peak !== null) {
       pen.fillStyle = colour(peak > -3 ? '--bad' : '--ink');
       pen.fillRect(Math.min(width - 2, position(peak) * width - 1), bar.y, 2, bar.h);

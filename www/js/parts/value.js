@@ -1,7 +1,7 @@
 // A value with its unit and its age. One that may not be the present one says so in words.
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
-import { DASH, age, span } from '../core/format.js';
+import { DASH, age, span, unit as unit_text } from '../core/format.js';
 import { t } from '../core/i18n.js';
 
 /** Words for an age as judged by state/freshness.js. */
@@ -15,12 +15,12 @@ export function age_text({ age_s, why }) {
 /** Only the age, as small print. */
 export const age_tag = (fresh) => html`<span class="age" ?data-stale=${fresh.stale}>${age_text(fresh)}</span>`;
 
-/** `text` is the formatted value; a dash is neither fresh nor stale. */
+/** `text` is the formatted value; a dash is neither fresh nor stale. Without `show_age` the age must stand nearby. */
 export function value(text, { unit, fresh, show_age = true } = {}) {
   const known = text !== DASH && fresh;
   return html`<span class="val" ?data-stale=${known && fresh.stale}
-    ><span class="num">${text}</span>${unit && text !== DASH ? html`<span class="unit">${unit}</span>` : nothing}</span
-  >${known && (show_age || fresh.stale) ? age_tag(fresh) : nothing}`;
+    ><span class="num">${text}</span>${unit && text !== DASH ? html`<span class="unit">${unit_text(unit)}</span>` : nothing}</span
+  >${known && show_age ? age_tag(fresh) : nothing}`;
 }
 
 /** A name and a value, for lists of facts. */

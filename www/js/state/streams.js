@@ -30,5 +30,7 @@ function with_point(history, { id, payload }) {
   return [...history.slice(-(HISTORY - 1)), { id, value }];
 }
 
-/** By id: they never change places. */
-export const shown_streams = (map) => ranked(map, () => 0);
+const RANK = { INVALID: 0, MAJOR: 0, MINOR: 1 };
+
+/** Those outside their limits first. */
+export const shown_streams = (map) => ranked(map, (s) => RANK[s.value?.payload.severity] ?? 2);

@@ -2,13 +2,14 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { change, clock, count, decibel, bytes, duration, number, percent, span, DASH } from '../core/format.js';
+import { change, clock, count, decibel, bytes, duration, measure, number, percent, span, DASH } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { attention } from '../parts/attention.js';
 import { box_card, services_card, sources_card } from '../parts/box.js';
 import { card, empty } from '../parts/card.js';
 import { chip, look } from '../parts/chip.js';
 import { command_button, command_note } from '../parts/command_button.js';
+import { icon } from '../parts/icon.js';
 import '../parts/meter.js';
 import { progress } from '../parts/progress.js';
 import { sparkline } from '../parts/sparkline.js';
@@ -26,6 +27,9 @@ const QUEUES = 5;
 const SCANS = 4;
 const JOBS = 4;
 const VALUES = 4;
+const INSTRUMENTS = 8;
+const STREAMS = 8;
+const SIGNALS = 6;
 
 export function open(app, _route, signal) {
   app.connection.want(['stream/*', 'detections'], { signal });
@@ -41,6 +45,12 @@ function draw(app) {
       <div class="column">${streams_card(app)}${signals_card(app)}${box_card(app)}${sources_card(app)}</div>
     </div>
   </div>`;
+}
+
+/** A list of at most `most` rows, and how many there are besides. */
+function list(rows, most, row) {
+  return html`<ul class="rows">${repeat(rows.slice(0, most), ({ id }) => id, row)}</ul>${
+    rows.length > most ? html`<p class="more">${t('list.more', { n: rows.length - most })}</p>` : nothing}`;
 }
 
 // ---- recorder ----
@@ -63,7 +73,7 @@ function recorder_card(app, id, entry) {
     summary: age_tag(fresh),
     body: () => html`
       <div class="state" data-tone=${tone} ?data-stale=${fresh.stale} data-status=${p.status}>
-        <svg class="state-icon" aria-hidden="true"><use href=${app.sprite(shape)}></use></svg>
+        ${icon(shape, 'state-icon')}
         <div><span class="state-word">${word('recorder', p.status)}</span>
           ${running && typeof p.elapsed_s === 'number' ? html`<span class="state-time num">${duration(elapsed(app, entry, fresh))}</span>` : nothing}
           <span class="state-more">${p.recording ? t('recorder.to_file', { file: p.recording }) : nothing}</span></div>
@@ -201,7 +211,7 @@ function instruments_card(app) {
     title: t('instruments.title'),
     summary: instruments.size ? parts.map((part, i) => html`${i ? ', ' : ''}${part}`) : null,
     body: () => (instruments.size
-      ? html`<ul class="rows">${repeat(shown_instruments(instruments), ({ id }) => id, ({ id, entry }) => instrument_row(app, id, entry))}</ul>`
+      ? list(shown_instruments(instruments), INSTRUMENTS, ({ id, entry }) => instrument_row(app, id, entry))
       : empty(app, t('instruments.none'))),
   });
 }
@@ -221,8 +231,8 @@ function reading(app, entry, r) {
   const own = r.last_updated ? { ...entry, born: app.store.clock.born(r.last_updated) ?? entry.born } : entry;
   const fresh = app.judge({ ...own, payload: r }, r.timeout_s ?? LIMIT_S.instrument);
   const good = r.quality === undefined || r.quality === 'good' || fresh.stale;
-  return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? number(r.value), { unit: r.unit, fresh })}
-    ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: number(r.target) })}</span>` : nothing}
+  return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? measure(r.value), { unit: r.unit, fresh })}
+    ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: measure(r.target) })}</span>` : nothing}
     ${good ? nothing : chip('quality', r.quality, { quiet: true, text: r.quality_reason ? word('reason', r.quality_reason) : undefined })}
     ${r.severity && r.severity !== 'NO_ALARM' ? chip('severity', r.severity, { quiet: true }) : nothing}</dd></div>`;
 }
@@ -234,7 +244,7 @@ function streams_card(app) {
   return card('streams', {
     title: t('streams.title'),
     body: () => (streams.size
-      ? html`<ul class="rows">${repeat(shown_streams(streams), ({ id }) => id, ({ id, entry }) => stream_row(app, id, entry))}</ul>`
+      ? list(shown_streams(streams), STREAMS, ({ id, entry }) => stream_row(app, id, entry))
       : empty(app, t('streams.none'))),
   });
 }
@@ -250,7 +260,7 @@ function stream_row(app, id, { value: entry, feed, history }) {
       p?.quality && p.quality !== 'good' ? chip('quality', p.quality, { quiet: true, text: p.quality_reason ? word('reason', p.quality_reason) : undefined }) : nothing}${
       state ? chip('stream', state, { quiet: true }) : nothing}</span></div>
     <div class="stream-body">
-      <div class="stream-value">${p ? html`<span class="big">${value(number(p.value), { unit: p.unit, fresh, show_age: false })}</span>` : html`<span class="big num">${DASH}</span>`}
+      <div class="stream-value">${p ? html`<span class="big">${value(measure(p.value), { unit: p.unit, fresh, show_age: false })}</span>` : html`<span class="big num">${DASH}</span>`}
         <span class="row-sub">${p ? html`<span class="num">${change(p.change, p.value)}</span>${age_tag(fresh)}` : nothing}</span></div>
       ${sparkline(history, name)}
     </div>
@@ -265,7 +275,7 @@ function signals_card(app) {
   return card('signals', {
     title: t('signals.title'),
     body: () => (signals.size
-      ? html`<ul class="rows">${repeat(shown_signals(signals), ({ id }) => id, ({ id, entry }) => signal_row(app, id, entry))}</ul>`
+      ? list(shown_signals(signals), SIGNALS, ({ id, entry }) => signal_row(app, id, entry))
       : empty(app, t('signals.none'))),
   });
 }
@@ -292,7 +302,7 @@ function detections_card(app) {
     title: t('detections.title'),
     summary: summary ? age_tag(app.judge(summary)) : null,
     body: () => (summary || recent.length ? html`
-      ${p ? html`<dl class="facts">
+      ${p ? html`<dl class="facts dense">
         ${fact(t('detections.total'), html`<span class="num">${count(p.total)}</span>`)}
         ${fact(t('detections.skus'), html`<span class="num">${count(p.unique_skus)}</span>`)}
         ${fact(t('detections.labels'), html`<span class="num">${count(p.unique_labels)}</span>`)}

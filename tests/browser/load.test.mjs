@@ -1,0 +1,83 @@
+// Under load: 1,000 events a second with the processor slowed to a sixth, as on an old phone. The page stays within
+// half of its main thread, taps are answered, memory is bounded.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { PHONE, browser, collect_notes, daemon, open, skip } from './harness.mjs';
+
+const SECONDS = 10;
+const RATE = 1_000;
+const STREAMS = 20;
+const THROTTLE = 6;
+
+let box;
+let chrome;
+before(async () => {
+  if (skip) return;
+  [box, chrome] = await Promise.all([daemon(), browser()]);
+});
+after(async () => {
+  await chrome?.close();
+  await box?.close();
+});
+
+/** Publishes half records, half stream values, ten batches a second, until stopped. */
+function pour() {
+  let n = 0;
+  const send = () => {
+    const lines = Array.from({ length: RATE / 10 }, (_, i) => (i % 2
+      ? { type: 'note', topic: 'app/test', payload: { n: n += 1 } }
+      : { type: 'stream_value', payload: { stream_id: `load${(i / 2) % STREAMS}`, value: Math.random(), unit: 'V', timestamp: new Date().toISOString(), quality: 'good' } }));
+    return fetch(`${box.url}/api/events`, { method: 'POST', headers: { 'content-type': 'application/x-ndjson' }, body: lines.map((l) => JSON.stringify(l)).join('\n') }).then((r) => r.arrayBuffer());
+  };
+  const timer = setInterval(() => send().catch(() => {}), 100);
+  return { stop: () => clearInterval(timer), sent: () => n };
+}
+
+test('1,000 events a second at a sixth of the speed', { skip }, async (t) => {
+  const it = await open(chrome, box.url, { device: PHONE });
+  const { page } = it;
+  const notes = await collect_notes(page);
+  await page.waitForSelector('[data-command="stop"]');
+  const cdp = await it.context.newCDPSession(page);
+  await cdp.send('Performance.enable');
+  const metrics = async () => Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map((m) => [m.name, m.value]));
+  const heap = async () => {
+    await cdp.send('HeapProfiler.collectGarbage');
+    return (await metrics()).JSHeapUsedSize;
+  };
+  const load = pour();
+  await page.waitForFunction(() => /load0[\s\S]*more/.test(document.querySelector('#card-streams')?.innerText));
+  await page.evaluate(() => { globalThis.notes.length = 0; });
+  const heap_before = await heap();
+  await page.evaluate(() => {
+    globalThis.long = [];
+    globalThis.taps = [];
+    new PerformanceObserver((list) => globalThis.long.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' });
+    new PerformanceObserver((list) => globalThis.taps.push(...list.getEntries().filter((e) => e.name === 'pointerup').map((e) => e.duration))).observe({ type: 'event', durationThreshold: 16 });
+  });
+  await cdp.send('Emulation.setCPUThrottlingRate', { rate: THROTTLE });
+  const [start, before] = [Date.now(), await metrics()];
+  for (let i = 0; i < SECONDS * 2; i += 1) {
+    await page.touchscreen.tap(200, 30);
+    await new Promise((ok) => setTimeout(ok, Math.max(0, start + (i + 1) * 500 - Date.now())));
+  }
+  const [end, now] = [Date.now(), await metrics()];
+  await cdp.send('Emulation.setCPUThrottlingRate', { rate: 1 });
+  load.stop();
+  const { long, taps } = await page.evaluate(() => ({ long: globalThis.long, taps: globalThis.taps }));
+  const busy = ((now.TaskDuration - before.TaskDuration) * 1_000) / ((end - start) / 1_000);
+  const got = (await notes()).length / ((Date.now() - start) / 1_000);
+  await page.evaluate(() => { globalThis.notes.length = 0; });
+  const grown = (await heap()) - heap_before;
+  const tap = taps.sort((a, b) => a - b).at(Math.floor(taps.length * 0.98)) ?? 0;
+  t.diagnostic(`main thread ${busy.toFixed(0)} ms/s, longest task ${Math.max(0, ...long).toFixed(0)} ms, tap to paint p98 ${tap.toFixed(0)} ms, heap ${(grown / 1e6).toFixed(2)} MB, ${got.toFixed(0)} records/s taken`);
+  assert.ok(got > RATE / 2 * 0.8, `only ${got} records a second arrived`);
+  assert.ok(busy <= 500, `${busy} ms of main thread a second`);
+  assert.ok(tap <= 200, `tap to paint ${tap} ms`);
+  assert.ok(grown < 1e6, `the heap grew by ${grown} bytes`);
+  const rows = await page.evaluate(() => document.querySelectorAll('*').length);
+  assert.ok(rows < 3_000, `${rows} elements`);
+  await it.clean();
+  await it.close();
+});

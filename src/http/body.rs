@@ -139,7 +139,8 @@ impl<'w> Body<'w> {
         loop {
             let now = Instant::now();
             // Small bodies are those of people and pages, some of whom nobody knows: they get little time in sum.
-            let sum = if most <= limits::SMALL_BODY { self.wire.times.body / 4 } else { self.wire.times.body * 2 };
+            let sum =
+                if most <= limits::SMALL_BODY { self.wire.times.body / 4 } else { self.wire.times.body * 2 };
             let by = (now + self.wire.times.body).min(started + sum + time_for(whole.bytes.len()));
             if self.read_by(&mut whole.bytes, by)? == 0 {
                 return Ok(whole);

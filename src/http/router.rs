@@ -295,7 +295,11 @@ mod tests {
         );
         for route in ROUTES {
             let method = route.method.as_str().to_lowercase();
-            assert_eq!(document["paths"][route.path][&method]["summary"], route.doc, "{method} {}", route.path);
+            assert_eq!(
+                document["paths"][route.path][&method]["summary"], route.doc,
+                "{method} {}",
+                route.path
+            );
         }
     }
 

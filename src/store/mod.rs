@@ -1,7 +1,7 @@
 //! The store: records in blocks, the newest state of every key, and where each epoch ended. The only module that
 //! names redb.
 //!
-//! Promises: what [`Store::commit`] returned from is on the disk and is there after a power cut; a reader sees one
+//! Promises: what a commit returned from is on the disk and is there after a power cut; a reader sees one
 //! consistent moment; no read transaction outlives a call, so none is ever held while somebody writes to a socket.
 //! Layout and versions are in docs/store.md. Does not decide when to commit: that is the writer's window.
 

@@ -6,7 +6,7 @@
 //! effect has been seen. Does not: pretend to be real anywhere, touch hardware, or keep anything itself; it goes on
 //! from the state the bus restored.
 //!
-//! Devices are pure ([`Device`]: state, step -> effects); one thread, `bench`, steps them and does what they ask.
+//! Devices are pure (`Device`: state, step -> effects); one thread, `bench`, steps them and does what they ask.
 
 mod alerts;
 mod bench;

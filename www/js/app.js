@@ -108,7 +108,10 @@ export class App {
     place('nav').setAttribute('aria-label', t('nav.label'));
     document.documentElement.toggleAttribute('data-lost', !this.store.connected());
     const waiting = unacknowledged(this.store.slices.alerts);
-    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · telltale`;
+    // Which box this is: whoever has several tells them apart by the name in their configuration.
+    const box = this.store.slices.health.config?.payload.name || 'telltale';
+    if (place('box').textContent !== box) place('box').textContent = box;
+    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
     if (document.title !== title) document.title = title;
   }
 }

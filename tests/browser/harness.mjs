@@ -153,7 +153,7 @@ export const conn_now = (page) => page.getAttribute('[data-conn]', 'data-conn');
 /** Goes to a page of the menu by its address. */
 export async function visit(page, name) {
   await page.evaluate((to) => { location.hash = `#/${to}`; }, name);
-  await page.waitForFunction((to) => document.querySelector('main .card, main .attention') && location.hash === `#/${to}`, name);
+  await page.waitForSelector(`main[data-page="${name}"] :is(.card, .attention)`);
 }
 
 /** Notes every state the chip shows from now on: [state, ms]. */

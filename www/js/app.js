@@ -1,6 +1,6 @@
 // The wiring of the page: preferences, store, connection, router, the shell, and the tick that draws them.
 
-import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { html } from '../vendor/lit-html/lit-html.js';
 import { live } from '../vendor/lit-html/directives/live.js';
 import { Commands } from './core/commands.js';
 import { Connection } from './core/connection.js';
@@ -40,10 +40,11 @@ export class App {
 
   async start() {
     this.apply_theme();
-    this.connection.start();
     await Promise.allSettled([this.apply_language(), load_icons()]);
-    this.router.start();
     this.ticker.start();
+    // The first view says what it wants before the stream is opened, so that it is opened once.
+    await this.router.start();
+    this.connection.start();
     document.documentElement.dataset.ready = '';
     // A page not yet loaded could not be opened while the box is away.
     setTimeout(() => VIEWS.forEach((row) => row.load().catch(() => {})), PRELOAD_MS);
@@ -102,11 +103,15 @@ export class App {
     draw(() => nav(this.page.name), place('nav'));
     draw(() => banners(this), place('banners'));
     draw(() => main(this), place('main'));
+    place('main').dataset.page = this.page.view ? this.page.name : '';
     place('skip').textContent = t('page.stay');
     place('nav').setAttribute('aria-label', t('nav.label'));
     document.documentElement.toggleAttribute('data-lost', !this.store.connected());
     const waiting = unacknowledged(this.store.slices.alerts);
-    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title ?? t(`nav.${this.page.name}`)} · telltale`;
+    // Which box this is: whoever has several tells them apart by the name in their configuration.
+    const box = this.store.slices.health.config?.payload.name || 'telltale';
+    if (place('box').textContent !== box) place('box').textContent = box;
+    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
     if (document.title !== title) document.title = title;
   }
 }
@@ -123,11 +128,12 @@ function nav(current) {
 }
 
 function main(app) {
-  const { view, error } = app.page;
-  if (view) return html`<h1 class="visually-hidden">${view.title}</h1>${view.draw()}`;
-  if (!error) return html`<p class="empty" data-empty="loading">${t('page.loading')}</p>`;
-  return html`<div class="empty" data-empty="error"><p>${t('page.failed', { reason: error.message })}</p>
-    <button type="button" class="button" @click=${() => app.router.go()}>${t('page.retry')}</button></div>${nothing}`;
+  const { name, view, error } = app.page;
+  const heading = html`<h1 class="visually-hidden">${view?.title() ?? t(`nav.${name}`)}</h1>`;
+  if (view) return html`${heading}${view.draw()}`;
+  if (!error) return html`${heading}<p class="empty" data-empty="loading">${t('page.loading')}</p>`;
+  return html`${heading}<div class="empty" data-empty="error"><p>${t('page.failed', { reason: error.message })}</p>
+    <button type="button" class="button" @click=${() => app.router.go()}>${t('page.retry')}</button></div>`;
 }
 
 export const app = new App();

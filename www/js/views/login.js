@@ -8,13 +8,13 @@ import { card } from '../parts/card.js';
 
 export function open(app) {
   const form = { busy: false, note: null, tone: 'off' };
-  return { title: t('login.title'), draw: () => draw(app, form) };
+  return { title: () => t('login.title'), draw: () => draw(app, form) };
 }
 
 function draw(app, form) {
   const role = app.store.hello?.role;
   return html`<div class="overview narrow">${card('login', {
-    title: t('login.title'),
+    title: () => t('login.title'),
     body: () => html`<form @submit=${(event) => submit(app, form, event)}>
       <label class="field"><span>${t('login.key')}</span>
         <input type="password" name="key" autocomplete="current-password" autocapitalize="off" spellcheck="false"></label>

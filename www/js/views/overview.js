@@ -33,7 +33,7 @@ const SIGNALS = 6;
 
 export function open(app, _route, signal) {
   app.connection.want(['stream/*', 'detections'], { signal });
-  return { title: t('nav.overview'), draw: () => draw(app) };
+  return { title: () => t('nav.overview'), draw: () => draw(app) };
 }
 
 function draw(app) {

@@ -7,7 +7,7 @@ import { choices } from '../core/preferences.js';
 import { card } from '../parts/card.js';
 
 export function open(app) {
-  return { title: t('nav.settings'), draw: () => draw(app) };
+  return { title: () => t('nav.settings'), draw: () => draw(app) };
 }
 
 function draw(app) {

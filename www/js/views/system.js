@@ -19,7 +19,7 @@ export function open(app, _route, signal) {
   app.connection.refresh();
   const timer = setInterval(() => app.connection.refresh(), REFRESH_MS);
   signal.addEventListener('abort', () => clearInterval(timer));
-  return { title: t('nav.system'), draw: () => draw(app) };
+  return { title: () => t('nav.system'), draw: () => draw(app) };
 }
 
 function draw(app) {

@@ -1,5 +1,5 @@
 // Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu.
-// A view's module exports `open(app, route, signal)`, which gives {title, draw()}; see docs/page.md.
+// A view's module exports `open(app, route, signal)`, which gives {title(), draw()}; see docs/page.md.
 
 export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },

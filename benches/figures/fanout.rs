@@ -148,8 +148,7 @@ pub fn steady(table: &mut Table) {
         })
         .collect();
     let name = "200 events/s to 100 readers";
-    let sum =
-        |of: fn(&((Run, Seen), (Run, Seen))) -> f64| rounds.iter().map(of).sum::<f64>() / rounds.len() as f64;
+    let mean = |of: fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>() / rounds.len() as f64;
     let (bare, ours) = (mean(|(bare, _)| bare.0.cpu_us()), mean(|(_, ours)| ours.0.cpu_us()));
     let ratio = ours / bare;
     let text = format!("{ours:.2} us (bare loop {bare:.2} us): {ratio:.2} times");

@@ -22,12 +22,17 @@ pub struct Publisher {
     padding: String,
 }
 
+fn connect(addr: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(addr).expect("the daemon listens");
+    socket.set_nodelay(true).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    socket
+}
+
 impl Publisher {
     /// Connects. `size` is the payload's size in bytes.
     pub fn new(addr: SocketAddr, size: usize) -> Publisher {
-        let socket = TcpStream::connect(addr).expect("the daemon listens");
-        socket.set_nodelay(true).expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+        let socket = connect(addr);
         // `{"n":123456,"t":12345678901234567,"p":""}` or so.
         let padding = "x".repeat(size.saturating_sub(44));
         Publisher { reader: BufReader::new(socket), addr, body: String::new(), next: 0, refused: 0, padding }
@@ -61,6 +66,9 @@ impl Publisher {
                 .and_then(|()| socket.write_all(body.as_bytes()))
                 .expect("the daemon reads");
             let answer = Response::read(&mut self.reader);
+            if answer.header("connection") == Some("close") {
+                self.reader = BufReader::new(connect(self.addr));
+            }
             if matches!(answer.status, 201 | 202) {
                 return;
             }

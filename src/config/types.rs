@@ -104,7 +104,8 @@ impl Default for Access {
 pub struct Store {
     /// How long a record waits for others before it is committed.
     pub commit: Duration,
-    /// The same where only state has changed.
+    /// The same where only state has changed. Long, because the health of an otherwise idle box changes all the time and
+    /// every commit costs the card some 40 KB, while state is shown as uncertain after a restart in any case.
     pub state_commit: Duration,
     /// redb's page cache, in bytes.
     pub cache_bytes: usize,
@@ -118,7 +119,7 @@ impl Default for Store {
     fn default() -> Self {
         Store {
             commit: Duration::from_secs(1),
-            state_commit: Duration::from_secs(5),
+            state_commit: Duration::from_secs(30),
             cache_bytes: 4 * 1024 * 1024,
             keep_bytes: 512 * 1024 * 1024,
             keep_age: None,

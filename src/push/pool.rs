@@ -126,7 +126,6 @@ impl Writer {
                 let (token, flags) = (event.data.u64(), event.flags);
                 if token == WAKE {
                     let _ = rustix::io::read(&self.mailbox.wake, &mut [0u8; 8]);
-                    self.mailbox.woken.store(false, Ordering::Release);
                     dirty = true;
                 } else if flags
                     .intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
@@ -163,6 +162,8 @@ impl Writer {
 
     /// New readers, new events, then a send to everybody. True when there is more at once.
     fn sweep(&mut self, now: Instant) -> bool {
+        // Before anything is read: what comes from now on needs a wake-up of its own, what came before does not.
+        self.mailbox.woken.store(false, Ordering::Release);
         let joins = std::mem::take(&mut *self.mailbox.joins.lock().unwrap_or_else(|e| e.into_inner()));
         let mut more = self.take_new(now);
         for join in joins {

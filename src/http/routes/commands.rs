@@ -22,7 +22,9 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let command = command(request, params, format!("{kind}/{id}"), action)?;
     let status = now.as_ref().and_then(|s| s.get("status")).and_then(Value::as_str).unwrap_or_default();
     let known = request.shared.parts.commands.lookup(&command.id).is_some();
-    if !known && is_already(&kind, &command.action, status) {
+    // Something that is on its way, such as a pause of a running queue, is not how it stands yet.
+    let pending = now.as_ref().and_then(|s| s.get("pending")).is_some_and(|p| !p.is_null());
+    if !known && !pending && is_already(&kind, &command.action, status) {
         let result = CommandResult {
             command_id: command.id,
             action: command.action,

@@ -481,3 +481,18 @@ fn pages_of_configured_origins_may_read_and_post() {
     let stranger = daemon.request("GET", "/api/state", &[("Origin", "https://other.example")], b"");
     assert_eq!(stranger.header("access-control-allow-origin"), None);
 }
+
+/// A queue that runs but is about to pause was answered "already running" to `resume`, and paused all the same.
+#[test]
+fn what_is_pending_is_not_how_it_stands() {
+    let daemon = Daemon::start();
+    let queue = |pending: &str| {
+        let status = format!(
+            r#"{{"type":"queue_status","payload":{{"queue_id":"Q","status":"running","current_scan":null,"completed_scans":0,"total_scans":1,"order_version":1,"timestamp":"2026-01-07T15:30:00.000Z","pending":{pending}}}}}"#
+        );
+        assert_eq!(daemon.post("/api/events", &status).status, 202);
+        daemon.post("/api/queues/Q/resume", "{}")
+    };
+    assert_eq!(queue("null").status, 200, "it runs already");
+    assert_eq!(queue("\"pause\"").status, 404, "so its owner is asked, and there is none");
+}

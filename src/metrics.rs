@@ -73,7 +73,6 @@ metrics! {
     catch_ups_total: "counter", "Times a reader was fed from the store.";
     gaps_total: "counter", "Gaps announced to readers.";
     polls_total: "counter", "Polls answered.";
-    frames_sent_total: "counter", "Frames given to readers.";
     bytes_sent_total: "counter", "Bytes given to readers of streams.";
     source_errors_total: "counter", "Errors of sources.";
     client_reconnects_total: "counter", "Reconnects that pages reported.";

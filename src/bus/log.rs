@@ -70,7 +70,7 @@ pub struct Snapshot {
     pub state: Vec<SharedEvent>,
 }
 
-type Waker = Box<dyn Fn() + Send + Sync>;
+type Waker = Arc<dyn Fn() + Send + Sync>;
 
 struct Inner {
     head: u64,
@@ -251,13 +251,10 @@ impl Bus {
 
     /// Has `waker` called after every publish, outside the lock. It must not block.
     pub fn on_publish(&self, waker: impl Fn() + Send + Sync + 'static) {
+        let waker: Waker = Arc::new(waker);
         let mut wakers = self.wakers.lock().unwrap_or_else(|e| e.into_inner());
-        let mut list: Vec<Waker> = Vec::new();
-        if let Ok(old) = Arc::try_unwrap(std::mem::take(&mut *wakers)) {
-            list = old;
-        }
-        list.push(Box::new(waker));
-        *wakers = Arc::new(list);
+        // A new list: a publish that is under way goes on with the one it has.
+        *wakers = wakers.iter().cloned().chain([waker]).collect::<Vec<_>>().into();
     }
 
     /// The id of the newest event.
@@ -577,6 +574,26 @@ mod tests {
         threads.into_iter().for_each(|t| t.join().unwrap());
         let seqs: Vec<u64> = bus.after(100, usize::MAX).unwrap().iter().map(|e| e.cursor.seq).collect();
         assert_eq!(seqs, (101..=2_100).collect::<Vec<_>>());
+    }
+
+    /// Somebody who asked to be woken while a publish was under way made the bus forget those who had asked before.
+    #[test]
+    fn whoever_asked_to_be_woken_is_woken() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let bus = Arc::new(bus());
+        let (first, second) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (calls, late, inner) = (Arc::clone(&first), Arc::clone(&second), Arc::downgrade(&bus));
+        bus.on_publish(move || {
+            if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+                let late = Arc::clone(&late);
+                inner.upgrade().unwrap().on_publish(move || {
+                    late.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        });
+        bus.publish(note(1)).unwrap();
+        bus.publish(note(2)).unwrap();
+        assert_eq!((first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)), (2, 1));
     }
 
     #[test]

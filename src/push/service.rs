@@ -42,7 +42,8 @@ pub(super) struct Hub {
     /// Sockets somebody may be blocked on, to be shut when stopping.
     busy: Mutex<HashMap<u64, Arc<TcpStream>>>,
     next_busy: AtomicU64,
-    catch_ups: AtomicUsize,
+    /// Threads that feed readers which fell behind, at most `CATCH_UPS`; joined when stopping.
+    feeders: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// See the module above.
@@ -74,7 +75,7 @@ impl Push {
             turn: AtomicUsize::new(0),
             busy: Mutex::default(),
             next_busy: AtomicU64::new(0),
-            catch_ups: AtomicUsize::new(0),
+            feeders: Mutex::default(),
         });
         let mut handles = Vec::new();
         for (i, mailbox) in hub.mailboxes.iter().enumerate() {
@@ -171,11 +172,9 @@ impl Push {
         for socket in self.hub.busy.lock().unwrap_or_else(|e| e.into_inner()).values() {
             let _ = socket.shutdown(Shutdown::Both);
         }
-        // Their sockets are shut, so what catches up ends by itself; the store must not be closed under it.
-        let begun = Instant::now();
-        while self.hub.catch_ups.load(Ordering::Acquire) > 0 && begun.elapsed() < limits::STOP_TIME / 4 {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        // Their sockets are shut, so they end by themselves; the store must not be closed under them.
+        let feeders = std::mem::take(&mut *self.hub.feeders.lock().unwrap_or_else(|e| e.into_inner()));
+        feeders.into_iter().for_each(threads::join);
     }
 }
 
@@ -219,20 +218,21 @@ impl Hub {
         left: Option<usize>,
     ) {
         self.bus.metrics.catch_ups_total.inc();
-        let hub = Arc::clone(self);
-        if self.catch_ups.fetch_add(1, Ordering::AcqRel) >= limits::CATCH_UPS {
-            self.catch_ups.fetch_sub(1, Ordering::AcqRel);
+        let mut feeders = self.feeders.lock().unwrap_or_else(|e| e.into_inner());
+        let (ended, running) = std::mem::take(&mut *feeders).into_iter().partition(JoinHandle::is_finished);
+        *feeders = running;
+        ended.into_iter().for_each(threads::join);
+        if feeders.len() >= limits::CATCH_UPS {
             let _ = socket.shutdown(Shutdown::Both);
             return;
         }
-        let held = Arc::clone(&socket);
+        let (hub, held) = (Arc::clone(self), Arc::clone(&socket));
         let started = threads::spawn("catch-up", limits::CONN_STACK, move || {
             hub.stream(socket, request, Begin::Behind(rest, at), guard, left);
-            hub.catch_ups.fetch_sub(1, Ordering::AcqRel);
         });
-        if started.is_err() {
-            self.catch_ups.fetch_sub(1, Ordering::AcqRel);
-            let _ = held.shutdown(Shutdown::Both);
+        match started {
+            Ok(feeder) => feeders.push(feeder),
+            Err(_) => drop(held.shutdown(Shutdown::Both)),
         }
     }
 

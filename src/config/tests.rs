@@ -636,6 +636,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 host: Host { interval: rest.4, disks: rest.5 },
                 gpio,
                 serial,
+                streams: Vec::new(),
             }
         })
 }

@@ -12,3 +12,4 @@ mod pty;
 mod real_input;
 mod resume;
 mod signals;
+mod streams;

@@ -6,11 +6,12 @@
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::clock::Wall;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, AlertRule, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Severity};
 use crate::push::Push;
+use crate::sources::signals::Signals;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
@@ -125,6 +126,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
+    /// The threads of the bench and of the signals.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -157,6 +159,9 @@ impl Daemon {
             outlets: Arc::new(Outlets::default()),
             stop: stop.clone(),
         };
+        alerts
+            .start(&store, &commands, &config, &bench_rules(&config))
+            .map_err(|e| StartError::System("the alerts", e))?;
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
             let (handles, control) = simulated::start(&context, config.bench_seed)
                 .map_err(|e| StartError::System("the simulated bench", e))?;
@@ -164,6 +169,8 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let (signals, signals_thread) =
+            Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let http = http::Server::start(http::Parts {
@@ -172,6 +179,8 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            alerts: Arc::clone(&alerts),
+            signals,
             bench: bench_control,
             ready,
         });
@@ -179,7 +188,8 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().for_each(threads::join);
+                bench.into_iter().chain([signals_thread]).for_each(threads::join);
+                alerts.stop();
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
@@ -200,7 +210,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench,
+            bench: bench.into_iter().chain([signals_thread]).collect(),
             stop,
             revision: 1,
         };
@@ -307,6 +317,10 @@ impl Daemon {
                 }
                 // What waits for the next start stays as it runs, and is named again at the next reload.
                 self.config = new.config.live_over(&self.config);
+                let judged = ["name", "store", "alerts", "alert", "webhook", "ntfy"];
+                if changes.sections.iter().any(|s| judged.contains(s)) {
+                    self.alerts.configure(&self.config, &bench_rules(&self.config), &self.store);
+                }
                 self.revision += 1;
                 self.alerts.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
@@ -327,6 +341,7 @@ impl Daemon {
         self.stop.stop();
         self.sources.stop();
         self.bench.into_iter().for_each(threads::join);
+        self.alerts.stop();
         self.push.stop();
         self.http.stop();
         self.bus.stop();
@@ -346,6 +361,11 @@ impl Daemon {
         });
         publish(&self.bus, "config_changed", &payload);
     }
+}
+
+/// The rules that go with the bench.
+fn bench_rules(config: &Config) -> Vec<AlertRule> {
+    if config.bench { simulated::rules() } else { Vec::new() }
 }
 
 fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {

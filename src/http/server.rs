@@ -5,6 +5,7 @@ use super::access::{Doors, Logins};
 use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
 use super::routes::Tallies;
+use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::config::{Access, Config};
 use crate::keys::Keys;
@@ -12,6 +13,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
+use crate::sources::signals::Signals;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -33,8 +35,12 @@ pub struct Parts {
     pub push: Arc<Push>,
     /// Where commands go.
     pub commands: Arc<Commands>,
+    /// The alerts.
+    pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The signals, which number and judge what is posted.
+    pub signals: Arc<Signals>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

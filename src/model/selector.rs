@@ -119,10 +119,14 @@ impl Selector {
             return Ok(("system_health".into(), Id::None, rest));
         }
         let full = SHORT.iter().find(|(short, ..)| *short == word).map_or(word, |(_, full, _)| full);
-        let kind = find_kind(full).filter(|k| k.name != "alert" && k.name != "command_result").ok_or_else(|| {
-            let words: Vec<_> = SHORT.iter().map(|(short, ..)| *short).chain(["system", "app"]).collect();
-            format!("{word:?} is no kind; expected one of {} or an event type of docs/api.md", words.join(", "))
-        })?;
+        let kind =
+            find_kind(full).filter(|k| k.name != "alert" && k.name != "command_result").ok_or_else(|| {
+                let words: Vec<_> = SHORT.iter().map(|(short, ..)| *short).chain(["system", "app"]).collect();
+                format!(
+                    "{word:?} is no kind; expected one of {} or an event type of docs/api.md",
+                    words.join(", ")
+                )
+            })?;
         if kind.id_field.is_empty() {
             return Ok((full.into(), Id::None, rest));
         }

@@ -361,10 +361,7 @@ impl Reader<'_> {
         if entry.hysteresis < 0.0
             && let Some(found) = seen.get("hysteresis")
         {
-            self.fault(
-                &found.at,
-                format!("`alert.hysteresis` is {}; expected 0 or more", entry.hysteresis),
-            );
+            self.fault(&found.at, format!("`alert.hysteresis` is {}; expected 0 or more", entry.hysteresis));
         }
         Some(AlertTest::Limits(AlertLimits {
             above: entry.above,

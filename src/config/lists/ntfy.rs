@@ -132,7 +132,11 @@ impl Reader<'_> {
             if let (Some(Found { at, good: true }), Some(token)) = (seen.get("token"), &entry.token)
                 && !token.bytes().all(|b| b.is_ascii_graphic())
             {
-                self.fault(at, "`ntfy.token` has characters that can't be sent; expected printable ASCII without spaces".into());
+                self.fault(
+                    at,
+                    "`ntfy.token` has characters that can't be sent; expected printable ASCII without spaces"
+                        .into(),
+                );
             }
             if let Some(Found { at, good: true }) = seen.get("priorities") {
                 for (severity, n) in &entry.priorities {

@@ -219,10 +219,7 @@ impl Reader<'_> {
         if let Some(Found { at, good: true }) = seen.get("id")
             && (config.webhook.iter().any(|c| c.id == id) || config.ntfy.iter().any(|c| c.id == id))
         {
-            self.fault(
-                at,
-                format!("`{list}.id` {id:?} is used twice; expected each receiver's name once"),
-            );
+            self.fault(at, format!("`{list}.id` {id:?} is used twice; expected each receiver's name once"));
         }
     }
 

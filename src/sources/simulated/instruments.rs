@@ -1,8 +1,8 @@
 //! Three instruments: a power supply and a multimeter around a diode, and an XY stage.
 
+use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, number, round};
 use crate::bus::Command;
 use crate::clock::Wall;
@@ -249,7 +249,6 @@ impl Device for Meter {
         if fresh {
             self.panel.take("voltage", round(world.volts + 0.000_05 * noise, 5), at.wall);
             self.panel.take("temperature", round(self.temperature, 1), at.wall);
-            world.readings.insert("dmm.temperature", self.temperature);
         }
         if !(fresh || at.every(STEPS_PER_S)) {
             return;

@@ -1,6 +1,6 @@
 //! The simulated bench: one device of every kind, so that everything can be tried on a laptop.
 //!
-//! Owns: a recorder, three instruments, a queue of scans, three signals, two value streams, a camera, two services and
+//! Owns: a recorder, three instruments, a queue of scans, two value streams, a camera, two services and
 //! the alerts on them, all publishing on the bus as ordinary sources of kind `simulated`. Promises: what the devices
 //! do is a function of the seed and of the number of the step alone; wall time only labels. A command ends when its
 //! effect has been seen. Does not: pretend to be real anywhere, touch hardware, or keep anything itself; it goes on
@@ -8,7 +8,6 @@
 //!
 //! Devices are pure (`Device`: state, step -> effects); one thread, `bench`, steps them and does what they ask.
 
-mod alerts;
 mod bench;
 mod camera;
 mod fault;
@@ -17,20 +16,19 @@ mod jobs;
 mod link;
 mod out;
 mod queue;
-mod random;
 mod recorder;
+mod rules;
 mod scan;
 mod services;
-mod signals;
 mod streams;
 
 pub use self::bench::start;
+pub use self::rules::rules;
 
 use self::link::Link;
 use self::out::Out;
 use crate::bus::Command;
 use crate::clock::Wall;
-use std::collections::BTreeMap;
 
 /// Steps of the bench in a second.
 const STEPS_PER_S: u64 = 8;
@@ -61,8 +59,6 @@ impl Moment {
 /// What devices see of each other.
 #[derive(Debug, Default)]
 struct World {
-    /// Readings that arrived, for the alert rules.
-    readings: BTreeMap<&'static str, f64>,
     /// The scan that drives the power supply.
     drive: Option<Drive>,
     /// The voltage at the sample, for the multimeter beside it.

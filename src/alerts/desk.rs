@@ -203,12 +203,22 @@ impl Desk {
         desk
     }
 
-    /// What was on the shelf: counts of occurrences, snoozes. Gives what changes by it.
+    /// What was on the shelf: counts of occurrences, snoozes. Of what is open the alert itself knows better. Gives what
+    /// changes by it: snoozes that ended meanwhile, or with the restart.
     pub fn recall(&mut self, rows: Vec<(String, Memory)>, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for (id, kept) in rows {
+        let open = self.open.iter().map(|(id, entry)| {
+            let snoozed_at = entry.alert.snoozed_until.as_ref().map(|_| entry.alert.severity);
+            let snoozed_until = entry.alert.snoozed_until.clone();
+            let memory =
+                Memory { occurrence: entry.alert.occurrence, snoozed_until, snoozed_at, ..Memory::default() };
+            (id.clone(), memory)
+        });
+        let open: Vec<_> = open.collect();
+        for (id, kept) in rows.into_iter().chain(open) {
             let memory = self.remember(&id);
             memory.occurrence = memory.occurrence.max(kept.occurrence);
+            memory.wake();
             let ends = kept.snoozed_until.as_deref().and_then(Wall::parse);
             let left = ends.map(|ends| Duration::from_millis(ends.0.saturating_sub(at.wall.0)));
             match left.filter(|left| !left.is_zero()) {

@@ -23,6 +23,7 @@ mod services;
 mod streams;
 
 pub use self::bench::start;
+pub use self::camera::planogram;
 pub use self::rules::rules;
 
 use self::link::Link;

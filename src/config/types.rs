@@ -256,7 +256,7 @@ impl Default for Alerts {
             temperature_minor: 80.0,
             temperature_major: 85.0,
             memory: 256 << 20,
-            written_today: 2_000_000_000,
+            written_today: 2 << 30,
             clock_unsynced: Duration::from_secs(600),
             source_lost: Duration::from_secs(3),
         }

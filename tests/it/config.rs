@@ -49,7 +49,7 @@ fn every_example_is_valid() {
             assert!(done.stdout.contains("no faults"), "{done:?}");
         }
     }
-    assert!(seen >= 8, "gpio, serial-json, -csv, -regex, -usb, -replay, host, field-box");
+    assert!(seen >= 9, "gpio, serial-json, -csv, -regex, -usb, -replay, host, field-box, alerts");
 }
 
 #[test]

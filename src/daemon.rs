@@ -11,7 +11,10 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Severity};
 use crate::push::Push;
-use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
+use crate::sources::hardware::{OpenPins, PiPins};
+use crate::sources::{
+    self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated,
+};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -118,6 +121,7 @@ pub struct Daemon {
     bus: Arc<Bus>,
     commands: Arc<Commands>,
     alerts: Arc<Alerts>,
+    jobs: Arc<Jobs>,
     store: Arc<Store>,
     store_failing: Arc<AtomicBool>,
     store_alert: bool,
@@ -136,6 +140,15 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(loaded: &Loaded) -> Result<Daemon, StartError> {
+        Daemon::start_on(Arc::new(PiPins), loaded)
+    }
+
+    /// The same with the pins of another board, for benchmarks.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    #[doc(hidden)]
+    pub fn start_on(board: Arc<dyn OpenPins>, loaded: &Loaded) -> Result<Daemon, StartError> {
         let config = loaded.config.clone();
         let opened = Store::open(&config.data, &config.store).map_err(StartError::Store)?;
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
@@ -149,12 +162,17 @@ impl Daemon {
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
+        let outlets = Arc::new(Outlets::default());
+        let recorders =
+            Arc::new(Recorders::new(Arc::clone(&bus), Arc::clone(&commands), Arc::clone(&outlets)));
+        let jobs = Arc::new(Jobs::new(Arc::clone(&bus), Arc::clone(&commands)));
         let context = Context {
             bus: Arc::clone(&bus),
             commands: Arc::clone(&commands),
             store: Arc::clone(&store),
             alerts: Arc::clone(&alerts),
-            outlets: Arc::new(Outlets::default()),
+            outlets,
+            recorders: Arc::clone(&recorders),
             stop: stop.clone(),
         };
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
@@ -172,6 +190,8 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            recorders,
+            jobs: Arc::clone(&jobs),
             bench: bench_control,
             ready,
         });
@@ -186,13 +206,14 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &config, extras(&bus, &store))
+        let sources = Sources::start_on(board, &context, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
             bus,
             commands,
             alerts,
+            jobs,
             store,
             store_failing,
             store_alert: false,
@@ -250,6 +271,7 @@ impl Daemon {
     /// About once a second.
     fn tick(&mut self) {
         self.commands.expire();
+        self.jobs.tick();
         if let Some(bytes) = written_bytes() {
             self.bus.metrics.store_written_bytes_total.set(bytes);
         }
@@ -299,7 +321,7 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
+                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.recorder.clone(), c.host.clone());
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {

@@ -11,7 +11,7 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
-use crate::sources::BenchControl;
+use crate::sources::{BenchControl, Jobs, Recorders};
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -35,6 +35,10 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// Where what is posted of recorders goes.
+    pub recorders: Arc<Recorders>,
+    /// Where what is posted of jobs goes.
+    pub jobs: Arc<Jobs>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

@@ -2,6 +2,7 @@
 //! weighed, and how it is written back. A new list is a file here and a line in [`LISTS`].
 
 mod gpio;
+mod recorder;
 mod serial;
 
 use super::file::{Ids, Reader};
@@ -30,7 +31,7 @@ pub(super) struct List {
 }
 
 /// Every list.
-pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST];
+pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST, recorder::LIST];
 
 fn sink_of<'a>(
     sink: &Sink,

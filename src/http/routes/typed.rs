@@ -1,13 +1,15 @@
 //! The typed conveniences: `POST /api/recorders/{id}/state` and its like. One handler and a table: the id comes from
 //! the path, a missing time is now, and what has one sensible value when it is missing gets it. Nothing measured is
 //! ever made up: numbers that only the publisher can know stay mandatory, save counts, which telltale then keeps.
+//! What is said of a recorder or a job goes through its keeper, which adds what it knows and notices silence.
 
-use super::publish::{Shape, Sum, Wish, Wrong, finish, shape};
+use super::publish::{Shape, Sum, Wish, Wrong, finish, finish_with, shape};
 use crate::clock::Wall;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, problem};
 use crate::http::request::{Answer, Request};
 use crate::limits;
-use crate::model::Draft;
+use crate::model::{Draft, DraftError};
+use crate::sources::{JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -36,42 +38,83 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let wish = Wish::read(request.head)?;
     let kind = request.head.path.get(1).map_or("", String::as_str);
     let Some(row) = ROWS.iter().find(|row| row.kind == kind) else {
-        return Err(super::super::problem::problem(
-            404,
-            "unknown_path",
-            "Not found",
-            "there is no such kind",
-        ));
+        return Err(problem(404, "unknown_path", "Not found", "there is no such kind"));
     };
     let id = request.param(0).to_string();
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
     let now = Wall::now().rfc3339();
-    let one = |text: &[u8], place: &str, number: usize| {
-        draft(row, &id, &now, text, &request.shared.tallies).map_err(|wrong| wrong.at(place, number))
-    };
-    let drafts = match shape(&body)? {
-        Shape::One(text) => vec![one(text, "", 0)?],
-        Shape::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(n, item)| one(item.get().as_bytes(), "index", n))
-            .collect::<Result<_, _>>()?,
-        Shape::Lines => {
-            let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
-            lines.map(|(n, line)| one(line, "line", n + 1)).collect::<Result<_, _>>()?
-        }
-    };
+    let tallies = &request.shared.tallies;
     let mut sum = Sum::new(request.shared);
-    sum.publish(drafts, wish.key.as_deref())?;
-    finish(&wish, &sum)
+    let parts = &request.shared.parts;
+    match kind {
+        "recorders" => {
+            let all = each(&body, |text| Ok(payload(row, &id, &now, text, tallies)?.1))?;
+            let publish = |drafts| sum.publish(drafts, wish.key.as_deref());
+            parts.recorders.post(&id, all, publish).map_err(|why| match why {
+                NotTaken::Wrong(e) => wrong(e),
+                NotTaken::Full => too_many(422, "recorders", limits::RECORDERS),
+            })??;
+            finish(&wish, &sum)
+        }
+        "jobs" => {
+            let all = each(&body, |text| serde_json::from_slice(text).map_err(|e| Wrong::json(&e)))?;
+            let publish = |drafts| sum.publish(drafts, wish.key.as_deref());
+            let (published, cancel) = parts.jobs.post(&id, all, publish).map_err(|why| match why {
+                JobRefused::Wrong(e) => wrong(e),
+                JobRefused::Full => too_many(503, "jobs", limits::JOBS).retry_after(60),
+            })?;
+            published?;
+            finish_with(&wish, &sum, if cancel { ",\"cancel\":true" } else { "" })
+        }
+        _ => {
+            let drafts = each(&body, |text| draft(row, &id, &now, text, tallies))?;
+            sum.publish(drafts, wish.key.as_deref())?;
+            finish(&wish, &sum)
+        }
+    }
 }
 
-fn draft(row: &Row, id: &str, now: &str, text: &[u8], tallies: &Tallies) -> Result<Draft, Wrong> {
+/// What each object of a body becomes.
+fn each<T>(body: &[u8], one: impl Fn(&[u8]) -> Result<T, Wrong>) -> Result<Vec<T>, Problem> {
+    let placed =
+        |text: &[u8], place: &str, number: usize| one(text).map_err(|wrong| wrong.at(place, number));
+    match shape(body)? {
+        Shape::One(text) => Ok(vec![placed(text, "", 0)?]),
+        Shape::Array(items) => {
+            items.iter().enumerate().map(|(n, item)| placed(item.get().as_bytes(), "index", n)).collect()
+        }
+        Shape::Lines => {
+            let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
+            lines.map(|(n, line)| placed(line, "line", n + 1)).collect()
+        }
+    }
+}
+
+fn wrong(e: DraftError) -> Problem {
+    Wrong::from(e).at("", 0)
+}
+
+fn too_many(status: u16, what: &str, most: usize) -> Problem {
+    problem(status, "too_many_ids", "Too many ids", format!("there are {most} {what} already; at most that many"))
+}
+
+fn payload(
+    row: &Row,
+    id: &str,
+    now: &str,
+    text: &[u8],
+    tallies: &Tallies,
+) -> Result<(&'static str, Map<String, Value>), Wrong> {
     let mut payload: Map<String, Value> = serde_json::from_slice(text).map_err(|e| Wrong::json(&e))?;
     if !row.id_field.is_empty() {
         payload.insert(row.id_field.into(), id.into());
     }
     let kind = (row.fill)(&mut payload, id, now, tallies);
+    Ok((kind, payload))
+}
+
+fn draft(row: &Row, id: &str, now: &str, text: &[u8], tallies: &Tallies) -> Result<Draft, Wrong> {
+    let (kind, payload) = payload(row, id, now, text, tallies)?;
     Ok(Draft::checked(kind, None, Value::Object(payload))?)
 }
 
@@ -129,10 +172,8 @@ fn instrument(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies
     "instrument_status"
 }
 
-fn job(payload: &mut Map<String, Value>, _: &str, _: &str, _: &Tallies) -> &'static str {
-    default(payload, "kind", "job");
-    default(payload, "status", "running");
-    default(payload, "progress", Value::Null);
+/// Its keeper fills in what is missing.
+fn job(_: &mut Map<String, Value>, _: &str, _: &str, _: &Tallies) -> &'static str {
     "job_status"
 }
 
@@ -241,7 +282,6 @@ mod tests {
         );
         assert_eq!(of("streams", r#"{"value":3}"#).1["quality"], "good");
         assert_eq!(of("streams", r#"{"status":"offline"}"#).1["reconnects"], Value::Null);
-        assert_eq!(of("jobs", "{}").1["status"], "running");
         assert_eq!(of("detections", r#"{"label":"can","confidence":0.9}"#).0, "detections");
         assert_eq!(
             of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"],

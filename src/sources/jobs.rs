@@ -325,7 +325,7 @@ mod tests {
 
     fn post(jobs: &Jobs, id: &str, payload: Json) -> Result<bool, JobRefused> {
         let payload = serde_json::from_value(payload).unwrap();
-        let publish = |drafts: Vec<Draft>| drafts.into_iter().for_each(|d| drop(jobs.bus.publish(d).unwrap()));
+        let publish = |drafts: Vec<Draft>| drafts.into_iter().for_each(|d| _ = jobs.bus.publish(d).unwrap());
         jobs.post(id, vec![payload], publish).map(|(_, cancel)| cancel)
     }
 

@@ -7,6 +7,8 @@ mod fakepi;
 mod harness;
 mod hostile;
 mod http;
+mod pins;
 mod pty;
 mod real_input;
+mod recorder;
 mod resume;

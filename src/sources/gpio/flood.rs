@@ -36,7 +36,7 @@ impl Flood {
 
     /// Counts edges; gives the time for which the pin is to be parked when they are too many.
     pub fn edges(&mut self, count: u32, at: Duration) -> Option<Duration> {
-        if at.saturating_sub(self.window.0) > limits::GPIO_FLOOD_TIME {
+        if at.saturating_sub(self.window.0) >= limits::GPIO_FLOOD_TIME {
             self.window = (at, 0);
         }
         self.window.1 = self.window.1.saturating_add(count);

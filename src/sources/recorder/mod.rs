@@ -557,7 +557,7 @@ mod tests {
             payload.insert("name".into(), id.into());
             payload.insert("timestamp".into(), json!(Wall(1_000)));
             self.recorders.post(id, vec![payload], |drafts| {
-                drafts.into_iter().for_each(|draft| drop(self.bus.publish(draft).unwrap()))
+                drafts.into_iter().for_each(|draft| _ = self.bus.publish(draft).unwrap())
             })
         }
 

@@ -128,8 +128,9 @@ pub const GPIO_PINS: usize = 64;
 /// How often a pin's level, count or rate is published at most, unless configured: faster than anyone reads, and a
 /// chattering contact stays a line on a chart instead of a flood of its own.
 pub const GPIO_INTERVAL: Duration = Duration::from_millis(50);
-/// Edges of one pin that are records of their own within a second; further ones go together into one record a second.
-pub const GPIO_EDGES: u32 = 20;
+/// Edges of one pin that are records of their own within a second, some 15 KB of them; further ones go together into one
+/// record a second.
+pub const GPIO_EDGES: u32 = 100;
 /// Edges whose times one such record holds; of further ones it says how many there were.
 pub const GPIO_BATCH_TIMES: usize = 500;
 /// Orders that wait for one output; a further one is refused.

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 fn recorder(daemon: &Daemon, id: &str) -> Value {
-    daemon.get(&format!("/api/recorders/{id}")).json()["payload"].clone()
+    daemon.get(&format!("/api/recorders/{id}")).json()
 }
 
 fn until_recorder(daemon: &Daemon, what: &str, check: impl Fn(&Value) -> bool) -> Value {
@@ -229,7 +229,7 @@ fn a_recording_that_a_kill_cut_off_is_told_as_such() {
 fn a_job_without_a_sign_of_life_has_failed_and_a_cancel_reaches_its_poster() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = Options::default().config("name = \"t\"\n").start_in(dir.path());
-    let job = |daemon: &Daemon, id: &str| daemon.get(&format!("/api/jobs/{id}")).json()["payload"].clone();
+    let job = |daemon: &Daemon, id: &str| daemon.get(&format!("/api/jobs/{id}")).json();
     let first = r#"{"kind":"encode","source":"recovery","lease_s":5,"done":1,"total":4}"#;
     let answer = daemon.post("/api/jobs/dead?durable=true", first);
     assert_eq!(answer.status, 201, "{}", answer.text());

@@ -12,6 +12,8 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::{BenchControl, Jobs, Recorders};
+use crate::sources::detections::Detections;
+use crate::sources::signals::Signals;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -39,6 +41,10 @@ pub struct Parts {
     pub recorders: Arc<Recorders>,
     /// Where what is posted of jobs goes.
     pub jobs: Arc<Jobs>,
+    /// The detections, which can be filtered and summed up.
+    pub detections: Arc<Detections>,
+    /// The signals, which number and judge what is posted.
+    pub signals: Arc<Signals>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

@@ -1,6 +1,8 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
 
+pub mod detections;
 mod fold;
+mod follow;
 pub mod gpio;
 pub mod hardware;
 pub mod host;
@@ -8,9 +10,11 @@ mod inputs;
 mod jobs;
 mod outlets;
 mod publish;
+mod random;
 mod reading;
 mod recorder;
 pub mod serial;
+pub mod signals;
 pub mod simulated;
 
 pub use self::inputs::Sources;

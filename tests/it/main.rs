@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod config;
+mod detections;
 mod fakepi;
 mod harness;
 mod hostile;
@@ -12,3 +13,4 @@ mod pty;
 mod real_input;
 mod recorder;
 mod resume;
+mod signals;

@@ -796,7 +796,7 @@ mod tests {
         assert_eq!(run.state("alert/source.valve")["state"], "active");
         run.board.short(6, None);
         run.until("the level to be read again", |r| r.state("alert/source.valve")["state"] == "cleared");
-        assert_eq!(run.state("source_status/valve")["status"], "ok");
+        run.until("the output to be well", |r| r.state("source_status/valve")["status"] == "ok");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::push::Push;
 use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::signals::Signals;
+use crate::sources::streams::Streams;
 use crate::sources::{
     self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated,
 };
@@ -131,7 +132,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, the signals and the detections.
+    /// The threads of the bench, streams, signals and detections.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -185,6 +186,8 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let (streams, streams_thread) =
+            Streams::start(&context, &config.streams).map_err(|e| StartError::System("the streams", e))?;
         let planned = if config.bench { simulated::planogram() } else { Vec::new() };
         let (detections, detections_thread) =
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
@@ -200,6 +203,7 @@ impl Daemon {
             keys: Arc::new(keys),
             recorders,
             jobs: Arc::clone(&jobs),
+            streams: Arc::clone(&streams),
             detections,
             signals,
             bench: bench_control,
@@ -209,14 +213,17 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().chain([signals_thread, detections_thread]).for_each(threads::join);
+                bench
+                    .into_iter()
+                    .chain([streams_thread, signals_thread, detections_thread])
+                    .for_each(threads::join);
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start_on(board, &context, &config, extras(&bus, &store))
+        let sources = Sources::start(board, &context, &streams, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
@@ -231,7 +238,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain([signals_thread, detections_thread]).collect(),
+            bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
         };
@@ -331,7 +338,9 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.recorder.clone(), c.host.clone());
+                let inputs = |c: &Config| {
+                    (c.gpio.clone(), c.serial.clone(), c.recorder.clone(), c.streams.clone(), c.host.clone())
+                };
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {

@@ -690,6 +690,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 gpio,
                 serial,
                 recorder,
+                streams: Vec::new(),
             }
         })
 }

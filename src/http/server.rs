@@ -41,6 +41,8 @@ pub struct Parts {
     pub recorders: Arc<Recorders>,
     /// Where what is posted of jobs goes.
     pub jobs: Arc<Jobs>,
+    /// The streams, which have a history.
+    pub streams: Arc<crate::sources::streams::Streams>,
     /// The detections, which can be filtered and summed up.
     pub detections: Arc<Detections>,
     /// The signals, which number and judge what is posted.

@@ -2,14 +2,18 @@
 
 use super::fold::Fold;
 use super::gpio::{Desk, GpioSource, Held, OutputSource};
-use super::hardware::{OpenPins, PiPins, PiPorts};
+use super::hardware::{OpenPins, PiPorts};
 use super::host::HostSource;
 use super::serial::SerialSource;
+use super::streams::Streams;
+use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
-use crate::config::Config;
+use crate::bus::Bus;
+use crate::config::{Config, StreamRule};
 use crate::limits;
 use crate::threads::{self, Stop};
 use crossbeam::channel::select;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +46,7 @@ impl Until {
 /// to [`Context::stop`]; [`Sources::stop`] ends and joins them.
 pub struct Sources {
     context: Context,
+    streams: Arc<Streams>,
     /// Ends this set of threads.
     set: Stop,
     handles: Handles,
@@ -51,31 +56,20 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Starts what the configuration names. Hardware that is absent is no error: it is reported and waited for.
+    /// Starts what the configuration names, with the pins of `board`. Hardware that is absent is no error: it is reported and waited for.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub fn start(
-        context: &Context,
-        config: &Config,
-        host_extras: Box<dyn Fn() -> HostExtras + Send>,
-    ) -> io::Result<Sources> {
-        Sources::start_on(Arc::new(PiPins), context, config, host_extras)
-    }
-
-    /// The same with the pins of another board, for benchmarks.
-    ///
-    /// # Errors
-    /// When the system has no thread left.
-    #[doc(hidden)]
-    pub fn start_on(
         board: Arc<dyn OpenPins>,
         context: &Context,
+        streams: &Arc<Streams>,
         config: &Config,
         host_extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> io::Result<Sources> {
         let mut sources = Sources {
             context: context.clone(),
+            streams: Arc::clone(streams),
             set: Stop::default(),
             handles: Vec::new(),
             board,
@@ -146,6 +140,12 @@ impl Sources {
             let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
+        self.streams.set_rules(&config.streams);
+        for feed in feeds(&config.streams, bus, &self.streams) {
+            let until = until();
+            let name: String = feed.id().chars().take(15).collect();
+            self.handles.push(threads::spawn(&name, limits::STACK, move || feed.run(&until))?);
+        }
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
         let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
@@ -153,4 +153,19 @@ impl Sources {
         self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
         Ok(())
     }
+}
+
+/// One feed for each address, of all streams that have it.
+fn feeds(rules: &[StreamRule], bus: &Arc<Bus>, streams: &Arc<Streams>) -> Vec<Feed> {
+    let mut by_url: BTreeMap<&str, Vec<StreamRule>> = BTreeMap::new();
+    for rule in rules {
+        if let Some(feed) = &rule.feed {
+            by_url.entry(&feed.url).or_default().push(rule.clone());
+        }
+    }
+    let named = by_url.into_values().filter_map(|rules| {
+        let id = format!("feed-{}", rules.first()?.id);
+        Feed::new(id, rules, Arc::clone(bus), Arc::clone(streams))
+    });
+    named.collect()
 }

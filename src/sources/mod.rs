@@ -16,6 +16,7 @@ mod recorder;
 pub mod serial;
 pub mod signals;
 pub mod simulated;
+pub mod streams;
 
 pub use self::inputs::Sources;
 pub use self::jobs::{JobRefused, Jobs};

@@ -14,3 +14,4 @@ mod real_input;
 mod recorder;
 mod resume;
 mod signals;
+mod streams;

@@ -4,6 +4,7 @@
 mod gpio;
 mod recorder;
 mod serial;
+mod stream;
 
 use super::file::{Ids, Reader};
 use super::print::Row;
@@ -31,7 +32,7 @@ pub(super) struct List {
 }
 
 /// Every list.
-pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST, recorder::LIST];
+pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST, recorder::LIST, stream::LIST];
 
 fn sink_of<'a>(
     sink: &Sink,

@@ -25,7 +25,7 @@ pub use self::error::{ConfigError, Place};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
-    Access, Config, ConfirmBy, Debounce, Direction, Drive, Edge, EdgeRecords, Effect, Feed, GpioPin, Host, Http,
-    LineFormat, Mapping, Measure, Output, Parity, PinAlert, Pull, Push, Recorder, SerialPort, Signals, Sink, Store,
-    StreamRule,
+    Access, Capture, Config, ConfirmBy, Debounce, Device, Direction, Drive, Edge, EdgeRecords, Effect, Feed,
+    FlowControl, GpioPin, Host, Http, LineConfig, LineFormat, Mapping, Measure, Output, Parity, PinAlert,
+    ProtocolConfig, Pull, Push, Recorder, Replay, SerialPort, Signals, Sink, Store, StreamRule, UsbRule,
 };

@@ -108,8 +108,13 @@ impl Report {
         self.status.last_error = last_error;
     }
 
+    /// Sets one member of `detail`.
+    pub fn detail(&mut self, name: &str, value: impl Into<Value>) {
+        self.changes(name, value);
+    }
+
     /// Sets one member of `detail`; says whether it is another value.
-    pub fn detail(&mut self, name: &str, value: impl Into<Value>) -> bool {
+    pub fn changes(&mut self, name: &str, value: impl Into<Value>) -> bool {
         let value = value.into();
         let changed = self.status.detail.get(name) != Some(&value);
         if changed {

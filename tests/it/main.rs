@@ -13,5 +13,6 @@ mod pty;
 mod real_input;
 mod recorder;
 mod resume;
+mod serial;
 mod signals;
 mod streams;

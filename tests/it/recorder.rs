@@ -58,11 +58,13 @@ fn config(tty: &Path) -> String {
     )
 }
 
-/// Reads lines until one is `wanted`.
+/// Waits until the recorder is told this.
 fn hears(deck: &Device, wanted: &str) {
     let mut heard = String::new();
-    until(&format!("{wanted} at the recorder"), || {
-        heard += &deck.hear();
+    until(&format!("{wanted} at the recorder, which heard {heard:?}"), || {
+        if deck.has_something() {
+            heard += &deck.hear();
+        }
         heard.contains(wanted).then_some(())
     });
 }

@@ -648,7 +648,7 @@ impl Line {
         }
         let mut changed = false;
         for (name, value) in all {
-            changed |= self.report.detail(name, value);
+            changed |= self.report.changes(name, value);
         }
         if changed {
             self.report.seen(now.wall);

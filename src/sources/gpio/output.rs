@@ -514,9 +514,9 @@ impl Line {
         self.report.state(if fault.is_none() { SourceState::Ok } else { SourceState::Error });
         self.report.faults(self.faults, 0, fault.as_deref());
         let active = read.map(|high| high != self.config.active_low);
-        let mut changed = self.report.detail("level", read.map(u8::from));
-        changed |= self.report.detail("active", active);
-        changed |= self.report.detail("writes", self.writes);
+        let mut changed = self.report.changes("level", read.map(u8::from));
+        changed |= self.report.changes("active", active);
+        changed |= self.report.changes("writes", self.writes);
         if let Some(feed) = &self.feed
             && changed
         {

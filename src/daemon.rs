@@ -15,9 +15,7 @@ use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::signals::Signals;
 use crate::sources::streams::Streams;
-use crate::sources::{
-    self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated,
-};
+use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};

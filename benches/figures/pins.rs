@@ -42,7 +42,8 @@ impl Running {
 
     fn get(&self, path: &str) -> Value {
         let mut socket = TcpStream::connect(self.addr).expect("the daemon listens");
-        write!(socket, "GET {path} HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr).expect("it reads");
+        write!(socket, "GET {path} HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n", self.addr)
+            .expect("it reads");
         let mut text = String::new();
         socket.read_to_string(&mut text).expect("it answers");
         let body = text.split_once("\r\n\r\n").expect("a body").1;
@@ -139,7 +140,8 @@ pub fn sixty_four(table: &mut Table) {
     );
     // What was told of one of them is what was counted of it.
     let told = |kind: &str| -> u64 {
-        let path = format!("/api/events?topics=app/pins/p7&types={kind}&since=earliest&format=json&limit=10000");
+        let path =
+            format!("/api/events?topics=app/pins/p7&types={kind}&since=earliest&format=json&limit=10000");
         let all = running.get(&path);
         all["events"]
             .as_array()
@@ -206,7 +208,9 @@ pub fn latency(table: &mut Table) {
         }
     }
     let all = reader.join().expect("the reader ends");
-    let of = |share: f64| all.get((all.len().saturating_sub(1) as f64 * share) as usize).map_or(f64::NAN, |ns| *ns as f64 / 1e6);
+    let of = |share: f64| {
+        all.get((all.len().saturating_sub(1) as f64 * share) as usize).map_or(f64::NAN, |ns| *ns as f64 / 1e6)
+    };
     table.goal(
         "2 pins at 10 Hz: edge to a reader, p50 / p95",
         format!("{:.2} / {:.2} ms ({} edges)", of(0.5), of(0.95), all.len()),

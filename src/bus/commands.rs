@@ -124,7 +124,10 @@ impl Commands {
             Err(TrySendError::Full(_)) => return Submitted::Busy,
             Err(TrySendError::Disconnected(_)) => return Submitted::NoTarget,
         }
-        inner.known.insert(id.clone(), Known { result: result.clone(), since: Instant::now(), within: limits::COMMAND_TIME });
+        inner.known.insert(
+            id.clone(),
+            Known { result: result.clone(), since: Instant::now(), within: limits::COMMAND_TIME },
+        );
         inner.order.push_back(id);
         while inner.order.len() > limits::COMMANDS {
             if let Some(oldest) = inner.order.pop_front() {
@@ -174,9 +177,7 @@ impl Commands {
             .lock()
             .known
             .iter()
-            .filter(|(_, k)| {
-                k.result.state == CommandState::Accepted && k.since.elapsed() > k.within
-            })
+            .filter(|(_, k)| k.result.state == CommandState::Accepted && k.since.elapsed() > k.within)
             .map(|(id, _)| id.clone())
             .collect();
         for id in late {

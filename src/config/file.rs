@@ -48,7 +48,8 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Reading {
             errors: vec![ConfigError { place: Place::Whole(path.to_path_buf()), detail }],
         };
     }
-    let mut reader = Reader { path, end: text.len(), lines: Lines::of(text), faults: Vec::new(), later: Vec::new() };
+    let mut reader =
+        Reader { path, end: text.len(), lines: Lines::of(text), faults: Vec::new(), later: Vec::new() };
     let (table, syntax) = DeTable::parse_recoverable(text);
     reader.root(table.get_ref(), &mut config);
     reader.weigh_against(&syntax);
@@ -145,7 +146,9 @@ impl Reader<'_> {
                 Later::Output(id) if !config.gpio.iter().any(|p| p.id == id && p.output.is_some()) => {
                     self.fault(
                         &at,
-                        format!("`pin` names {id:?}; expected the id of a [[gpio]] with direction = \"output\""),
+                        format!(
+                            "`pin` names {id:?}; expected the id of a [[gpio]] with direction = \"output\""
+                        ),
                     );
                 }
                 Later::Port(id) if !config.serial.iter().any(|p| p.id == id) => {

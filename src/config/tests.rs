@@ -155,7 +155,10 @@ fn what_is_wrong_is_said() {
         (pin("alert = \"MAJOR\"\n"), &["lacks `message`"]),
         (pin("direction = \"output\"\npull = \"up\"\n"), &["`pull` is set", "direction = \"input\""]),
         (
-            format!("{}direction = \"output\"\n{PORT}", PIN.replace("stream = \"door\"", "instrument = \"psu\"")),
+            format!(
+                "{}direction = \"output\"\n{PORT}",
+                PIN.replace("stream = \"door\"", "instrument = \"psu\"")
+            ),
             &["4:14", "the instrument \"psu\" is served by the port \"psu\""],
         ),
         (
@@ -166,9 +169,15 @@ fn what_is_wrong_is_said() {
             "[[recorder]]\nid = \"r\"\nstop = { serial = \"nope\", send = \"S\" }\n".into(),
             &["3:8", "`serial` names \"nope\"", "[[serial]]"],
         ),
-        ("[[recorder]]\nid = \"r\"\nsplit = { url = \"ftp://x\" }\n".into(), &["`recorder.split`", "http://"]),
+        (
+            "[[recorder]]\nid = \"r\"\nsplit = { url = \"ftp://x\" }\n".into(),
+            &["`recorder.split`", "http://"],
+        ),
         ("[[recorder]]\nid = \"r\"\nstart = \"REC\"\n".into(), &["3:9", "a table of texts: { pin"]),
-        ("[[recorder]]\nid = \"r\"\n[[recorder]]\nid = \"r\"\n".into(), &["4:6", "recorder \"r\" is there twice"]),
+        (
+            "[[recorder]]\nid = \"r\"\n[[recorder]]\nid = \"r\"\n".into(),
+            &["4:6", "recorder \"r\" is there twice"],
+        ),
         (port("baud = 49\n"), &["49", "from 50 to 4000000"]),
         (port("flow = \"rts\"\n"), &["\"rts\"", "\"hardware\""]),
         (port("protocol = \"lines\"\n"), &["\"lines\"", "did you mean \"line\"?"]),
@@ -641,8 +650,8 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::collection::vec(port(), 0..5),
         proptest::collection::vec(recorder(), 0..3),
     );
-    (top, http, store, rest, lists)
-        .prop_map(|(top, http, store, rest, (mut gpio, mut serial, mut recorder))| {
+    (top, http, store, rest, lists).prop_map(
+        |(top, http, store, rest, (mut gpio, mut serial, mut recorder))| {
             // Unique by construction: ids, pins and devices carry their number.
             for (i, pin) in gpio.iter_mut().enumerate() {
                 pin.id = format!("g{i}");
@@ -723,7 +732,8 @@ fn any_config() -> impl Strategy<Value = Config> {
                 recorder,
                 streams: Vec::new(),
             }
-        })
+        },
+    )
 }
 
 fn recorder() -> impl Strategy<Value = Recorder> {

@@ -4,9 +4,7 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{
-    ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull,
-};
+use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -16,8 +16,8 @@ use crate::clock::Wall;
 use crate::config::Sink;
 use crate::limits;
 use crate::model::{
-    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, StreamState,
-    StreamStatus, StreamValue, Topic, TopicFilter,
+    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, StreamState, StreamStatus,
+    StreamValue, Topic, TopicFilter,
 };
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;

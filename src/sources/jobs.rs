@@ -61,12 +61,7 @@ struct Pace {
 
 impl Pace {
     /// Takes how it stands; gives the time it has been running and the time to go, in seconds.
-    fn take(
-        &mut self,
-        state: JobState,
-        progress: Option<f64>,
-        now: Duration,
-    ) -> (Option<f64>, Option<f64>) {
+    fn take(&mut self, state: JobState, progress: Option<f64>, now: Duration) -> (Option<f64>, Option<f64>) {
         if state == JobState::Queued {
             *self = Pace::default();
             return (None, None);
@@ -74,7 +69,8 @@ impl Pace {
         let began = *self.running.get_or_insert(now);
         let elapsed = now.saturating_sub(began).as_secs_f64();
         let elapsed_s = Some((elapsed * 10.0).round() / 10.0);
-        let (JobState::Running, Some(progress)) = (state, progress.filter(|p| (0.0..=1.0).contains(p))) else {
+        let (JobState::Running, Some(progress)) = (state, progress.filter(|p| (0.0..=1.0).contains(p)))
+        else {
             return (elapsed_s, None);
         };
         // One that went back began anew.
@@ -219,7 +215,9 @@ impl Jobs {
         if job.is_none() && others >= limits::JOBS && !has_ended(status.status) {
             return Err(JobRefused::Full);
         }
-        if let (None, Some(done), Some(total)) = (status.progress, status.done, status.total.filter(|t| *t > 0)) {
+        if let (None, Some(done), Some(total)) =
+            (status.progress, status.done, status.total.filter(|t| *t > 0))
+        {
             status.progress = Some((done as f64 / total as f64).min(1.0));
             payload.insert("progress".into(), json!(status.progress));
         }
@@ -348,7 +346,10 @@ mod tests {
     fn a_silent_job_has_failed() {
         let (bus, commands, jobs) = setup();
         post(&jobs, "j", json!({ "kind": "encode", "progress": 0.25, "source": "live" })).unwrap();
-        assert_eq!((&state(&bus, "j")["lease_s"], &state(&bus, "j")["allowed_actions"]), (&json!(60), &json!(["cancel"])));
+        assert_eq!(
+            (&state(&bus, "j")["lease_s"], &state(&bus, "j")["allowed_actions"]),
+            (&json!(60), &json!(["cancel"]))
+        );
         jobs.tick();
         assert_eq!(state(&bus, "j")["status"], "running");
         jobs.lock().get_mut("j").unwrap().lease.time = Duration::ZERO;
@@ -365,7 +366,14 @@ mod tests {
     #[test]
     fn the_poster_hears_of_a_cancel_and_ends_it() {
         let (bus, commands, jobs) = setup();
-        assert!(!post(&jobs, "j", json!({ "status": "queued", "deferred": true, "reason": "the recorder records" })).unwrap());
+        assert!(
+            !post(
+                &jobs,
+                "j",
+                json!({ "status": "queued", "deferred": true, "reason": "the recorder records" })
+            )
+            .unwrap()
+        );
         assert!(matches!(cancel(&commands, "c", "j"), Submitted::Accepted(_)));
         assert!(post(&jobs, "j", json!({ "progress": 0.5 })).unwrap());
         assert!(post(&jobs, "j", json!({ "progress": 0.6 })).unwrap(), "until it has ended");
@@ -388,10 +396,17 @@ mod tests {
         drop(jobs);
         let jobs = Jobs::new(Arc::clone(&bus), Arc::clone(&commands));
         assert_eq!(jobs.lock()["mine"].lease.time, Duration::from_secs(5));
-        publish(&bus, "job_status", &json!({ "job_id": "other", "kind": "x", "status": "running", "progress": 0.1 }));
+        publish(
+            &bus,
+            "job_status",
+            &json!({ "job_id": "other", "kind": "x", "status": "running", "progress": 0.1 }),
+        );
         jobs.lock().values_mut().for_each(|job| job.lease.time = Duration::ZERO);
         jobs.tick();
-        assert_eq!((&state(&bus, "mine")["status"], &state(&bus, "other")["status"]), (&json!("failed"), &json!("running")));
+        assert_eq!(
+            (&state(&bus, "mine")["status"], &state(&bus, "other")["status"]),
+            (&json!("failed"), &json!("running"))
+        );
     }
 
     #[test]

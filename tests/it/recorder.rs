@@ -89,7 +89,9 @@ fn start_split_and_stop_are_confirmed_by_what_the_recorder_says() {
     let command = start(&daemon, "/api/recorders/deck/start", "");
     hears(&deck, "REC\n");
     assert_eq!(daemon.get(&format!("/api/commands/{command}")).json()["state"], "accepted");
-    say(r#"{"status":"recording","recording":"a.wav","level_db":-20,"threshold_db":-40,"triggers":"level motion"}"#);
+    say(
+        r#"{"status":"recording","recording":"a.wav","level_db":-20,"threshold_db":-40,"triggers":"level motion"}"#,
+    );
     assert_eq!(end(&daemon, &command)["state"], "completed");
     let now = until_recorder(&daemon, "elapsed time that is counted", |r| {
         r["elapsed_s"].as_f64().is_some_and(|s| s >= 1.0)
@@ -238,7 +240,10 @@ fn a_job_without_a_sign_of_life_has_failed_and_a_cancel_reaches_its_poster() {
     assert_eq!((&job(&daemon, "dead")["progress"], &answer.json()["cancel"]), (&json!(0.25), &Value::Null));
     assert_eq!(daemon.post("/api/jobs/x", r#"{"lease_s":1}"#).status, 422);
 
-    daemon.post("/api/jobs/live", r#"{"kind":"ingest","status":"queued","deferred":true,"reason":"recording"}"#);
+    daemon.post(
+        "/api/jobs/live",
+        r#"{"kind":"ingest","status":"queued","deferred":true,"reason":"recording"}"#,
+    );
     assert_eq!(job(&daemon, "live")["reason"], "recording");
     let command = start(&daemon, "/api/jobs/live/cancel", "");
     let answer = daemon.post("/api/jobs/live", r#"{"progress":0.5}"#).json();

@@ -303,8 +303,21 @@ impl Reader<'_> {
 
     fn output(&mut self, seen: &Seen, sink: Option<&Sink>) {
         for name in [
-            "pull", "edge", "stable_for", "ignore_after", "recorder", "topic", "inactive", "value", "window",
-            "interval", "edges", "flood", "alert", "message", "guidance",
+            "pull",
+            "edge",
+            "stable_for",
+            "ignore_after",
+            "recorder",
+            "topic",
+            "inactive",
+            "value",
+            "window",
+            "interval",
+            "edges",
+            "flood",
+            "alert",
+            "message",
+            "guidance",
         ] {
             self.only(seen, name, "with direction = \"input\"");
         }

@@ -125,11 +125,15 @@ fn read(table: &BTreeMap<String, String>) -> Result<Effect, String> {
             match (has("pulse"), has("level").as_deref()) {
                 (Some(time), None) => match humantime::parse_duration(&time) {
                     Ok(time) if (ms(1)..=s(3600)).contains(&time) => Ok(Effect::Pulse { pin, time }),
-                    _ => Err(format!("has pulse = {time:?}; expected a duration from 1ms to 1h, such as \"200ms\"")),
+                    _ => Err(format!(
+                        "has pulse = {time:?}; expected a duration from 1ms to 1h, such as \"200ms\""
+                    )),
                 },
                 (None, Some("active")) => Ok(Effect::Level { pin, active: true }),
                 (None, Some("inactive")) => Ok(Effect::Level { pin, active: false }),
-                (None, Some(other)) => Err(format!("has level = {other:?}; expected \"active\" or \"inactive\"")),
+                (None, Some(other)) => {
+                    Err(format!("has level = {other:?}; expected \"active\" or \"inactive\""))
+                }
                 _ => Err("has a pin; expected exactly one of `pulse` and `level` with it".into()),
             }
         }
@@ -147,7 +151,9 @@ fn read(table: &BTreeMap<String, String>) -> Result<Effect, String> {
                 return Err(format!("has method = {method:?}; expected \"POST\", \"PUT\" or \"GET\""));
             }
             if !url.starts_with("http://") || url.len() <= 7 || url.contains(char::is_whitespace) {
-                return Err(format!("has url = {url:?}; expected an address that begins with http:// (there is no TLS here)"));
+                return Err(format!(
+                    "has url = {url:?}; expected an address that begins with http:// (there is no TLS here)"
+                ));
             }
             Ok(Effect::Http { url, method, body: has("body").unwrap_or_default() })
         }
@@ -188,7 +194,12 @@ impl Reader<'_> {
         }
     }
 
-    fn effect(&mut self, seen: &Seen, name: &'static str, table: &BTreeMap<String, String>) -> Option<Effect> {
+    fn effect(
+        &mut self,
+        seen: &Seen,
+        name: &'static str,
+        table: &BTreeMap<String, String>,
+    ) -> Option<Effect> {
         let Some(Found { at, good: true }) = seen.get(name) else { return None };
         let at: Range<usize> = at.clone();
         match read(table) {
@@ -224,7 +235,10 @@ mod tests {
         for (pairs, expected) in [
             (&[("pin", "a"), ("pulse", "200ms")][..], Effect::Pulse { pin: "a".into(), time: ms(200) }),
             (&[("pin", "a"), ("level", "inactive")], Effect::Level { pin: "a".into(), active: false }),
-            (&[("serial", "p"), ("send", "REC\r")], Effect::Serial { port: "p".into(), send: "REC\r".into() }),
+            (
+                &[("serial", "p"), ("send", "REC\r")],
+                Effect::Serial { port: "p".into(), send: "REC\r".into() },
+            ),
             (
                 &[("url", "http://h/x")],
                 Effect::Http { url: "http://h/x".into(), method: "POST".into(), body: String::new() },

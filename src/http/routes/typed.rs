@@ -112,7 +112,12 @@ fn wrong(e: DraftError) -> Problem {
 }
 
 fn too_many(status: u16, what: &str, most: usize) -> Problem {
-    problem(status, "too_many_ids", "Too many ids", format!("there are {most} {what} already; at most that many"))
+    problem(
+        status,
+        "too_many_ids",
+        "Too many ids",
+        format!("there are {most} {what} already; at most that many"),
+    )
 }
 
 fn payload(

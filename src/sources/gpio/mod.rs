@@ -898,7 +898,12 @@ mod tests {
         let board = FakePins::default();
         let of = |id: &str, number, value| GpioPin { value, ..pin(id, number, Sink::Stream(id.into())) };
         let counted = GpioPin { edges: EdgeRecords::Count, ..pin("e", 7, Sink::Topic("app/e".into())) };
-        let pins = vec![of("n", 4, Measure::Count), of("hz", 5, Measure::Rate), of("ms", 6, Measure::Pulse), counted];
+        let pins = vec![
+            of("n", 4, Measure::Count),
+            of("hz", 5, Measure::Rate),
+            of("ms", 6, Measure::Pulse),
+            counted,
+        ];
         let run = Running::start(pins, &board);
         run.until("the start", |r| r.state("stream_value/ms")["quality_reason"] == "initial");
         for _ in 0..3 {
@@ -911,9 +916,16 @@ mod tests {
             }
         }
         run.until("the count", |r| r.state("stream_value/n")["value"] == 3.0);
-        run.until("the last pulse", |r| r.state("stream_value/ms")["value"].as_f64().is_some_and(|ms| ms >= 10.0));
-        assert_eq!((&run.state("stream_value/hz")["unit"], &run.state("stream_value/ms")["unit"]), (&json!("Hz"), &json!("ms")));
-        run.until("the counted edges", |r| r.records("edge_count").iter().map(|c| c["edges"].as_u64().unwrap()).sum::<u64>() == 6);
+        run.until("the last pulse", |r| {
+            r.state("stream_value/ms")["value"].as_f64().is_some_and(|ms| ms >= 10.0)
+        });
+        assert_eq!(
+            (&run.state("stream_value/hz")["unit"], &run.state("stream_value/ms")["unit"]),
+            (&json!("Hz"), &json!("ms"))
+        );
+        run.until("the counted edges", |r| {
+            r.records("edge_count").iter().map(|c| c["edges"].as_u64().unwrap()).sum::<u64>() == 6
+        });
         assert!(run.records("edge").is_empty());
         let end = run.records("edge_count").pop().unwrap();
         assert_eq!((&end["count"], &end["pulses"]), (&json!(6), &json!(3)));
@@ -940,7 +952,11 @@ mod tests {
     #[test]
     fn an_alert_follows_the_pin() {
         let board = FakePins::default();
-        let alert = PinAlert { severity: Severity::Minor, message: "The lid is open".into(), guidance: String::new() };
+        let alert = PinAlert {
+            severity: Severity::Minor,
+            message: "The lid is open".into(),
+            guidance: String::new(),
+        };
         let lid = GpioPin { sink: None, alert: Some(alert), ..pin("lid", 4, Sink::Stream("x".into())) };
         let run = Running::start(vec![lid], &board);
         run.until("the start", |r| r.state("source_status/lid")["status"] == "ok");

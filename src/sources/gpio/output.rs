@@ -29,7 +29,7 @@ use std::time::Duration;
 /// How often levels are read again and refused pins tried again.
 const CHECK: Duration = Duration::from_secs(1);
 /// A load with a capacitor takes a moment to follow: how long a level may need until it reads as it was written.
-const SETTLE: Duration = Duration::from_millis(5);
+const SETTLE: Duration = Duration::from_millis(50);
 const SETTLE_STEP: Duration = Duration::from_micros(250);
 /// How often a chip that failed is opened again, at most.
 const RETRY_MOST: Duration = Duration::from_secs(60);
@@ -290,7 +290,9 @@ impl OutputSource {
                     log::info!("gpio: pin {pin} is no output any more; it is left {}", words(safe));
                     pins.release(pin);
                 }
-                Err(e) => log::error!("gpio: pin {pin} is no output any more, but it can't be left safe: {e}"),
+                Err(e) => {
+                    log::error!("gpio: pin {pin} is no output any more, but it can't be left safe: {e}")
+                }
             }
         }
     }
@@ -358,7 +360,9 @@ fn wish(command: &Command, output: &Output) -> Result<Wish, String> {
         Some(Json::Number(n)) if n.as_f64() == Some(0.0) => Ok(Wish::Level(false)),
         Some(Json::String(word)) if word == "on" => Ok(Wish::Level(true)),
         Some(Json::String(word)) if word == "off" => Ok(Wish::Level(false)),
-        other => Err(format!("`value` is {}; expected true or false, 1 or 0, \"on\" or \"off\"", shown(other))),
+        other => {
+            Err(format!("`value` is {}; expected true or false, 1 or 0, \"on\" or \"off\"", shown(other)))
+        }
     }
 }
 
@@ -764,7 +768,10 @@ mod tests {
         let done = run.ask("1", "set", json!({ "channel": "open", "value": true }));
         assert_eq!(done.0, CommandState::Completed);
         assert_eq!(run.state("instrument_status/rig")["channels"]["open"]["value"], 1.0);
-        assert_eq!(run.ask("2", "set", json!({ "channel": "open", "value": "off" })).0, CommandState::Completed);
+        assert_eq!(
+            run.ask("2", "set", json!({ "channel": "open", "value": "off" })).0,
+            CommandState::Completed
+        );
         let begun = Instant::now();
         assert_eq!(run.ask("3", "pulse", json!({ "channel": "open", "ms": 60 })).0, CommandState::Completed);
         assert!(begun.elapsed() >= ms(60));

@@ -270,7 +270,8 @@ impl Port for FakePorts {
     fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
         let wire = self.inner.0.lock().unwrap_or_else(|e| e.into_inner());
         let empty = |wire: &mut Wire| wire.script.is_empty();
-        let (mut wire, _) = self.inner.1.wait_timeout_while(wire, wait, empty).unwrap_or_else(|e| e.into_inner());
+        let (mut wire, _) =
+            self.inner.1.wait_timeout_while(wire, wait, empty).unwrap_or_else(|e| e.into_inner());
         match wire.script.pop_front() {
             None | Some(Step::Silence) => Ok(0),
             Some(Step::HangUp) => Err(io::ErrorKind::NotConnected.into()),

@@ -296,7 +296,8 @@ impl Machine {
     }
 
     fn command(&mut self, id: String, action: Action, now: Duration, out: &mut Vec<Effect>) {
-        let mut reject = |why: String| out.push(Effect::Finish(id.clone(), CommandState::Rejected, Some(why)));
+        let mut reject =
+            |why: String| out.push(Effect::Finish(id.clone(), CommandState::Rejected, Some(why)));
         let recording = self.status.is_recording();
         if !self.can(action) {
             return reject(format!("it is not configured how the recorder is told to {}", action.word()));
@@ -320,7 +321,8 @@ impl Machine {
         if self.pending.len() >= limits::RECORDER_PENDING {
             return reject("too many commands wait for their effect".into());
         }
-        let (gone, kept) = std::mem::take(&mut self.pending).into_iter().partition(|p| action.undoes(p.action));
+        let (gone, kept) =
+            std::mem::take(&mut self.pending).into_iter().partition(|p| action.undoes(p.action));
         self.pending = kept;
         let gone: Vec<Pending> = gone;
         for earlier in gone {
@@ -440,7 +442,11 @@ impl Machine {
             _ => "split".into(),
         };
         let reason = seen.stop.as_ref().map_or(reason, |stop| stop.reason.clone());
-        out.push(Effect::Say(format!("recording{} ended{}: {reason}", name_of(&self.recording), after(lasted))));
+        out.push(Effect::Say(format!(
+            "recording{} ended{}: {reason}",
+            name_of(&self.recording),
+            after(lasted)
+        )));
         self.last_stop = Some(LastStop { reason, at: wall });
         self.takes += 1;
         self.splits += 1;
@@ -449,14 +455,7 @@ impl Machine {
         self.began = Some(now.saturating_sub(elapsed));
     }
 
-    fn ends(
-        &mut self,
-        status: RecorderState,
-        seen: &Seen,
-        now: Duration,
-        wall: Wall,
-        out: &mut Vec<Effect>,
-    ) {
+    fn ends(&mut self, status: RecorderState, seen: &Seen, now: Duration, wall: Wall, out: &mut Vec<Effect>) {
         let lasted = self.lasted(now);
         let asked = self.pending.iter().any(|p| p.action == Action::Stop);
         let derived = match (status, seen.why_lost) {
@@ -478,7 +477,11 @@ impl Machine {
         }
         let said = seen.stop.as_ref().filter(|_| status != RecorderState::Offline);
         let reason = said.map_or_else(|| derived.to_string(), |stop| stop.reason.clone());
-        out.push(Effect::Say(format!("recording{} ended{}: {reason}", name_of(&self.recording), after(lasted))));
+        out.push(Effect::Say(format!(
+            "recording{} ended{}: {reason}",
+            name_of(&self.recording),
+            after(lasted)
+        )));
         self.last_stop = Some(LastStop { reason, at: said.and_then(|stop| stop.at).unwrap_or(wall) });
         self.began = None;
     }
@@ -511,7 +514,8 @@ impl Machine {
             return None;
         }
         let n = self.levels.len() as f64;
-        let points = || self.levels.iter().map(|(at, db)| (at.saturating_sub(first).as_secs_f64() / 60.0, *db));
+        let points =
+            || self.levels.iter().map(|(at, db)| (at.saturating_sub(first).as_secs_f64() / 60.0, *db));
         let (t, d) = points().fold((0.0, 0.0), |(t, d), p| (t + p.0 / n, d + p.1 / n));
         let (top, bottom) =
             points().fold((0.0, 0.0), |(a, b), p| (a + (p.0 - t) * (p.1 - d), b + (p.0 - t).powi(2)));
@@ -605,7 +609,10 @@ mod tests {
     use RecorderState::{Armed, Hold, Idle, Offline, Recording};
 
     /// Plays steps, a second each; gives what was sent, and how each command ended.
-    fn play(machine: &mut Machine, steps: &[(u64, Do)]) -> (Vec<&'static str>, HashMap<String, CommandState>) {
+    fn play(
+        machine: &mut Machine,
+        steps: &[(u64, Do)],
+    ) -> (Vec<&'static str>, HashMap<String, CommandState>) {
         let (mut sent, mut ends) = (Vec::new(), HashMap::new());
         for (at, step) in steps {
             let input = match step {
@@ -634,7 +641,12 @@ mod tests {
         let table: &[Row] = &[
             (
                 "started when it records",
-                &[(0, See(Idle, "")), (1, Ask("a", Action::Start)), (2, See(Idle, "")), (3, See(Recording, "x"))],
+                &[
+                    (0, See(Idle, "")),
+                    (1, Ask("a", Action::Start)),
+                    (2, See(Idle, "")),
+                    (3, See(Recording, "x")),
+                ],
                 &["start"],
                 &[("a", Completed)],
             ),
@@ -646,7 +658,12 @@ mod tests {
             ),
             (
                 "stopped when it does not, and is heard",
-                &[(0, See(Recording, "x")), (1, Ask("a", Action::Stop)), (2, See(Recording, "x")), (3, See(Armed, ""))],
+                &[
+                    (0, See(Recording, "x")),
+                    (1, Ask("a", Action::Stop)),
+                    (2, See(Recording, "x")),
+                    (3, See(Armed, "")),
+                ],
                 &["stop"],
                 &[("a", Completed)],
             ),
@@ -658,34 +675,69 @@ mod tests {
             ),
             (
                 "split is another recording",
-                &[(0, See(Recording, "x")), (1, Ask("a", Action::Split)), (2, See(Recording, "x")), (3, See(Recording, "y"))],
+                &[
+                    (0, See(Recording, "x")),
+                    (1, Ask("a", Action::Split)),
+                    (2, See(Recording, "x")),
+                    (3, See(Recording, "y")),
+                ],
                 &["split"],
                 &[("a", Completed)],
             ),
             (
                 "a recorder that names nothing splits with a pause",
-                &[(0, See(Recording, "")), (1, Ask("a", Action::Split)), (2, See(Idle, "")), (3, See(Recording, ""))],
+                &[
+                    (0, See(Recording, "")),
+                    (1, Ask("a", Action::Split)),
+                    (2, See(Idle, "")),
+                    (3, See(Recording, "")),
+                ],
                 &["split"],
                 &[("a", Completed)],
             ),
-            ("nothing to split", &[(0, See(Idle, "")), (1, Ask("a", Action::Split))], &[], &[("a", Rejected)]),
+            (
+                "nothing to split",
+                &[(0, See(Idle, "")), (1, Ask("a", Action::Split))],
+                &[],
+                &[("a", Rejected)],
+            ),
             ("offline", &[(1, Ask("a", Action::Start))], &[], &[("a", Rejected)]),
-            ("so already", &[(0, See(Recording, "")), (1, Ask("a", Action::Start))], &[], &[("a", Completed)]),
+            (
+                "so already",
+                &[(0, See(Recording, "")), (1, Ask("a", Action::Start))],
+                &[],
+                &[("a", Completed)],
+            ),
             (
                 "overtaken by its opposite, which is sent though nothing is recorded yet",
-                &[(0, See(Idle, "")), (1, Ask("a", Action::Start)), (2, Ask("b", Action::Stop)), (3, See(Idle, ""))],
+                &[
+                    (0, See(Idle, "")),
+                    (1, Ask("a", Action::Start)),
+                    (2, Ask("b", Action::Stop)),
+                    (3, See(Idle, "")),
+                ],
                 &["start", "stop"],
                 &[("a", Superseded), ("b", Completed)],
             ),
             (
                 "twice the same is sent once",
-                &[(0, See(Idle, "")), (1, Ask("a", Action::Start)), (2, Ask("b", Action::Start)), (3, See(Recording, ""))],
+                &[
+                    (0, See(Idle, "")),
+                    (1, Ask("a", Action::Start)),
+                    (2, Ask("b", Action::Start)),
+                    (3, See(Recording, "")),
+                ],
                 &["start"],
                 &[("a", Completed), ("b", Completed)],
             ),
             (
                 "what can't be sent fails, and whoever relied on it",
-                &[(0, See(Idle, "")), (1, Ask("a", Action::Start)), (1, Ask("b", Action::Start)), (1, Fail("a"))],
+                &[
+                    (0, See(Idle, "")),
+                    (1, Ask("a", Action::Start)),
+                    (1, Ask("b", Action::Start)),
+                    (1, Fail("a")),
+                ],
                 &["start"],
                 &[("a", Failed), ("b", Failed)],
             ),
@@ -710,7 +762,12 @@ mod tests {
         let mut machine = Machine::new(Recorder { confirm: ConfirmBy::Http, ..rules() });
         play(&mut machine, &[(0, See(Idle, "")), (1, Ask("a", Action::Start))]);
         let by_pin = Seen { posted: false, ..seen(Recording, "") };
-        assert!(!machine.step(Input::Seen(Box::new(by_pin)), s(2), Wall(0)).iter().any(|e| matches!(e, Effect::Finish(..))));
+        assert!(
+            !machine
+                .step(Input::Seen(Box::new(by_pin)), s(2), Wall(0))
+                .iter()
+                .any(|e| matches!(e, Effect::Finish(..)))
+        );
         let (_, ends) = play(&mut machine, &[(3, See(Recording, ""))]);
         assert_eq!(ends["a"], CommandState::Completed);
     }
@@ -725,7 +782,10 @@ mod tests {
         let said = |reason: &str, at| Some((reason.to_string(), at));
         assert_eq!(stop(&[(0, See(Idle, ""))]), None);
         assert_eq!(stop(&[(0, See(Recording, "")), (5, See(Idle, ""))]), said("stopped by the recorder", 5));
-        assert_eq!(stop(&[(0, See(Recording, "")), (4, See(Hold, "")), (5, See(Armed, ""))]), said("silence", 5));
+        assert_eq!(
+            stop(&[(0, See(Recording, "")), (4, See(Hold, "")), (5, See(Armed, ""))]),
+            said("silence", 5)
+        );
         assert_eq!(stop(&[(0, See(Recording, "")), (5, See(RecorderState::Fault, ""))]), said("fault", 5));
         assert_eq!(stop(&[(0, See(Recording, "")), (5, See(Offline, ""))]), said("source lost", 5));
         assert_eq!(
@@ -776,7 +836,11 @@ mod tests {
             (shown.last_stop.map(|stop| (stop.reason, stop.at)), shown.elapsed_s)
         };
         let interrupted = Some(("interrupted by restart".to_string(), Wall(500)));
-        assert_eq!(restored("x", &[(1, See(Recording, "x"))]), (None, None), "it went on; since when is not known");
+        assert_eq!(
+            restored("x", &[(1, See(Recording, "x"))]),
+            (None, None),
+            "it went on; since when is not known"
+        );
         assert_eq!(restored("x", &[(1, See(Idle, ""))]), (interrupted.clone(), None));
         assert_eq!(restored("x", &[(1, See(Recording, "y"))]), (interrupted, Some(59.0)));
         assert_eq!(restored("x", &[(1, See(Offline, ""))]), (None, None), "nothing is known yet");

@@ -30,8 +30,8 @@ use crate::clock::Wall;
 use crate::config::{Effect as How, Recorder};
 use crate::limits;
 use crate::model::{
-    CommandState, Cursor, Draft, DraftError, Level, LogLine, Motion, QualityReason, RecorderState, RecorderStatus,
-    TopicFilter,
+    CommandState, Cursor, Draft, DraftError, Level, LogLine, Motion, QualityReason, RecorderState,
+    RecorderStatus, TopicFilter,
 };
 use crossbeam::channel::{Receiver, Sender as To, bounded, select};
 use serde_json::{Map, Value as Json, json};
@@ -467,7 +467,11 @@ impl Recorders {
         let mut all = one.members.to_map();
         let offline = shown.status == RecorderState::Offline;
         let mut set = |name: &str, value: Json| {
-            if value.is_null() { all.remove(name) } else { all.insert(name.into(), value) };
+            if value.is_null() {
+                all.remove(name)
+            } else {
+                all.insert(name.into(), value)
+            };
         };
         set("recorder_id", json!(one.rules.id));
         set("name", json!(one.name));
@@ -639,12 +643,22 @@ mod tests {
     #[test]
     fn a_program_that_falls_silent_leaves_it_offline() {
         let run = Running::start(&[rules()]);
-        run.post("r", json!({ "status": "recording", "recording": "x", "level_db": -30, "triggers": ["level"] })).unwrap();
+        run.post(
+            "r",
+            json!({ "status": "recording", "recording": "x", "level_db": -30, "triggers": ["level"] }),
+        )
+        .unwrap();
         let now = run.state("r");
-        assert_eq!((&now["level_db"], &now["triggers"], &now["timestamp"]), (&json!(-30), &json!(["level"]), &json!(Wall(1_000))));
+        assert_eq!(
+            (&now["level_db"], &now["triggers"], &now["timestamp"]),
+            (&json!(-30), &json!(["level"]), &json!(Wall(1_000)))
+        );
         run.until("staleness", |r| r.state("r")["status"] == "offline");
         let now = run.state("r");
-        assert_eq!((&now["last_stop"]["reason"], now.get("recording"), now.get("level_db")), (&json!("status stale"), None, None));
+        assert_eq!(
+            (&now["last_stop"]["reason"], now.get("recording"), now.get("level_db")),
+            (&json!("status stale"), None, None)
+        );
         // One that nobody configured as well, only later.
         run.post("other", json!({ "status": "idle" })).unwrap();
         assert_eq!(run.state("other").get("allowed_actions"), None);
@@ -668,7 +682,10 @@ mod tests {
         run.recorders.lock().get_mut("gone").unwrap().rules.stale_after = Duration::ZERO;
         run.recorders.lock().get_mut("bench").unwrap().rules.stale_after = Duration::ZERO;
         run.recorders.tick();
-        assert_eq!((&run.state("gone")["status"], &run.state("gone")["last_stop"]["reason"]), (&json!("offline"), &json!("status stale")));
+        assert_eq!(
+            (&run.state("gone")["status"], &run.state("gone")["last_stop"]["reason"]),
+            (&json!("offline"), &json!("status stale"))
+        );
         assert_eq!(run.state("bench")["status"], "recording");
         run.post("r", json!({ "status": "idle" })).unwrap();
         assert_eq!(run.state("r")["last_stop"], json!({ "reason": "interrupted by restart", "at": Wall(7) }));
@@ -679,7 +696,10 @@ mod tests {
         let run = Running::start(&[rules()]);
         let mut full = 0;
         for n in 0..limits::RECORDERS + 5 {
-            full += usize::from(matches!(run.post(&format!("x{n}"), json!({ "status": "idle" })), Err(NotTaken::Full)));
+            full += usize::from(matches!(
+                run.post(&format!("x{n}"), json!({ "status": "idle" })),
+                Err(NotTaken::Full)
+            ));
         }
         assert_eq!(full, 6);
     }

@@ -58,7 +58,8 @@ impl Sender {
 }
 
 fn send(agent: &Agent, request: &Request) -> Result<(), String> {
-    let kind = if request.body.trim_start().starts_with(['{', '[']) { "application/json" } else { "text/plain" };
+    let kind =
+        if request.body.trim_start().starts_with(['{', '[']) { "application/json" } else { "text/plain" };
     let answer = match request.method.as_str() {
         "GET" => agent.get(&request.url).call(),
         "PUT" => agent.put(&request.url).content_type(kind).send(&request.body),

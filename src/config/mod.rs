@@ -25,8 +25,4 @@ pub use self::error::{ConfigError, Place};
 pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, Ntfy, Webhook};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
-pub use self::types::{
-    Access, Alerts, Capture, Config, Debounce, Device, Edge, Feed, FlowControl, GpioPin, Host, Http,
-    LineConfig, LineFormat, Mapping, Parity, ProtocolConfig, Pull, Push, Replay, SerialPort, Signals, Sink,
-    Store, StreamRule, UsbRule,
-};
+pub use self::types::*;

@@ -4,7 +4,7 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{Edge, FlowControl, Parity, Pull};
+use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +53,8 @@ pub enum Type {
     Pattern,
     /// A table of text: what a word becomes.
     Words,
+    /// A table of text: how a command reaches a recorder.
+    Effect,
     /// A list of tables; read by `file`, with keys of its own.
     Mappings,
 }
@@ -139,6 +141,9 @@ impl Type {
                 "a regular expression in quotes with named groups, such as '^T=(?<temp>[0-9.]+)'".into()
             }
             Type::Words => "a table of texts, such as { REC = \"recording\" }".into(),
+            Type::Effect => "a table of texts: { pin = \"...\", pulse = \"200ms\" }, { pin = \"...\", level = \"active\" }, \
+                             { serial = \"...\", send = \"REC\\r\" } or { url = \"http://...\" }"
+                .into(),
             Type::Mappings => "a list of tables, such as [{ from = \"temp\", to = \"temperature\" }]".into(),
         }
     }
@@ -165,6 +170,7 @@ impl Type {
             Type::Choice(words) => words.join(", "),
             Type::Pattern => "regular expression".into(),
             Type::Words => "table of texts".into(),
+            Type::Effect => "pin, serial or url".into(),
             Type::Mappings => "list of tables".into(),
         }
     }
@@ -194,7 +200,7 @@ impl Type {
                 self.list(texts.ok_or_else(wrong)?)
                     .map_err(|expected| Mismatch { written: describe(value), expected })
             }
-            (Type::Words, DeValue::Table(table)) => {
+            (Type::Words | Type::Effect, DeValue::Table(table)) => {
                 let words: Option<BTreeMap<String, String>> = table
                     .iter()
                     .map(|(k, v)| Some((k.get_ref().to_string(), v.get_ref().as_str()?.to_string())))
@@ -251,6 +257,7 @@ impl Type {
             (_, Value::List(items)) => {
                 format!("[{}]", items.iter().map(|t| quoted(t)).collect::<Vec<_>>().join(", "))
             }
+            (Type::Effect, Value::Words(words)) if words.is_empty() => return None,
             (_, Value::Words(words)) if words.is_empty() => "{}".into(),
             (_, Value::Words(words)) => {
                 let pairs: Vec<_> =
@@ -271,6 +278,7 @@ impl Type {
                 | Type::Names
                 | Type::Ids
                 | Type::Words
+                | Type::Effect
                 | Type::Mappings
         )
     }
@@ -616,6 +624,11 @@ words! {
     Pull, PULLS: "off" => Off, "up" => Up, "down" => Down;
     Edge, EDGES: "rising" => Rising, "falling" => Falling, "both" => Both;
     Parity, PARITIES: "none" => None, "even" => Even, "odd" => Odd;
+    Direction, DIRECTIONS: "input" => Input, "output" => Output;
+    Drive, DRIVES: "low" => Low, "high" => High, "keep" => Keep;
+    EdgeRecords, EDGE_RECORDS: "each" => Each, "count" => Count;
+    Measure, MEASURES: "level" => Level, "count" => Count, "rate" => Rate, "pulse" => Pulse;
+    ConfirmBy, CONFIRMS: "status" => Status, "http" => Http;
     FlowControl, FLOWS: "none" => None, "software" => Software, "hardware" => Hardware;
 }
 

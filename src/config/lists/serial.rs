@@ -509,7 +509,7 @@ impl Reader<'_> {
 }
 
 /// What a serial port may say of a recorder; the rest of `recorder_status` is made by the source.
-const RECORDER_MEMBERS: [&str; 10] = [
+const RECORDER_MEMBERS: [&str; 24] = [
     "status",
     "mode",
     "recording",
@@ -520,4 +520,18 @@ const RECORDER_MEMBERS: [&str; 10] = [
     "clipped",
     "bytes",
     "free_s",
+    "triggers",
+    "last_stop",
+    "noise_floor_db",
+    "suggested_threshold_db",
+    "trend_db_per_min",
+    "auto",
+    "manual",
+    "overruns",
+    "split_count",
+    "uptime_s",
+    "filter.avg_ms",
+    "filter.peak_ms",
+    "filter.budget_ms",
+    "filter.budget_peak_ms",
 ];

@@ -2,6 +2,9 @@
 //! weighed, and how it is written back. A new list is a file here and a line in [`LISTS`].
 
 mod gpio;
+pub(super) mod modbus;
+pub(super) mod nmea;
+pub(super) mod scpi;
 mod serial;
 
 use super::file::{Ids, Reader};

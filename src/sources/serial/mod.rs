@@ -7,7 +7,11 @@
 
 mod format;
 mod life;
+mod modbus;
+mod nmea;
+mod pending;
 pub mod protocol;
+mod scpi;
 mod splitter;
 
 use self::format::LineParser;

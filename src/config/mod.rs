@@ -28,6 +28,6 @@ pub use self::lists::scpi::{Scpi, ScpiChannel, place_of_value};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
-    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort,
-    Sink, Store,
+    Access, Capture, Config, Debounce, Device, Edge, FlowControl, GpioPin, Host, Http, LineConfig,
+    LineFormat, Mapping, Parity, ProtocolConfig, Pull, Push, Replay, SerialPort, Sink, Store, UsbRule,
 };

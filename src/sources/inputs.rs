@@ -2,11 +2,11 @@
 
 use super::fold::Fold;
 use super::gpio::GpioSource;
-use super::hardware::{PiPins, PiPorts};
+use super::hardware::{BoardPorts, OpenPort, PiPins};
 use super::host::HostSource;
-use super::serial::SerialSource;
+use super::serial::{Links, ReplayPorts, SerialSource};
 use super::{Context, Handles, HostExtras};
-use crate::config::Config;
+use crate::config::{Config, Device};
 use crate::limits;
 use crate::threads::{self, Stop};
 use crossbeam::channel::select;
@@ -96,7 +96,11 @@ impl Sources {
             .serial
             .iter()
             .map(|port| {
-                SerialSource::new(port.clone(), Box::new(PiPorts), Arc::clone(bus), Arc::clone(&fold))
+                let opener: Box<dyn OpenPort> = match port.device {
+                    Device::Replay(_) => Box::new(ReplayPorts),
+                    Device::Path(_) | Device::Usb(_) => Box::new(BoardPorts),
+                };
+                SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))
             })
             .collect();
         if let Some(pins) = pins {

@@ -198,6 +198,14 @@ impl Reader<'_> {
             let seen = self.keys(table, "serial.scpi.channels", CHANNEL_KEYS, &mut channel);
             self.missing(&seen, CHANNEL_KEYS, &at, "an item of `serial.scpi.channels`");
             self.weigh_channel(&channel, &seen, &at);
+            if let Some(Found { at, good: true }) = seen.get("set")
+                && scpi.errors.is_empty()
+                && channel.get.is_none()
+                && channel.readback.is_none()
+            {
+                let nothing = "`set` is set, but nothing would tell whether it has worked; expected `get`, `readback` or `errors`";
+                self.fault(at, nothing.into());
+            }
             if let Some(Found { at, good: true }) = seen.get("name")
                 && !names.insert(channel.name.clone())
             {

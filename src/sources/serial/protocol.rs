@@ -1,71 +1,73 @@
-//! What is spoken on a port, as a machine without I/O: bytes, time and commands go in, [`Action`]s come out. The port's
-//! thread does the I/O and the life cycle; a protocol does its own framing and never touches a clock.
+//! What is spoken on a port, without the port: a protocol is given bytes and time and says what is to be done.
 //!
-//! **Promises of the port's thread.** `opened` comes first and again after each re-opening; bytes come in order; `tick`
-//! comes about when [`Protocol::wake`] asks for it and at least every 0.2 s; a pause on the wire shows as a `tick`
-//! with no `received` since the one before. Actions are done in their order. `now` is the monotonic clock.
+//! Promises: no I/O, no clock of its own (`now` is the monotonic clock), bounded memory, and no input makes it panic.
+//! It does its own framing. The port's loop owns the device and its life.
 
+use super::super::reading::Reading;
 use crate::bus::Command;
 use crate::model::{CommandState, QualityReason};
-use crate::sources::reading::Reading;
 use serde_json::Value as Json;
 use std::time::Duration;
 
-/// A protocol on one port.
+/// See the module above.
 pub trait Protocol: Send {
-    /// The port is open (again): what to send first. Whatever was half read is to be forgotten.
+    /// The port is open, again or for the first time: what is half read is forgotten; gives what to send first.
     fn opened(&mut self, now: Duration) -> Vec<Action>;
 
     /// Bytes came.
     fn received(&mut self, bytes: &[u8], now: Duration) -> Vec<Action>;
 
-    /// Time passed and nothing came.
+    /// Time has passed.
     fn tick(&mut self, now: Duration) -> Vec<Action>;
 
-    /// When `tick` is wanted next; none: whenever.
-    fn wake(&self) -> Option<Duration>;
+    /// When [`Protocol::tick`] is wanted next at the latest; none: whenever it suits.
+    fn wake(&self) -> Option<Duration> {
+        None
+    }
 
-    /// A command for the instrument that this source feeds; it ends with an [`Action::Finish`] of its id, sooner or later.
+    /// A command for this source's instrument, one of [`Protocol::actions`]. It ends with [`Action::Finish`].
     fn command(&mut self, command: &Command, now: Duration) -> Vec<Action>;
 
-    /// The commands it takes; empty: none.
-    fn actions(&self) -> Vec<&'static str>;
+    /// The commands it takes, such as `set` and `query`.
+    fn actions(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
-    /// The port is gone: what is under way fails.
+    /// The port is gone: ends what was under way.
     fn closed(&mut self) -> Vec<Action>;
 }
 
 /// What a protocol wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Send these bytes.
+    /// Write these bytes.
     Send(Vec<u8>),
-    /// Values were read. Counts as heard.
+    /// These values were read.
     Readings(Vec<Reading>),
-    /// Something was understood, with no value in it.
+    /// The device was understood, though it said nothing of value.
     Heard,
-    /// Something was not understood.
+    /// This was not understood, and why: a few words that follow "the line".
     Bad {
-        /// What came, or its beginning.
+        /// What came.
         line: Vec<u8>,
-        /// Why, to follow "it": `is not JSON`.
+        /// Why it is no use.
         why: String,
     },
-    /// Adds to a counter that `source_status.detail` shows.
+    /// Adds to a counter in the source's `detail`.
     Count(&'static str, u64),
-    /// Sets a member of `source_status.detail`.
+    /// Sets a member of the source's `detail`.
     Detail(&'static str, Json),
-    /// The readings are not current although the port is open: an instrument does not answer.
+    /// What it last read is not current any more, although the port is open.
     Lost(QualityReason),
-    /// A command has ended.
+    /// How a command ended.
     Finish {
-        /// The command's id.
+        /// Of the command.
         id: String,
         /// How.
         state: CommandState,
-        /// The instrument's status after it, when known.
+        /// The state it led to, or the answer of a query.
         status: Option<String>,
-        /// Why, unless it worked.
+        /// One sentence.
         reason: Option<String>,
     },
     /// Drop what waits in the port's input.

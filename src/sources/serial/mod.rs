@@ -9,6 +9,7 @@
 mod capture;
 mod flow;
 mod format;
+pub mod fuzz;
 mod life;
 mod line;
 mod modbus;
@@ -16,9 +17,9 @@ mod nmea;
 mod pending;
 pub mod protocol;
 mod replay;
+mod scpi;
 #[cfg(test)]
 mod script;
-mod scpi;
 mod splitter;
 
 pub use self::capture::{Tape, Way, escape};

@@ -1216,7 +1216,11 @@ mod tests {
                     return Vec::new();
                 }
                 "SYST:ERR?" => {
-                    if self.errors.is_empty() { "0,\"No error\"".into() } else { self.errors.remove(0) }
+                    if self.errors.is_empty() {
+                        "0,\"No error\"".into()
+                    } else {
+                        self.errors.remove(0)
+                    }
                 }
                 other => match other.strip_suffix('?') {
                     Some(name) => match self.values.get(name) {
@@ -1253,10 +1257,7 @@ mod tests {
         let mut output = channel("output", "OUTP?");
         output.set = Some("OUTP {}".into());
         output.words = [("1".to_string(), "on".to_string()), ("0".into(), "off".into())].into();
-        config::Scpi {
-            channels: vec![volts, channel("amps", "CURR?"), output],
-            ..config::Scpi::default()
-        }
+        config::Scpi { channels: vec![volts, channel("amps", "CURR?"), output], ..config::Scpi::default() }
     }
 
     fn rig(config: &config::Scpi, supply: &mut Supply) -> Rig<Scpi> {
@@ -1416,7 +1417,10 @@ mod tests {
         rig.open(&mut |s| supply.hear(s));
         rig.run(ms(200), &mut |s| supply.hear(s));
         let log = rig.took();
-        assert!(log.contains(&"readings status=Text(\"connected\"), error=Text(\"\")".to_string()), "{log:?}");
+        assert!(
+            log.contains(&"readings status=Text(\"connected\"), error=Text(\"\")".to_string()),
+            "{log:?}"
+        );
         assert!(log.contains(&"readings volts=Number(1.0) V".to_string()));
     }
 
@@ -1434,7 +1438,11 @@ mod tests {
         let log = rig.took();
         assert!(log.contains(&"count timeouts 1".to_string()), "{log:#?}");
         for line in log.iter().filter(|l| l.starts_with("readings")) {
-            let good = ["readings amps=Number(0.5)", "readings output=Text(\"off\")", "readings volts=Missing(CommError) V"];
+            let good = [
+                "readings amps=Number(0.5)",
+                "readings output=Text(\"off\")",
+                "readings volts=Missing(CommError) V",
+            ];
             assert!(good.contains(&line.as_str()), "{line}");
         }
         assert!(log.contains(&"count late 1".to_string()) || log.contains(&"count unasked 1".to_string()));
@@ -1470,7 +1478,10 @@ mod tests {
         }
         rig.took();
         rig.close();
-        assert_eq!(rig.took(), ["finish 1 failed: the port was closed", "finish 2 failed: the port was closed"]);
+        assert_eq!(
+            rig.took(),
+            ["finish 1 failed: the port was closed", "finish 2 failed: the port was closed"]
+        );
         rig.command("3", "query", json!({ "command": "CURR?" }), &mut |_| Vec::new());
         assert_eq!(rig.took(), ["finish 3 failed: the port is not open"]);
         assert_eq!(rig.protocol.wake(), None);
@@ -1498,7 +1509,10 @@ mod tests {
         assert_eq!(one(b"#9x\n").line, b"#?x");
         let big = format!("#6{:06}{}\n7\n", limits::SCPI_BLOCK + 1, "x".repeat(limits::SCPI_BLOCK + 1));
         let got = answers(big.as_bytes());
-        assert_eq!((got[0].skipped, got[0].blocks[0].whole, &got[1].line[..]), (limits::SCPI_BLOCK + 1, false, &b"7"[..]));
+        assert_eq!(
+            (got[0].skipped, got[0].blocks[0].whole, &got[1].line[..]),
+            (limits::SCPI_BLOCK + 1, false, &b"7"[..])
+        );
         assert!(one(b"#9999999999liar\n").overlong);
         let long = format!("{}\n8\n", "y".repeat(5000));
         let got = answers(long.as_bytes());
@@ -1551,7 +1565,11 @@ mod tests {
             timeout: ms(500),
             channels: vec![
                 ScpiChannel { unit: Some("V".into()), ..channel("volts", "MEAS:VOLT:DC?") },
-                ScpiChannel { part: Some(0), unit: Some("Hz".into()), ..channel("frequency", "FETC:FREQ?;PER?") },
+                ScpiChannel {
+                    part: Some(0),
+                    unit: Some("Hz".into()),
+                    ..channel("frequency", "FETC:FREQ?;PER?")
+                },
                 ScpiChannel { part: Some(1), unit: Some("s".into()), ..channel("period", "FETC:FREQ?;PER?") },
                 ScpiChannel { block: true, ..channel("trace", "DATA:LAST?") },
             ],
@@ -1571,7 +1589,9 @@ mod tests {
             }
             let mut device = |sent: &[u8]| -> Replies {
                 let line = String::from_utf8_lossy(sent).trim_end().to_string();
-                let Some(at) = script.iter().position(|(wanted, _)| *wanted == line) else { return Vec::new() };
+                let Some(at) = script.iter().position(|(wanted, _)| *wanted == line) else {
+                    return Vec::new();
+                };
                 script.remove(at).1.into_iter().map(|bytes| (ms(3), bytes)).collect()
             };
             let mut rig = Rig::new(Scpi::new(config).unwrap());

@@ -148,7 +148,8 @@ pub(super) fn shown(action: &Action) -> String {
 
 /// Compares with `tests/golden/{name}.out`; `TELLTALE_TEST_BLESS=1` writes it.
 pub(super) fn golden(name: &str, is: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.out"));
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.out"));
     if std::env::var_os("TELLTALE_TEST_BLESS").is_some() {
         std::fs::write(&path, is).unwrap();
     }

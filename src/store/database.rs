@@ -209,7 +209,8 @@ impl Store {
                 let (key, value) = row.map_err(failed)?;
                 let (key, value) = (key.value(), value.value());
                 if let Some(key) = key.strip_prefix("s:") {
-                    match block::entries(value).next().and_then(|stored| restore(stored, key)) {
+                    match block::entries(&block::expand(value)).next().and_then(|stored| restore(stored, key))
+                    {
                         Some(event) => start.state.push(Arc::new(event)),
                         None => log::warn!("state row {key:?} is unreadable and left out"),
                     }
@@ -417,7 +418,7 @@ impl Store {
         let (mut bytes, mut count, mut through) = (0, 0, seq);
         for row in log.range(seq + 1..).map_err(failed)? {
             let (last, block) = row.map_err(failed)?;
-            for stored in block::entries(block.value()).filter(|stored| stored.seq > seq) {
+            for stored in block::entries(&block::expand(block.value())).filter(|stored| stored.seq > seq) {
                 if bytes >= most_bytes || count >= most {
                     return Ok(Visited::Through(through));
                 }
@@ -543,7 +544,7 @@ fn oldest_block(
     let bytes = block.value();
     let size = bytes.len() as u64;
     let going = goes(size, block::wall_ms(bytes).unwrap_or(u64::MAX));
-    Ok(going.then(|| (last.value(), size, block::entries(bytes).count() as u64)))
+    Ok(going.then(|| (last.value(), size, block::entries(&block::expand(bytes)).count() as u64)))
 }
 
 /// Records cut into blocks of about 32 KB: small enough to be read and evicted one by one.

@@ -29,5 +29,6 @@ pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
     Access, Capture, Config, Debounce, Device, Edge, FlowControl, GpioPin, Host, Http, LineConfig,
-    LineFormat, Mapping, Parity, ProtocolConfig, Pull, Push, Replay, SerialPort, Signals, Sink, Store, UsbRule,
+    LineFormat, Mapping, Parity, ProtocolConfig, Pull, Push, Replay, SerialPort, Signals, Sink, Store,
+    UsbRule,
 };

@@ -11,4 +11,5 @@ mod http;
 mod pty;
 mod real_input;
 mod resume;
+mod serial;
 mod signals;

@@ -55,6 +55,8 @@ pub enum Input {
     Good,
     /// Something was not, and why.
     Bad(String),
+    /// Bytes came that say nothing yet.
+    Noise,
     /// What speaks on the port says that its device does not.
     Doubt(QualityReason),
     /// Nothing happened.
@@ -92,7 +94,7 @@ pub struct Life {
     next_try: Duration,
     /// When it was last understood, or opened.
     heard: Duration,
-    /// When something was last not understood, since it was opened.
+    /// When something last came that was not understood, since the last that was.
     noise: Option<Duration>,
     bad_in_a_row: u32,
     /// Not understood since that was last said, and why the last one was not.
@@ -187,6 +189,10 @@ impl Life {
             Input::HungUp { why, chance } if self.open => self.hung_up(why, chance, now),
             Input::Good if self.open => self.good(now),
             Input::Bad(why) if self.open => self.bad(why, now),
+            Input::Noise if self.open => {
+                self.noise = Some(now);
+                Vec::new()
+            }
             Input::Doubt(why) if self.open => self.doubted(why),
             Input::Tick => self.tick(now),
             _ => Vec::new(),
@@ -344,15 +350,16 @@ impl Life {
                 }));
             }
             SourceState::Error if !noisy => self.state = SourceState::Stale,
+            SourceState::NoData | SourceState::Stale if noisy => self.state = SourceState::Error,
             SourceState::NoData if self.ever_good => self.state = SourceState::Stale,
             _ => {}
         }
         let text = match self.state {
             SourceState::Error => {
-                format!(
-                    "speaks, but nothing of it is understood for {limit:?}: the last line {}",
-                    self.last_bad
-                )
+                let text =
+                    format!("speaks, but nothing of it is understood for {limit:?}; is the speed right?");
+                self.last_error.get_or_insert_with(|| text.clone());
+                text
             }
             SourceState::Stale => format!("is silent for {limit:?}"),
             _ => return effects,
@@ -498,7 +505,7 @@ mod tests {
             effects.extend(life.step(Input::Tick, s(at)));
         }
         assert_eq!(life.state(), SourceState::Error);
-        let why = "speaks, but nothing of it is understood for 5s: the last line is nonsense";
+        let why = "speaks, but nothing of it is understood for 5s; is the speed right?";
         assert_eq!(
             effects,
             [
@@ -511,6 +518,21 @@ mod tests {
             ]
         );
         assert_eq!(life.step(Input::Good, s(130)).last(), Some(&Effect::Clear("is heard again".into())));
+    }
+
+    /// Without a single line end.
+    #[test]
+    fn noise_is_not_silence() {
+        let mut life = Life::new(s(5), s(0));
+        life.step(Input::Try, s(0));
+        life.step(Input::Opened, s(0));
+        for at in 0..8 {
+            life.step(Input::Noise, s(at));
+            life.step(Input::Tick, s(at));
+        }
+        assert_eq!((life.state(), life.is_alerted()), (SourceState::Error, true));
+        life.step(Input::Tick, s(20));
+        assert_eq!(life.state(), SourceState::Stale);
     }
 
     #[test]
@@ -585,14 +607,14 @@ mod tests {
         /// Whatever happens in whatever order: a port is opened only when it is closed, closed only when it is open,
         /// while it is closed there is a next try within 72 s, and an alert is raised and cleared in turn.
         #[test]
-        fn any_order(steps in proptest::collection::vec((0usize..10, 0u64..20), 0..100)) {
+        fn any_order(steps in proptest::collection::vec((0usize..11, 0u64..20), 0..100)) {
             let mut life = Life::new(s(5), s(0));
             let (mut now, mut open, mut alert) = (s(0), false, false);
             for (which, later) in steps {
                 now += s(later);
                 let inputs = [
                     Input::Try, Input::Opened, failed(true), failed(false), Input::Appeared, hung_up(), Input::Good, bad(),
-                    Input::Tick, Input::Doubt(QualityReason::Stale),
+                    Input::Tick, Input::Doubt(QualityReason::Stale), Input::Noise,
                 ];
                 let input = inputs[which].clone();
                 let opening = input == Input::Opened && !open;

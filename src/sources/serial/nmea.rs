@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// A pause after which the sentences of one moment are complete: receivers send them in one go.
 const PAUSE: Duration = Duration::from_millis(150);
+/// A moment without a time of day and without a pause after it is over by then.
+const MOMENT_MOST: Duration = Duration::from_secs(2);
 /// A receiver's second is not always ours: this much of `interval` is enough.
 const ENOUGH: f64 = 0.8;
 /// Satellites of a system that has not been heard of for this long are not in view.
@@ -42,8 +44,8 @@ pub struct Nmea {
     types: BTreeMap<String, u64>,
     types_told: bool,
     moment: Moment,
-    /// When the last sentence came that has not been published.
-    dirty: Option<Duration>,
+    /// While sentences wait to be published: when the first of them came, and when the last byte did.
+    dirty: Option<(Duration, Duration)>,
     /// The values of a whole moment that wait for the interval.
     ready: Option<Vec<Reading>>,
     published: Option<Duration>,
@@ -116,7 +118,7 @@ impl Nmea {
         }
         if self.depth(text) || self.satellites_in_view(text) {
             actions.push(Action::Heard);
-            self.dirty = Some(now);
+            self.touched(now);
             return actions;
         }
         let parsed = match parse_str(text) {
@@ -149,9 +151,20 @@ impl Nmea {
             self.moment.clock = clock;
         }
         if self.merge(parsed) {
-            self.dirty = Some(now);
+            self.touched(now);
         }
         actions
+    }
+
+    /// Something of value came.
+    fn touched(&mut self, now: Duration) {
+        let since = self.dirty.map_or(now, |(since, _)| since);
+        self.dirty = Some((since, now));
+    }
+
+    /// When the present moment is over, if nothing more comes.
+    fn over_at(&self) -> Option<Duration> {
+        self.dirty.map(|(since, last)| (last + PAUSE).min(since + MOMENT_MOST))
     }
 
     fn count_type(&mut self, text: &str) {
@@ -397,16 +410,20 @@ impl Protocol for Nmea {
 
     fn received(&mut self, bytes: &[u8], now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
+        // A slow line takes longer for a sentence than the pause is long.
+        if let Some((_, last)) = &mut self.dirty {
+            *last = now;
+        }
         for frame in self.framer.feed(bytes) {
             actions.extend(self.take(frame, now));
         }
-        actions.extend(self.publish(now));
+        actions.extend(self.tick(now));
         actions
     }
 
     fn tick(&mut self, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
-        if self.dirty.is_some_and(|last| now >= last + PAUSE) {
+        if self.over_at().is_some_and(|over| now >= over) {
             actions.extend(self.complete(now));
         }
         actions.extend(self.publish(now));
@@ -419,9 +436,8 @@ impl Protocol for Nmea {
     }
 
     fn wake(&self) -> Option<Duration> {
-        let pause = self.dirty.map(|last| last + PAUSE);
         let publish = self.ready.as_ref().map(|_| self.publish_from());
-        [pause, publish].into_iter().flatten().min()
+        [self.over_at(), publish].into_iter().flatten().min()
     }
 
     fn command(&mut self, command: &Command, _now: Duration) -> Vec<Action> {
@@ -798,6 +814,29 @@ mod tests {
             rig.run(ms(if n % 2 == 0 { 950 } else { 1050 }), &mut |_| Vec::new());
         }
         assert_eq!(rig.said(&["heard", "count", "detail"]).len(), 10);
+    }
+
+    /// At 4800 baud a sentence takes longer than the pause that ends a moment.
+    #[test]
+    fn a_slow_line_does_not_tear_a_moment_apart() {
+        let mut rig = rig(|_| {});
+        let gsa = "GNGSA,A,3,05,13,15,20,24,28,30,,,,,,2.01,1.02,1.73";
+        let all = [sentence(GGA), sentence(gsa), sentence("GPGSV,1,1,02,23,38,230,44,29,71,156,47")].concat();
+        for byte in all {
+            rig.hear(&[byte]);
+            rig.run(ms(2), &mut |_| Vec::new());
+        }
+        rig.run(ms(500), &mut |_| Vec::new());
+        let said = rig.said(&["heard", "count", "detail"]);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("3D") && said[0].contains("satellites_in_view=Number(2.0)"), "{said:?}");
+        // One that never pauses and tells no time is published all the same.
+        for _ in 0..50 {
+            rig.hear(&sentence("IIHDT,1.0,T"));
+            rig.run(ms(100), &mut |_| Vec::new());
+        }
+        let said = rig.said(&["heard", "count", "detail"]);
+        assert!((2..=3).contains(&said.len()), "{said:?}");
     }
 
     #[test]

@@ -163,6 +163,13 @@ fn what_is_wrong_is_said() {
             PORT.replace("device = \"/dev/ttyAMA0\"", "replay = \"x\"\nreplay_rate = -1"),
             &["4:15", "`serial.replay_rate` is -1", "0 to 1000"],
         ),
+        (
+            format!(
+                "{PORT}capture = \"c\"\n{}capture = \"c\"\n",
+                PORT.replace("\"psu\"\ndev", "\"b\"\ndev").replace("ttyAMA0", "ttyAMA1")
+            ),
+            &["capture \"c\" is used twice"],
+        ),
         (port("capture_limit = \"1MiB\"\n"), &["only used with `capture`"]),
         (port("separator = \";\"\n"), &["only used with format = \"csv\""]),
         (PORT.replace("\"json\"", "\"csv\"\nseparator = \"ab\""), &["\"ab\"", "one character"]),
@@ -619,6 +626,9 @@ fn any_config() -> impl Strategy<Value = Config> {
                 port.id = format!("s{i}");
                 if let Device::Path(path) = &mut port.device {
                     path.push(format!("{i}"));
+                }
+                if let Some(capture) = &mut port.capture {
+                    capture.file.push(format!("{i}"));
                 }
                 if let Device::Usb(rule) = &mut port.device {
                     rule.pid = i as u16;

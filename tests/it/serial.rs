@@ -115,7 +115,7 @@ impl Scene {
     }
 
     /// The trouble shows within its time: the source's state, its values, one alert.
-    fn is_in_trouble(&self, since: Instant, status: &str, alert: &str) {
+    fn shows_trouble(&self, since: Instant, status: &str, alert: &str) {
         self.until_source("meter", status, |s| s["status"] == status);
         let took = since.elapsed();
         // A debug build on a loaded machine gets some grace.
@@ -128,7 +128,7 @@ impl Scene {
     }
 
     /// The device speaks sense again: it was one outage, it is over, and the neighbour lost nothing.
-    fn is_over(mut self, device: Device, alert: &str) {
+    fn recovers(mut self, device: Device, alert: &str) {
         device.say(b"\n");
         // All the time, so that a slow machine does not make it another outage.
         let stop = babbling(device, || {
@@ -203,12 +203,12 @@ fn unplugged_and_plugged_in_again() {
     let (scene, device) = Scene::new("");
     let since = Instant::now();
     drop(device);
-    scene.is_in_trouble(since, "absent", "The meter is unplugged");
+    scene.shows_trouble(since, "absent", "The meter is unplugged");
     assert_eq!(scene.volts()["quality_reason"], "not_connected");
     let device = Device::plugged_in_as(&Scene::name(scene.dir.path()));
     scene.until_source("meter", "the reopening", |s| s["status"] != "absent");
     assert_eq!(scene.meter()["reconnects"], 1);
-    scene.is_over(device, "source.meter");
+    scene.recovers(device, "source.meter");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn garbage() {
         std::thread::sleep(Duration::from_millis(1));
         (0..40).map(|_| random()).chain([b'\n']).collect()
     });
-    scene.is_in_trouble(since, "error", "is the speed right?");
+    scene.shows_trouble(since, "error", "is the speed right?");
     assert_eq!(scene.volts()["quality_reason"], "comm_error");
     let device = stop();
     let last = scene.meter()["detail"]["last_bad"].clone();
@@ -228,7 +228,7 @@ fn garbage() {
     // Once for the first line, once for the outage, however many there were.
     let said = scene.daemon.log().matches("not understood").count();
     assert!(said <= 2, "{said}:\n{}", scene.daemon.log());
-    scene.is_over(device, "source.meter");
+    scene.recovers(device, "source.meter");
 }
 
 #[test]
@@ -241,9 +241,9 @@ fn half_lines() {
         half = !half;
         if half { b"{\"volts\":\n".to_vec() } else { b"9.5}\n".to_vec() }
     });
-    scene.is_in_trouble(since, "error", "nothing of it is understood");
+    scene.shows_trouble(since, "error", "nothing of it is understood");
     assert_eq!(scene.volts()["value"], 1.0, "9.5 was never said");
-    scene.is_over(stop(), "source.meter");
+    scene.recovers(stop(), "source.meter");
 }
 
 #[test]
@@ -252,23 +252,23 @@ fn a_line_of_a_megabyte() {
     let before = scene.daemon.rss();
     let since = Instant::now();
     device.say(&vec![b'x'; 1 << 20]);
-    scene.is_in_trouble(since, "stale", "The meter ");
+    scene.shows_trouble(since, "stale", "The meter ");
     let source = scene.until_source("meter", "all of it", |s| s["detail"]["bytes"].as_u64() > Some(1 << 20));
     assert_eq!((&source["detail"]["overlong"], &source["detail"]["bad_lines"]), (&json!(1), &json!(1)));
     let grown = scene.daemon.rss().saturating_sub(before);
     assert!(grown < 16 << 20, "{grown} bytes for a line of which 64 may be kept");
-    scene.is_over(device, "source.meter");
+    scene.recovers(device, "source.meter");
 }
 
 #[test]
 fn silence() {
     let (scene, device) = Scene::new("");
     let since = Instant::now();
-    scene.is_in_trouble(since, "stale", "The meter is silent for 1s");
+    scene.shows_trouble(since, "stale", "The meter is silent for 1s");
     // An adapter that stalls does not say so: it is opened anew, once, and it is still the same outage.
     let source = scene.until_source("meter", "the reopening", |s| s["reconnects"] == 1);
     assert_eq!((&source["detail"]["stalls"], &source["status"]), (&json!(1), &json!("stale")));
-    scene.is_over(device, "source.meter");
+    scene.recovers(device, "source.meter");
 }
 
 /// As fast as a pseudo-terminal takes it, which no UART is.
@@ -287,7 +287,7 @@ fn a_flood() {
     // Each line is 14 bytes long: all that came is counted, what was taken and what was dropped.
     let lines = detail["lines"].as_u64().unwrap();
     assert!(lines > 20_000 && detail["dropped"].as_u64().unwrap() < lines, "{detail}");
-    scene.is_over(device, "source.meter.flood");
+    scene.recovers(device, "source.meter.flood");
 }
 
 /// What a UART makes of lines at another speed: bytes of a few patterns, hardly ever a line end.
@@ -300,9 +300,9 @@ fn a_wrong_speed() {
         std::thread::sleep(Duration::from_millis(1));
         (0..12).map(|_| [0x00, 0x80, 0xf8, 0xfe, 0xe6, 0x98, 0x78, 0x1e][usize::from(random()) % 8]).collect()
     });
-    scene.is_in_trouble(since, "error", "is the speed right?");
+    scene.shows_trouble(since, "error", "is the speed right?");
     let device = stop();
-    scene.is_over(device, "source.meter");
+    scene.recovers(device, "source.meter");
 }
 
 #[test]

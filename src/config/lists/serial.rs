@@ -320,6 +320,7 @@ const OF_LINES: [&str; 8] =
 impl Reader<'_> {
     pub(super) fn serial(&mut self, value: &Spanned<DeValue<'_>>, config: &mut Config, ids: &mut Ids) {
         let mut devices: BTreeMap<String, usize> = BTreeMap::new();
+        let mut captures: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for (table, at) in self.tables("serial", value, limits::SERIAL_PORTS) {
             let before = self.faults.len();
             let mut entry = SerialEntry::default();
@@ -334,6 +335,18 @@ impl Reader<'_> {
             }
             self.spoken(table, &mut entry, &seen, &at);
             self.only_when(entry.capture.is_some(), &seen, "capture_limit", "with `capture`");
+            if let (Some(found), Some(file)) = (seen.get("capture"), &entry.capture) {
+                let line = self.lines.line(found.at.start);
+                if let Some(first) = captures.insert(file.clone(), line) {
+                    let file = file.display();
+                    self.fault(
+                        &found.at,
+                        format!(
+                            "capture \"{file}\" is used twice, first in line {first}; expected each file once"
+                        ),
+                    );
+                }
+            }
             let sink = self.sink(
                 &seen,
                 &at,

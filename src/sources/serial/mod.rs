@@ -61,6 +61,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_USB: Duration = Duration::from_secs(1);
 /// Counters alone are published this often at most.
 const REPORT: Duration = Duration::from_secs(2);
+/// Counters are looked at this often.
+const TELL: Duration = Duration::from_millis(100);
 /// The longest wait for bytes, and with it for commands and orders.
 const WAIT: Duration = Duration::from_millis(50);
 /// A protocol hears of the time this often at least.
@@ -187,6 +189,8 @@ impl SerialSource {
             commands,
             ticked: now,
             read: now,
+            there: true,
+            told: (now, None),
             tape_failed: false,
         };
         running.open_tape();
@@ -221,8 +225,12 @@ struct Running {
     commands: Receiver<Command>,
     /// When the protocol last heard of the time.
     ticked: Duration,
-    /// When bytes last came.
+    /// When bytes last came, or the pause after them ended.
     read: Duration,
+    /// Whether the device was there when a closed port last looked; taken as so when it is closed.
+    there: bool,
+    /// When the report was last brought up to date, and with which state.
+    told: (Duration, Option<SourceState>),
 }
 
 impl Running {
@@ -234,14 +242,13 @@ impl Running {
     fn await_device(&mut self, until: &Until) -> bool {
         let look = if matches!(self.source.config.device, Device::Usb(_)) { LOOK_USB } else { LOOK };
         let wait = self.life.next_try().saturating_sub(monotonic()).min(look);
-        if wait > Duration::ZERO {
-            let before = self.source.opener.is_there(&self.source.config);
-            if until.wait(wait) {
-                return true;
-            }
-            if !before && self.source.opener.is_there(&self.source.config) {
-                self.step(Input::Appeared);
-            }
+        if wait > Duration::ZERO && until.wait(wait) {
+            return true;
+        }
+        // One that appears is worth a try at once; one that was there all the time and failed waits for its turn.
+        let before = std::mem::replace(&mut self.there, self.source.opener.is_there(&self.source.config));
+        if self.there && !before {
+            self.step(Input::Appeared);
         }
         self.step(Input::Try);
         false
@@ -277,13 +284,13 @@ impl Running {
                 self.record(Way::In, bytes, now);
                 *self.source.counts.entry("bytes").or_default() += n as u64;
                 let streaming = now.saturating_sub(self.read) < PACE;
-                self.read = now;
                 let actions = self.protocol.received(bytes, now);
                 self.step(Input::Noise);
                 self.act(actions);
                 if streaming && self.life.is_open() {
                     std::thread::sleep(PACE);
                 }
+                self.read = monotonic();
                 Vec::new()
             }
             Err(e) => return self.step(Input::HungUp { why: e.to_string(), chance: chance() }),
@@ -491,6 +498,7 @@ impl Running {
 
     fn close(&mut self) {
         self.port = None;
+        self.there = true;
         self.source.links.outlets.withdraw(&self.source.config.id);
         self.record(Way::Remark, b"closed", monotonic());
         self.out.clear();
@@ -539,6 +547,11 @@ impl Running {
         {
             self.fold(&held);
         }
+        let state = self.life.state();
+        if self.told.1 == Some(state) && now.saturating_sub(self.told.0) < TELL {
+            return;
+        }
+        self.told = (now, Some(state));
         let counts = &mut self.source.counts;
         counts.entry("bytes").or_default();
         counts.entry("bad_lines").or_default();
@@ -556,7 +569,7 @@ impl Running {
             self.source.report.detail(name, *n);
         }
         let life = &self.life;
-        self.source.report.state(life.state());
+        self.source.report.state(state);
         self.source.report.faults(life.errors, life.reconnects, life.last_error.as_deref());
         self.source.report.flush(&self.source.links.bus);
     }

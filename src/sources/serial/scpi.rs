@@ -693,7 +693,8 @@ fn text_to_send(channel: &ScpiChannel, value: &Json) -> Result<(String, Wanted),
 impl Protocol for Scpi {
     fn opened(&mut self, now: Duration) -> Vec<Action> {
         self.answers.begin();
-        self.state = State::Free { from: now };
+        // What the port sends by way of greeting needs its pause as well.
+        self.state = State::Free { from: now + self.config.gap };
         self.chain = None;
         self.idn = None;
         self.standing = if self.config.identify.is_empty() { Standing::Known } else { Standing::Unknown };

@@ -50,8 +50,8 @@ fn every_example_is_valid() {
         }
     }
     assert!(
-        seen >= 12,
-        "gpio, serial-json, -csv, -regex, -usb, -replay, host, field-box, field-lab, and one for each protocol"
+        seen >= 13,
+        "gpio, serial-json, -csv, -regex, -usb, -replay, host, field-box, alerts, field-lab, and one for each protocol"
     );
 }
 

@@ -1,5 +1,6 @@
 //! Drives the real binary: port 0, a temporary folder, real sockets, real files.
 
+mod alerts;
 mod bench;
 mod cli;
 mod config;
@@ -16,3 +17,4 @@ mod real_input;
 mod resume;
 mod serial;
 mod signals;
+mod streams;

@@ -3,14 +3,15 @@
 //! Start: store, bus, writer, push pool, HTTP, sources. Stop: sources, HTTP, push pool (which says `bye`), bus, writer:
 //! what was accepted is on the disk before the process ends, within two seconds.
 
+use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::clock::Wall;
 use crate::config::{self, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::model::{Alert, AlertState, Draft, Level, LogLine, Severity};
+use crate::model::{Draft, Severity};
 use crate::push::Push;
-use crate::sources::{self, BenchControl, Context, HostExtras, Sources, simulated};
+use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -116,6 +117,7 @@ pub struct Daemon {
     config: Config,
     bus: Arc<Bus>,
     commands: Arc<Commands>,
+    alerts: Arc<Alerts>,
     store: Arc<Store>,
     store_failing: Arc<AtomicBool>,
     store_alert: bool,
@@ -141,12 +143,20 @@ impl Daemon {
         let bus = Arc::new(Bus::new(opened.start, metrics));
         let store = Arc::new(opened.store);
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
+        let alerts = Arc::new(Alerts::new(Arc::clone(&bus)));
         let stop = Stop::default();
 
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
-        let context = Context { bus: Arc::clone(&bus), commands: Arc::clone(&commands), stop: stop.clone() };
+        let context = Context {
+            bus: Arc::clone(&bus),
+            commands: Arc::clone(&commands),
+            store: Arc::clone(&store),
+            alerts: Arc::clone(&alerts),
+            outlets: Arc::new(Outlets::default()),
+            stop: stop.clone(),
+        };
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
             let (handles, control) = simulated::start(&context, config.bench_seed)
                 .map_err(|e| StartError::System("the simulated bench", e))?;
@@ -182,6 +192,7 @@ impl Daemon {
             config,
             bus,
             commands,
+            alerts,
             store,
             store_failing,
             store_alert: false,
@@ -194,7 +205,7 @@ impl Daemon {
             revision: 1,
         };
         if let Some((aside, why)) = opened.set_aside {
-            daemon.raise("store.damaged", Severity::Major, &format!(
+            daemon.alerts.raise("store.damaged", Severity::Major, &format!(
                 "The database could not be opened and a new one was begun: {why}. The old one is kept as {}.", aside.display()
             ), "Copy that file away for analysis; if it happens again, replace the card.");
         }
@@ -203,7 +214,7 @@ impl Daemon {
                 log::error!("{error}");
             }
             log::error!("the configuration has errors; running with the last good one");
-            daemon.raise(
+            daemon.alerts.raise(
                 "config.fallback",
                 Severity::Major,
                 &format!(
@@ -246,14 +257,14 @@ impl Daemon {
         if failing != self.store_alert {
             self.store_alert = failing;
             if failing {
-                self.raise(
+                self.alerts.raise(
                     "store.failing",
                     Severity::Major,
                     "Events can't be stored; they wait in memory.",
                     "Is the disk full or the card read-only? See the log.",
                 );
             } else {
-                self.clear("store.failing", "Events are stored again.");
+                self.alerts.clear("store.failing", "Events are stored again.");
             }
         }
         if !failing {
@@ -297,7 +308,7 @@ impl Daemon {
                 // What waits for the next start stays as it runs, and is named again at the next reload.
                 self.config = new.config.live_over(&self.config);
                 self.revision += 1;
-                self.clear("config.fallback", "The configuration is valid again.");
+                self.alerts.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
                 log::info!(
                     "configuration reloaded: {}",
@@ -335,57 +346,6 @@ impl Daemon {
         });
         publish(&self.bus, "config_changed", &payload);
     }
-
-    fn raise(&self, id: &str, severity: Severity, message: &str, guidance: &str) {
-        log::error!("{message}");
-        let occurrence =
-            last_alert(&self.bus, id).map_or(1, |a| a.occurrence + u64::from(a.state != AlertState::Active));
-        let now = Wall::now();
-        let alert = Alert {
-            alert_id: id.into(),
-            occurrence,
-            severity,
-            state: AlertState::Active,
-            message: message.into(),
-            raised_at: now,
-            source: Some("telltale".into()),
-            guidance: Some(guidance.into()),
-            value: None,
-            limit: None,
-            unit: None,
-            cleared_at: None,
-            acked_at: None,
-            acked_by: None,
-        };
-        publish(&self.bus, "alert", &alert);
-        publish(
-            &self.bus,
-            "log",
-            &LogLine {
-                level: Level::Error,
-                message: message.into(),
-                timestamp: now,
-                source: Some("telltale".into()),
-            },
-        );
-    }
-
-    fn clear(&self, id: &str, message: &str) {
-        let Some(alert) = last_alert(&self.bus, id) else { return };
-        let closed = alert.state == AlertState::Acknowledged;
-        let state = if closed { AlertState::Closed } else { AlertState::Cleared };
-        if matches!(alert.state, AlertState::Active | AlertState::Acknowledged) {
-            log::info!("{message}");
-            publish(&self.bus, "alert", &Alert { state, cleared_at: Some(Wall::now()), ..alert });
-        }
-    }
-}
-
-/// The open alert of this id, as it was last published.
-fn last_alert(bus: &Bus, id: &str) -> Option<Alert> {
-    let event = bus.state_of(&format!("alert/{id}"))?;
-    let envelope: serde_json::Value = serde_json::from_str(event.data()).ok()?;
-    serde_json::from_value(envelope.get("payload")?.clone()).ok()
 }
 
 fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {

@@ -60,7 +60,7 @@ impl Overrides {
 
     /// Puts variables and flags over `config`.
     fn apply(&self, config: &mut Config, errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
-        for key in &KEYS {
+        for key in KEYS {
             let name = key.variable();
             let Some(value) = self.env.get(&name).filter(|v| !v.is_empty()) else { continue };
             match value.to_str().map(|text| key.kind.read_text(text)) {

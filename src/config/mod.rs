@@ -1,6 +1,6 @@
 //! Configuration: what the file may say becomes what the program uses.
 //!
-//! One table (`keys`) names every key with its type, default and meaning; the reader (`file`), the environment
+//! One table (`keys`, and `lists` for what there may be several of) names every key with its type, default and meaning; the reader (`file`), the environment
 //! (`load`), the lists of keys and docs/configuration.md (`print`) and the comparison for a reload (`changes`) come from
 //! it. Flags win over the environment, the environment over the file, the file over the defaults in `types`.
 //!
@@ -11,6 +11,7 @@ mod changes;
 mod error;
 mod file;
 mod keys;
+mod lists;
 mod load;
 mod print;
 mod types;

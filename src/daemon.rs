@@ -11,6 +11,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Severity};
 use crate::push::Push;
+use crate::sources::recordings::Recordings;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
@@ -149,17 +150,25 @@ impl Daemon {
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
+        let recordings = Arc::new(Recordings::new(
+            Arc::clone(&bus),
+            Arc::clone(&store),
+            Arc::clone(&alerts),
+            config.data.clone(),
+        ));
         let context = Context {
             bus: Arc::clone(&bus),
             commands: Arc::clone(&commands),
             store: Arc::clone(&store),
             alerts: Arc::clone(&alerts),
             outlets: Arc::new(Outlets::default()),
+            recordings: Arc::clone(&recordings),
             stop: stop.clone(),
         };
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
-            let (handles, control) = simulated::start(&context, config.bench_seed)
-                .map_err(|e| StartError::System("the simulated bench", e))?;
+            let (handles, control) =
+                simulated::start(&context, config.bench_seed, recordings.bench_folder(&config))
+                    .map_err(|e| StartError::System("the simulated bench", e))?;
             (handles, Some(control))
         } else {
             (sources::Handles::new(), None)
@@ -172,6 +181,7 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            recordings,
             bench: bench_control,
             ready,
         });
@@ -299,7 +309,8 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
+                let inputs =
+                    |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone(), c.recordings.clone());
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {

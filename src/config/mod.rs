@@ -25,6 +25,6 @@ pub use self::error::{ConfigError, Place};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
-    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort,
-    Sink, Store,
+    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, Recordings,
+    SerialPort, Share, Sink, Store,
 };

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
+use crate::sources::recordings::Recordings;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The recordings; they may be off.
+    pub recordings: Arc<Recordings>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

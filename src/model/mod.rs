@@ -13,6 +13,7 @@ mod log;
 mod quality;
 mod queue;
 mod recorder;
+mod recording;
 mod role;
 mod scan;
 mod service;
@@ -34,6 +35,9 @@ pub use self::log::{Level, LogLine, QueueLog};
 pub use self::quality::{Quality, QualityReason};
 pub use self::queue::{QueueState, QueueStatus};
 pub use self::recorder::{LastStop, RecorderState, RecorderStatus};
+pub use self::recording::{
+    Marker, MarkerKind, Recording, RecordingChange, RecordingChanged, Sibling, WaveformState,
+};
 pub use self::role::Role;
 pub use self::scan::{DataBatch, DataPoint, ScanState, ScanStatus};
 pub use self::service::ServiceStatus;

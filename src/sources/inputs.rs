@@ -109,6 +109,7 @@ impl Sources {
             let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
+        self.context.recordings.start(config, &until(), &mut self.handles)?;
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
         let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);

@@ -8,6 +8,7 @@ mod inputs;
 mod outlets;
 mod publish;
 mod reading;
+pub mod recordings;
 pub mod serial;
 pub mod simulated;
 
@@ -37,6 +38,8 @@ pub struct Context {
     pub alerts: Arc<Alerts>,
     /// How orders reach pins and ports.
     pub outlets: Arc<Outlets>,
+    /// What recorders left behind.
+    pub recordings: Arc<recordings::Recordings>,
     /// When to stop.
     pub stop: Stop,
 }

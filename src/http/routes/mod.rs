@@ -6,6 +6,7 @@ pub(super) mod events;
 pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;
+pub(super) mod recordings;
 pub(super) mod resources;
 pub(super) mod state;
 pub(super) mod typed;

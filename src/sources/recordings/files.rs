@@ -4,6 +4,7 @@
 //! step; nothing that exists is ever replaced.
 
 use super::wav::{ReadAt, Wav};
+use crate::clock::Wall;
 use crate::limits;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, inotify};
 use std::collections::HashMap;
@@ -104,7 +105,9 @@ pub(super) fn walk(
             Ok(entries) => entries,
             Err(e) if depth == 0 => return Err(e),
             Err(e) => {
-                walked.unreadable.get_or_insert_with(|| format!("failed to read `{}`: {e}", folder.display()));
+                walked
+                    .unreadable
+                    .get_or_insert_with(|| format!("failed to read `{}`: {e}", folder.display()));
                 continue;
             }
         };
@@ -118,7 +121,10 @@ pub(super) fn walk(
             match entry.file_type() {
                 Ok(kind) if kind.is_symlink() => walked.links += 1,
                 Ok(kind) if kind.is_dir() => {
-                    if deep && depth < limits::FOLDER_DEPTH && walked.folders.len() + open.len() < limits::FOLDERS {
+                    if deep
+                        && depth < limits::FOLDER_DEPTH
+                        && walked.folders.len() + open.len() < limits::FOLDERS
+                    {
                         open.push((path, depth + 1));
                     } else if deep {
                         walked.unreadable.get_or_insert_with(|| {
@@ -227,6 +233,13 @@ pub(super) fn free_name(path: PathBuf) -> PathBuf {
     candidates.into_iter().find(|p| p.symlink_metadata().is_err()).unwrap_or(path)
 }
 
+/// When a folder was last changed, such as by something being moved into it; now where that is not known.
+pub(super) fn folder_time(folder: &Path) -> Wall {
+    let since = |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH).ok();
+    let modified = folder.metadata().and_then(|m| m.modified()).ok().and_then(since);
+    modified.map_or_else(Wall::now, |d| Wall(d.as_millis() as u64))
+}
+
 /// Total, used and free bytes of the file system of `path`, free as far as a plain user may use it.
 pub(super) fn disk(path: &Path) -> Option<(u64, u64, u64)> {
     let stat = rustix::fs::statvfs(path).ok()?;
@@ -253,7 +266,11 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// The disk's; nothing is left behind then.
-pub(super) fn copy_to_part(from: &Path, to: &Path, mut go_on: impl FnMut(u64) -> bool) -> io::Result<PathBuf> {
+pub(super) fn copy_to_part(
+    from: &Path,
+    to: &Path,
+    mut go_on: impl FnMut(u64) -> bool,
+) -> io::Result<PathBuf> {
     let part = part(to);
     let mut copy = || {
         let mut source = open(from)?;
@@ -414,7 +431,9 @@ mod tests {
         std::fs::create_dir_all(root.join("2026-01-07/deep")).unwrap();
         std::fs::create_dir_all(root.join(".bin/x")).unwrap();
         let odd = OsStr::from_bytes(b"odd\xff.wav");
-        for name in ["a.WAV", "2026-01-07/b.opus", "2026-01-07/deep/c.wav", "n.txt", ".hidden.wav", ".bin/x/d.wav"] {
+        for name in
+            ["a.WAV", "2026-01-07/b.opus", "2026-01-07/deep/c.wav", "n.txt", ".hidden.wav", ".bin/x/d.wav"]
+        {
             std::fs::write(root.join(name), name).unwrap();
         }
         std::fs::write(root.join(odd), "x").unwrap();

@@ -9,6 +9,7 @@ use super::files::{self, Stat};
 use super::sidecar::{self, Sidecar};
 use super::wav::Wav;
 use crate::clock::Wall;
+use crate::config;
 use crate::limits;
 use crate::model::{Recording, Sibling, WaveformState};
 use serde::{Deserialize, Serialize};
@@ -205,10 +206,8 @@ fn time_in(name: &[u8]) -> Option<Wall> {
     name.windows(16).find_map(|w| {
         let fits = digits(&w[..8]) && w[8] == b'T' && digits(&w[9..15]) && w[15] == b'Z';
         let t = fits.then(|| std::str::from_utf8(w).ok())??;
-        let text = format!(
-            "{}-{}-{}T{}:{}:{}Z",
-            &t[..4], &t[4..6], &t[6..8], &t[9..11], &t[11..13], &t[13..15]
-        );
+        let text =
+            format!("{}-{}-{}T{}:{}:{}Z", &t[..4], &t[4..6], &t[6..8], &t[9..11], &t[11..13], &t[13..15]);
         Wall::parse(&text)
     })
 }
@@ -461,11 +460,11 @@ impl Index {
     }
 
     /// As others see it.
-    pub fn show(&self, entry: &Entry, extensions: &[String]) -> Recording {
+    pub fn show(&self, entry: &Entry, settings: &config::Recordings) -> Recording {
         let extension = files::extension(&entry.path);
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let sidecar = entry.sidecar.as_deref();
-        let others = extensions.iter().filter(|e| **e != extension && entry.binned_at.is_none());
+        let others = settings.extensions.iter().filter(|e| **e != extension && entry.binned_at.is_none());
         let siblings = others.filter_map(|e| {
             let id = self.by_path.get(&*entry.path.with_extension(e))?;
             Some(Sibling { recording_id: id.to_string(), extension: e.clone() })
@@ -486,7 +485,10 @@ impl Index {
             sample_rate: entry.wav.map(|w| w.rate),
             channels: entry.wav.map(|w| w.channels),
             bits: entry.wav.map(|w| w.bits),
-            recorder_id: sidecar.and_then(|s| s.recorder_id.as_deref()).map(String::from),
+            recorder_id: sidecar
+                .and_then(|s| s.recorder_id.as_deref())
+                .or(settings.recorder.as_deref())
+                .map(String::from),
             triggers: entry.triggers().iter().map(|t| t.to_string()).collect(),
             end_reason: sidecar.and_then(|s| s.end_reason.as_deref()).map(String::from),
             waveform: entry.waveform,
@@ -522,7 +524,7 @@ impl Index {
     }
 
     /// One page of a list.
-    pub fn page(&self, query: &Query, extensions: &[String]) -> Page {
+    pub fn page(&self, query: &Query, settings: &config::Recordings) -> Page {
         let mut page = Page::default();
         let mut days: BTreeMap<u64, u64> = BTreeMap::new();
         let mut found = Vec::new();
@@ -563,7 +565,7 @@ impl Index {
         if more && let Some(((number, name, id), _)) = found.last() {
             page.next = Some(Place { number: *number, name: name.to_vec(), id: id.to_string() }.text());
         }
-        page.items = found.into_iter().map(|(_, entry)| self.show(entry, extensions)).collect();
+        page.items = found.into_iter().map(|(_, entry)| self.show(entry, settings)).collect();
         page
     }
 }
@@ -600,8 +602,8 @@ mod tests {
         index
     }
 
-    fn extensions() -> Vec<String> {
-        ["wav", "opus"].map(String::from).to_vec()
+    fn settings() -> config::Recordings {
+        config::Recordings::default()
     }
 
     #[test]
@@ -619,7 +621,7 @@ mod tests {
             let whole = index.ids(&query, 10_000);
             let mut seen = Vec::new();
             loop {
-                let page = index.page(&query, &extensions());
+                let page = index.page(&query, &settings());
                 assert_eq!(page.total, index.len() as u64);
                 seen.extend(page.items.iter().map(|r| r.recording_id.clone()));
                 // Something new at the front does not shift what follows.
@@ -653,7 +655,7 @@ mod tests {
             index.put(e);
         }
         let ask = |query: Query| {
-            let page = index.page(&query, &extensions());
+            let page = index.page(&query, &settings());
             page.items.iter().map(|r| r.extension.clone()).collect::<Vec<_>>().join(",")
         };
         let q = Query::default;
@@ -680,7 +682,7 @@ mod tests {
             got.sort();
             assert_eq!(got.join(","), expected, "{name}");
         }
-        let page = index.page(&q(), &extensions());
+        let page = index.page(&q(), &settings());
         assert_eq!(page.days, [Day { day: "2026-01-07".into(), count: 2 }]);
         assert_eq!(page.items[0].siblings.len(), 1);
         assert_ne!(page.items[0].siblings[0].extension, page.items[0].extension);
@@ -695,7 +697,8 @@ mod tests {
         let count = limits::TRANSCRIPTS_BYTES / text.len() + 10;
         for n in 0..count {
             let mut e = entry(&format!("{n}.wav"), 1, n as u64);
-            e.sidecar = Some(Box::new(Sidecar { transcript: Some(text.as_str().into()), ..Sidecar::default() }));
+            e.sidecar =
+                Some(Box::new(Sidecar { transcript: Some(text.as_str().into()), ..Sidecar::default() }));
             index.put(e);
         }
         assert!(index.transcripts <= limits::TRANSCRIPTS_BYTES + 10 * limits::EXCERPT_CHARS);

@@ -143,7 +143,11 @@ pub(super) fn plan(items: &[Item], rules: &Rules, now: &Now) -> Plan {
     let bytes: u64 = go.iter().map(|(item, _)| item.bytes).sum();
     let too_many = go.len() * 2 > plan.of.0 || bytes > plan.of.1 / 2;
     let go = go.into_iter().map(|(item, why)| (item.clone(), why));
-    if too_many { plan.held.extend(go) } else { plan.purge.extend(go) }
+    if too_many {
+        plan.held.extend(go)
+    } else {
+        plan.purge.extend(go)
+    }
     plan
 }
 
@@ -214,7 +218,9 @@ mod tests {
     #[test]
     fn what_goes_when() {
         let days = |n: u64| Some(Duration::from_millis(n * DAY));
-        let base = || vec![item("a", 40, 10), item("b", 30, 10), item("c", 20, 10), item("d", 10, 10), item("e", 0, 10)];
+        let base = || {
+            vec![item("a", 40, 10), item("b", 30, 10), item("c", 20, 10), item("d", 10, 10), item("e", 0, 10)]
+        };
         let pinned = |mut items: Vec<Item>, n: usize| {
             items[n].pinned = true;
             items
@@ -244,7 +250,14 @@ mod tests {
             ("a pinned one counts but stays", pinned(base(), 0), size(30), TRUSTED, "b:Size c:Size", ""),
             ("age counts for size", base(), Rules { keep_bytes: Some(40), ..age }, TRUSTED, "a:Age", ""),
             ("more than half is held", base(), size(20), TRUSTED, "", "a:Size b:Size c:Size"),
-            ("more than half in bytes is held", with(base(), item("f", 99, 90)), size(60), TRUSTED, "", "f:Size"),
+            (
+                "more than half in bytes is held",
+                with(base(), item("f", 99, 90)),
+                size(60),
+                TRUSTED,
+                "",
+                "f:Size",
+            ),
             ("the only one is more than half", vec![item("a", 40, 1)], age, TRUSTED, "", "a:Age"),
             ("the floor", base(), floor(100), free(85), "a:Space b:Space", ""),
             ("free enough", base(), floor(100), free(100), "", ""),

@@ -226,7 +226,8 @@ fn measure(file: &impl ReadAt, at: u64, declared: u64, len: u64, frame: u16) -> 
     }
     let behind = at + declared;
     // Some writers forget the padding byte.
-    let ends_well = chunks_to_the_end(file, behind + declared % 2, len) || chunks_to_the_end(file, behind, len);
+    let ends_well =
+        chunks_to_the_end(file, behind + declared % 2, len) || chunks_to_the_end(file, behind, len);
     if ends_well { (whole(declared), Length::Right) } else { (whole(there), Length::Wrong) }
 }
 
@@ -279,7 +280,19 @@ fn format(fmt: &[u8]) -> Result<Wav, String> {
     // Of padded frames only those whose samples fill their containers are read.
     let coding = coding.filter(|c| usize::from(frame) == c.bytes() * usize::from(channels));
     let (data_at, data_len, length) = (0, 0, Length::Right);
-    Ok(Wav { coding, channels, rate, bits, frame, byte_rate, data_at, data_len, length, ds64_at: None, fmt: (0, 0) })
+    Ok(Wav {
+        coding,
+        channels,
+        rate,
+        bits,
+        frame,
+        byte_rate,
+        data_at,
+        data_len,
+        length,
+        ds64_at: None,
+        fmt: (0, 0),
+    })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -371,8 +384,13 @@ pub(super) mod tests {
         ] {
             let data = vec![0; usize::from(bits) / 8 * 2 * 100];
             let fmt = fmt(tag, 2, 48_000, bits);
-            let wav = of(riff(b"RIFF", &[chunk(b"fmt ", 16, &fmt), chunk(b"data", data.len() as u32, &data)]));
-            assert_eq!((wav.coding, wav.channels, wav.rate, wav.bits), (coding, 2, 48_000, bits), "{tag} {bits}");
+            let wav =
+                of(riff(b"RIFF", &[chunk(b"fmt ", 16, &fmt), chunk(b"data", data.len() as u32, &data)]));
+            assert_eq!(
+                (wav.coding, wav.channels, wav.rate, wav.bits),
+                (coding, 2, 48_000, bits),
+                "{tag} {bits}"
+            );
             assert_eq!((wav.frames(), wav.length, wav.data_at), (100, Length::Right, 44));
             assert_eq!(wav.duration_ms(), Some(2));
         }
@@ -426,7 +444,8 @@ pub(super) mod tests {
     fn more_than_four_gigabytes() {
         let sizes = [0_u64, 10, 5].iter().flat_map(|n| n.to_le_bytes()).chain([0; 4]).collect::<Vec<_>>();
         let fmt = fmt(1, 1, 8_000, 16);
-        let chunks = [chunk(b"ds64", 28, &sizes), chunk(b"fmt ", 16, &fmt), chunk(b"data", u32::MAX, &[1; 10])];
+        let chunks =
+            [chunk(b"ds64", 28, &sizes), chunk(b"fmt ", 16, &fmt), chunk(b"data", u32::MAX, &[1; 10])];
         for id in [b"RF64", b"BW64"] {
             let wav = of(riff(id, &chunks));
             assert_eq!((wav.data_len, wav.length), (10, Length::Right));

@@ -23,6 +23,7 @@ mod scan;
 mod services;
 mod signals;
 mod streams;
+mod takes;
 
 pub use self::bench::start;
 

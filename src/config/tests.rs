@@ -566,24 +566,31 @@ fn recordings() -> impl Strategy<Value = Recordings> {
     let age = |from| proptest::option::of(time(from, 86_400_000_000));
     let share = prop_oneof![(0..=100u8).prop_map(Share::Percent), any::<u64>().prop_map(Share::Bytes)];
     let paths = (optional_path(), optional_path(), proptest::option::of("[a-z]{1,9}"), any::<(bool, bool)>());
-    let sizes = (proptest::option::of((1u64 << 20)..=(1 << 50)), share, proptest::collection::vec("[a-z]{1,5}", 0..4));
-    let times = (time(1_000, 3_600_000), time(5_000, 86_400_000), time(1_000, 86_400_000), time(1_000, 3_600_000));
-    (paths, sizes, times, age(60_000), age(86_400_000)).prop_map(|(paths, sizes, times, keep_age, bin_age)| Recordings {
-        folder: paths.0,
-        drop_folder: paths.1,
-        recorder: paths.2,
-        subfolders: paths.3.0,
-        repair: paths.3.1,
-        keep_bytes: sizes.0,
-        free_floor: sizes.1,
-        extensions: sizes.2,
-        still_after: times.0,
-        rescan: times.1,
-        interval: times.2,
-        drop_after: times.3,
-        keep_age,
-        bin_age,
-    })
+    let sizes = (
+        proptest::option::of((1u64 << 20)..=(1 << 50)),
+        share,
+        proptest::collection::vec("[a-z]{1,5}", 0..4),
+    );
+    let times =
+        (time(1_000, 3_600_000), time(5_000, 86_400_000), time(1_000, 86_400_000), time(1_000, 3_600_000));
+    (paths, sizes, times, age(60_000), age(86_400_000)).prop_map(
+        |(paths, sizes, times, keep_age, bin_age)| Recordings {
+            folder: paths.0,
+            drop_folder: paths.1,
+            recorder: paths.2,
+            subfolders: paths.3.0,
+            repair: paths.3.1,
+            keep_bytes: sizes.0,
+            free_floor: sizes.1,
+            extensions: sizes.2,
+            still_after: times.0,
+            rescan: times.1,
+            interval: times.2,
+            drop_after: times.3,
+            keep_age,
+            bin_age,
+        },
+    )
 }
 
 fn any_config() -> impl Strategy<Value = Config> {
@@ -618,8 +625,8 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::collection::vec(path(), 0..4),
     );
     let lists = (proptest::collection::vec(pin(), 0..5), proptest::collection::vec(port(), 0..5));
-    (top, http, store, rest, recordings(), lists)
-        .prop_map(|(top, http, store, rest, recordings, (mut gpio, mut serial))| {
+    (top, http, store, rest, recordings(), lists).prop_map(
+        |(top, http, store, rest, recordings, (mut gpio, mut serial))| {
             // Unique by construction: ids, pins and devices carry their number.
             for (i, pin) in gpio.iter_mut().enumerate() {
                 pin.id = format!("g{i}");
@@ -657,7 +664,8 @@ fn any_config() -> impl Strategy<Value = Config> {
                 gpio,
                 serial,
             }
-        })
+        },
+    )
 }
 
 fn pin() -> impl Strategy<Value = GpioPin> {

@@ -248,6 +248,9 @@ impl Recordings {
             settings.keep_bytes.get_or_insert(limits::BENCH_RECORDINGS_BYTES);
             settings.recorder.get_or_insert_with(|| "rec1".into());
         }
+        for extension in &mut settings.extensions {
+            *extension = extension.trim_start_matches('.').to_lowercase();
+        }
         let Some(root) = settings.folder.clone() else {
             *self.lock() = Shared::default();
             return Ok(());

@@ -58,11 +58,6 @@ impl Builder {
             && wav.frames() >= self.frames
     }
 
-    /// Frames that have been read.
-    pub fn frames(&self) -> u64 {
-        self.frames
-    }
-
     /// Reads on to the end of `wav`'s samples. `go_on` is asked now and then, with the frames read; false ends it early.
     ///
     /// # Errors
@@ -400,7 +395,7 @@ mod tests {
             let builder = builder.get_or_insert_with(|| Builder::new(now).unwrap());
             assert!(builder.continues(&now));
             builder.read_on(&bytes, &now, |_| true).unwrap();
-            assert_eq!(builder.frames(), part as u64);
+            assert_eq!(builder.frames, part as u64);
         }
         assert_eq!(builder.unwrap().peaks(), expected);
         assert_eq!(expected.frames, wav.frames());

@@ -9,4 +9,5 @@ mod hostile;
 mod http;
 mod pty;
 mod real_input;
+mod recordings;
 mod resume;

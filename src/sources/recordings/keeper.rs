@@ -29,9 +29,9 @@ use std::time::Duration;
 const TURN: Duration = Duration::from_millis(250);
 /// Rest after changes, so that a hundred writes are one look.
 const REST: Duration = Duration::from_millis(40);
-/// A closed file that has not changed for this long is finished.
+/// A closed file that has not changed for this long is finished; growing ones are looked at this often.
 const CLOSED_STILL: Duration = Duration::from_millis(400);
-/// How often growing files and the folder are looked at.
+/// How often it is looked whether the folder is still there.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the growth of one file is told.
 const TELL: Duration = Duration::from_secs(10);
@@ -74,6 +74,7 @@ pub(super) struct Keeper {
     rescan: bool,
     walked: Duration,
     looked: Duration,
+    checked: Duration,
     sought: Duration,
     retained: Duration,
     /// Changes told in this second, and those that were too many.
@@ -116,6 +117,7 @@ impl Keeper {
             rescan: false,
             walked: Duration::ZERO,
             looked: Duration::ZERO,
+            checked: Duration::ZERO,
             sought: Duration::ZERO,
             retained: Duration::ZERO,
             told: (Duration::ZERO, 0, 0),
@@ -180,9 +182,10 @@ impl Keeper {
     /// Comes and goes with the folder.
     fn folder(&mut self, now: Duration) {
         if self.attached {
-            if now < self.looked + LOOK {
+            if now < self.checked + LOOK {
                 return;
             }
+            self.checked = now;
             if self.root.is_dir() {
                 return;
             }
@@ -639,9 +642,9 @@ impl Keeper {
 
     // ---- what grows, what is new ----
 
-    /// Looks at what grows, once a second.
+    /// Looks at what grows.
     fn look(&mut self, now: Duration) {
-        if now < self.looked + LOOK.min(CLOSED_STILL) {
+        if now < self.looked + CLOSED_STILL {
             return;
         }
         self.looked = now;

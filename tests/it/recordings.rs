@@ -128,6 +128,7 @@ fn without_a_folder_there_are_none_and_the_key_is_named() {
 fn a_file_that_comes_grows_moves_and_goes_is_followed() {
     let rig = rig("");
     let mut stream = rig.daemon.stream("topics=recordings", None);
+    stream.wait("hello");
     let mut file = File::create(rig.path("a.wav")).unwrap();
     file.write_all(&header(0)).unwrap();
     file.write_all(&[1; 16_000]).unwrap();
@@ -386,7 +387,7 @@ fn a_growing_recording_plays_as_far_as_it_is() {
 #[test]
 fn a_waveform_is_computed_once_and_kept() {
     let mut samples = vec![0_i16; 2_000_000];
-    samples[1_500_000] = 12_345;
+    samples[1_501_000] = 12_345;
     let data: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
     let bytes = [header(4_000_000), data].concat();
     let mut rig = rig_with("", |root| old(&root.join("a.wav"), &bytes, 1));
@@ -412,7 +413,7 @@ fn a_waveform_is_computed_once_and_kept() {
             (&32767.into(), &1000.into(), &8000.into())
         );
         // Closer than the stored blocks go.
-        let near = wave(&rig, "points=100&from_s=187.5&until_s=187.501");
+        let near = wave(&rig, "points=100&from_s=187.625&until_s=187.626");
         assert_eq!(near["max"][0], 12_345);
         rig.named("a.wav", |r| r["waveform"] == "ready");
         rig.again("");
@@ -567,7 +568,7 @@ fn retention_takes_the_oldest_and_asks_before_it_takes_much() {
     assert!(logged.contains("2 recordings were removed"), "{logged}");
     // Much more at once: it waits for somebody.
     rig.patch(&rig.id("2.wav"), json!({"pinned": true}));
-    old(&rig.path("big.wav"), &wav(500_000), 0);
+    old(&rig.path("big.wav"), &wav(450_000), 0);
     let held =
         until("the purge to be held", || rig.list("")["summary"]["purge_held"].as_str().map(String::from));
     assert!(held.contains("7 of 8 recordings"), "{held}");
@@ -636,6 +637,7 @@ fn a_folder_that_comes_later_is_taken_as_it_comes() {
     assert_eq!(status(&daemon), Some("ok".into()));
     // Pulled out: nobody has deleted anything.
     let mut stream = daemon.stream("topics=recordings,system", None);
+    stream.wait("hello");
     fs::rename(&root, dir.path().join("gone")).unwrap();
     until("the folder to be missed", || {
         let frame = stream.next().unwrap();
@@ -651,6 +653,7 @@ fn dropped_files_are_taken_in() {
     fs::create_dir(&drop).unwrap();
     let rig = rig(&format!("drop_folder = {drop:?}\ndrop_after = \"1s\""));
     let mut stream = rig.daemon.stream("topics=job/*", None);
+    stream.wait("hello");
     fs::write(drop.join("in.wav"), wav(1_000)).unwrap();
     fs::write(drop.join("in.wav.json"), r#"{"end_reason":"by hand"}"#).unwrap();
     fs::write(drop.join("other.doc"), "stays").unwrap();

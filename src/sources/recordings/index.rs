@@ -283,7 +283,7 @@ impl Query {
             && self.text.as_ref().is_none_or(|text| entry.mentions(text))
     }
 
-    fn key<'e>(&self, entry: &'e Entry) -> (u64, &'e [u8], &'e str) {
+    fn key<'e>(&self, entry: &'e Entry) -> Key<'e> {
         let number = match self.sort {
             Sort::Name => {
                 let name = entry.path.file_name().map_or(&[][..], OsStrExt::as_bytes);
@@ -297,6 +297,9 @@ impl Query {
         (number, &[], &entry.id)
     }
 }
+
+/// What a list is in order of: a number or a name, and the id where they are the same.
+type Key<'e> = (u64, &'e [u8], &'e str);
 
 /// Where a page of a list ended: the next one begins behind it, whatever was added or taken away meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -551,9 +554,9 @@ impl Index {
             let key = (place.number, &*place.name, &*place.id);
             found.retain(|(k, _)| if query.descending { *k < key } else { *k > key });
         }
-        let order = |a: &(_, &Entry), b: &(_, &Entry)| {
-            let (a, b): (&(u64, &[u8], &str), &(u64, &[u8], &str)) = (&a.0, &b.0);
-            if query.descending { b.cmp(a) } else { a.cmp(b) }
+        type Found<'f> = (Key<'f>, &'f Entry);
+        let order = |a: &Found<'_>, b: &Found<'_>| {
+            if query.descending { b.0.cmp(&a.0) } else { a.0.cmp(&b.0) }
         };
         // Only what is shown has to be in order.
         let more = found.len() > query.limit && query.limit > 0;

@@ -31,6 +31,8 @@ const TURN: Duration = Duration::from_millis(250);
 const REST: Duration = Duration::from_millis(40);
 /// A closed file that has not changed for this long is finished; growing ones are looked at this often.
 const CLOSED_STILL: Duration = Duration::from_millis(400);
+/// What is gone from its path for this long has gone, and has no other name.
+const GONE: Duration = Duration::from_millis(300);
 /// How often it is looked whether the folder is still there.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often the growth of one file is told.
@@ -62,6 +64,8 @@ pub(super) struct Keeper {
     rows: HashMap<String, Marks>,
     dirty: BTreeSet<PathBuf>,
     closed: BTreeSet<PathBuf>,
+    /// What is no longer at its path, and since when.
+    missing: BTreeMap<PathBuf, Duration>,
     growing: BTreeSet<Arc<str>>,
     examine: VecDeque<Arc<str>>,
     /// To be put right when they have been still for long enough.
@@ -107,6 +111,7 @@ impl Keeper {
             rows: HashMap::new(),
             dirty: BTreeSet::new(),
             closed: BTreeSet::new(),
+            missing: BTreeMap::new(),
             growing: BTreeSet::new(),
             examine: VecDeque::new(),
             wrong: BTreeMap::new(),
@@ -228,6 +233,7 @@ impl Keeper {
         self.watcher = None;
         self.dirty.clear();
         self.closed.clear();
+        self.missing.clear();
         self.growing.clear();
         self.examine.clear();
         self.wrong.clear();
@@ -313,7 +319,8 @@ impl Keeper {
         }
         let id = Arc::clone(&entry.id);
         // Several files of one id: only the first is the recording.
-        if self.hub.lock().index.get(&id).is_none() && self.hub.lock().index.put(entry) {
+        let mut shared = self.hub.lock();
+        if shared.index.get(&id).is_none() && shared.index.put(entry) {
             self.examine.push_back(id);
         }
     }
@@ -421,10 +428,18 @@ impl Keeper {
             }
         }
         for (path, _) in gone {
-            let id = self.hub.lock().index.at(&path).map(|e| Arc::clone(&e.id));
-            match id {
-                Some(id) => self.check_gone(&id),
-                None => self.beside(&path),
+            self.missing.entry(path).or_insert(now);
+        }
+        // A folder that is not watched yet may be where they went.
+        if !self.rescan {
+            let due = self.missing.iter().filter(|(_, since)| now >= **since + GONE);
+            for path in due.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+                self.missing.remove(&path);
+                let id = self.hub.lock().index.at(&path).map(|e| Arc::clone(&e.id));
+                match id {
+                    Some(id) => self.check_gone(&id),
+                    None => self.beside(&path),
+                }
             }
         }
         for path in std::mem::take(&mut self.closed) {
@@ -596,17 +611,13 @@ impl Keeper {
     fn check_gone(&mut self, id: &Arc<str>) {
         let shared = self.hub.lock();
         let Some(entry) = shared.index.get(id) else { return };
-        let (path, place) = (Arc::clone(&entry.path), entry.place());
+        let place = entry.place();
         drop(shared);
         if files::stat(&self.root.join(&place)).is_some() {
             return;
         }
         // The whole folder may be gone: then nobody deleted anything.
         if !self.root.is_dir() {
-            return;
-        }
-        // Its new name may be among what is looked at next.
-        if self.dirty.contains(&*path) {
             return;
         }
         self.lose(id, "deleted by others");
@@ -770,7 +781,7 @@ impl Keeper {
                 }
                 self.remove(&entry, "removed from the bin")
                     .map_err(|e| failed("failed to remove it from the bin", &e))?;
-                self.forget(&[id.clone()]);
+                self.forget(std::slice::from_ref(&id));
                 Ok(json!({ "recording_id": &*id, "purged": true }))
             }
             Op::EmptyBin => {

@@ -11,7 +11,9 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Severity};
 use crate::push::Push;
+use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
+use crate::sources::signals::Signals;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
@@ -126,6 +128,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
+    /// The threads of the bench, the signals and the detections.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -173,6 +176,11 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let planned = if config.bench { simulated::planogram() } else { Vec::new() };
+        let (detections, detections_thread) =
+            Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
+        let (signals, signals_thread) =
+            Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let http = http::Server::start(http::Parts {
@@ -182,6 +190,8 @@ impl Daemon {
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
             recordings,
+            detections,
+            signals,
             bench: bench_control,
             ready,
         });
@@ -189,7 +199,7 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().for_each(threads::join);
+                bench.into_iter().chain([signals_thread, detections_thread]).for_each(threads::join);
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
@@ -210,7 +220,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench,
+            bench: bench.into_iter().chain([signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
         };

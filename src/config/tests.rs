@@ -335,6 +335,8 @@ fn every_key_has_its_own_variable_that_sets_it() {
             (Type::Share, _) => "7%".into(),
             (Type::Id, _) => "else".into(),
             (Type::Address, _) => "10.0.0.1:99".into(),
+            (Type::Between(_, to), _) => to.to_string(),
+            (Type::Ids, _) => "else".into(),
             (Type::Text(_) | Type::Path | Type::Paths | Type::Names, _) => "/else".into(),
             other => panic!("{}: how is {other:?} tried?", key.path()),
         };
@@ -660,6 +662,13 @@ fn any_config() -> impl Strategy<Value = Config> {
                     keep_age: store.4,
                 },
                 push: Push { threads: rest.1, heartbeat: rest.2, stall: rest.3 },
+                // Every type of its keys has been made above.
+                signals: Signals {
+                    generate: vec!["alpha".into()],
+                    live: top.4,
+                    interval_s: 2.5,
+                    ..Signals::default()
+                },
                 host: Host { interval: rest.4, disks: rest.5 },
                 gpio,
                 serial,

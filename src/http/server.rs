@@ -12,7 +12,9 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
+use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
+use crate::sources::signals::Signals;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -38,6 +40,10 @@ pub struct Parts {
     pub keys: Arc<Keys>,
     /// The recordings; they may be off.
     pub recordings: Arc<Recordings>,
+    /// The detections, which can be filtered and summed up.
+    pub detections: Arc<Detections>,
+    /// The signals, which number and judge what is posted.
+    pub signals: Arc<Signals>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

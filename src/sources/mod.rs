@@ -1,15 +1,19 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
 
+pub mod detections;
 mod fold;
+mod follow;
 pub mod gpio;
 pub mod hardware;
 pub mod host;
 mod inputs;
 mod outlets;
 mod publish;
+mod random;
 mod reading;
 pub mod recordings;
 pub mod serial;
+pub mod signals;
 pub mod simulated;
 
 pub use self::inputs::Sources;

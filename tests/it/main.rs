@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod config;
+mod detections;
 mod fakepi;
 mod harness;
 mod hostile;
@@ -11,3 +12,4 @@ mod pty;
 mod real_input;
 mod recordings;
 mod resume;
+mod signals;

@@ -2,6 +2,7 @@
 
 pub(super) mod bench;
 pub(super) mod commands;
+pub(super) mod detections;
 pub(super) mod events;
 pub(super) mod login;
 pub(super) mod operations;

@@ -11,6 +11,7 @@ mod ingest;
 mod process;
 mod publisher;
 mod readers;
+mod recordings;
 mod slow;
 mod wear;
 mod yardstick;
@@ -64,7 +65,7 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 11] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
@@ -74,6 +75,8 @@ const FIGURES: [Figure; 9] = [
     ("rss", footprint::bench),
     ("start", footprint::start),
     ("slow", slow::slow_readers),
+    ("recordings", recordings::list),
+    ("gigabyte", recordings::gigabyte),
 ];
 
 fn main() {

@@ -212,7 +212,7 @@ pub(super) fn part(beside: &Path) -> PathBuf {
     let mut number = [0; 8];
     // Two of one number meet in `create_new`, which fails.
     let _ = getrandom::fill(&mut number);
-    beside.with_file_name(format!("{PART}{}.part", crate::keys::hex(&number)))
+    beside.with_file_name(format!("{PART}{}.part", super::index::hex(&number)))
 }
 
 /// The first free one of `name.wav`, `name-2.wav`, ...

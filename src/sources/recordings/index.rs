@@ -169,7 +169,12 @@ pub(super) fn id_of(path: &Path, again: u32) -> String {
         hash.update([0]);
         hash.update(again.to_le_bytes());
     }
-    format!("r{}", crate::keys::hex(&hash.finalize()[..8]))
+    format!("r{}", hex(&hash.finalize()[..8]))
+}
+
+/// In hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A path as text that [`from_text`] reads back exactly.
@@ -312,7 +317,7 @@ pub struct Place {
 impl Place {
     /// As text for the wire.
     pub fn text(&self) -> String {
-        format!("{:x}-{}-{}", self.number, crate::keys::hex(&self.name), self.id)
+        format!("{:x}-{}-{}", self.number, hex(&self.name), self.id)
     }
 
     /// Reads [`Self::text`].

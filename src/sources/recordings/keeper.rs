@@ -27,8 +27,8 @@ use std::time::Duration;
 
 /// How long it waits for something to happen; a stop is noticed within that.
 const TURN: Duration = Duration::from_millis(250);
-/// Rest after changes, so that a hundred writes are one look.
-const REST: Duration = Duration::from_millis(40);
+/// Rest after changes, so that a hundred writes are one look; requests are heard meanwhile.
+const REST: Duration = Duration::from_millis(150);
 /// A closed file that has not changed for this long is finished; growing ones are looked at this often.
 const CLOSED_STILL: Duration = Duration::from_millis(400);
 /// What is gone from its path for this long has gone, and has no other name.
@@ -139,10 +139,9 @@ impl Keeper {
             let now = monotonic();
             self.steps.look(now, Wall::now());
             self.folder(now);
+            let mut busy = false;
             if self.attached {
-                if self.changes() && until.wait(REST) {
-                    break;
-                }
+                busy = self.changes();
                 self.look(now);
                 self.examine_some();
             }
@@ -158,7 +157,7 @@ impl Keeper {
                 self.retain(now, false);
             }
             self.say(now);
-            self.wait();
+            self.wait(busy);
         }
         self.hub.lock().hand = None;
         // A reload, not the end: whatever is configured next must not be taken for this.
@@ -168,15 +167,17 @@ impl Keeper {
         }
     }
 
-    fn wait(&self) {
+    /// Waits for a request, and unless there was one just now for a change.
+    fn wait(&self, busy: bool) {
         if !self.examine.is_empty() {
             return;
         }
         let mut fds = vec![PollFd::new(&*self.wake, PollFlags::IN)];
-        if let Some(watcher) = &self.watcher {
+        if let Some(watcher) = self.watcher.as_ref().filter(|_| !busy) {
             fds.push(PollFd::new(&watcher.fd, PollFlags::IN));
         }
-        let time = Timespec { tv_sec: 0, tv_nsec: TURN.subsec_nanos() as _ };
+        let time = if busy { REST } else { TURN };
+        let time = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos() as _ };
         // Interrupted or not: the loop looks again.
         let _ = poll(&mut fds, Some(&time));
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);

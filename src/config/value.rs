@@ -556,7 +556,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, u64);
+optional!(String, PathBuf, u64, f64);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {

@@ -1,6 +1,7 @@
 //! The vocabulary: plain types, no I/O. One noun a file; names are those of the wire (docs/api.md).
 
 mod alert;
+mod bands;
 mod command;
 mod cursor;
 mod detection;
@@ -16,13 +17,15 @@ mod recorder;
 mod recording;
 mod role;
 mod scan;
+mod selector;
 mod service;
 mod signal;
 mod source;
 mod stream;
 mod topic;
 
-pub use self::alert::{Alert, AlertState, Severity};
+pub use self::alert::{Alert, AlertState, RaisedBy, Severity};
+pub use self::bands::Bands;
 pub use self::command::{CommandResult, CommandState};
 pub use self::cursor::{Cursor, Since};
 pub use self::detection::{BoundingBox, Detection, DetectionSummary};
@@ -40,6 +43,7 @@ pub use self::recording::{
 };
 pub use self::role::Role;
 pub use self::scan::{DataBatch, DataPoint, ScanState, ScanStatus};
+pub use self::selector::{Picked, Selector};
 pub use self::service::ServiceStatus;
 pub use self::signal::{SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};
 pub use self::source::{SourceState, SourceStatus};

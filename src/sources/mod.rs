@@ -15,6 +15,7 @@ pub mod recordings;
 pub mod serial;
 pub mod signals;
 pub mod simulated;
+pub mod streams;
 
 pub use self::inputs::Sources;
 pub use self::outlets::{Order, Outlets};

@@ -1,5 +1,6 @@
 //! The routes, one file an area. Which path leads where is in the table of the router.
 
+pub(super) mod alerts;
 pub(super) mod bench;
 pub(super) mod commands;
 pub(super) mod detections;
@@ -10,6 +11,7 @@ pub(super) mod publish;
 pub(super) mod recordings;
 pub(super) mod resources;
 pub(super) mod state;
+pub(super) mod streams;
 pub(super) mod typed;
 
 pub(super) use self::state::etag_matches;

@@ -8,6 +8,8 @@
 mod fanout;
 mod footprint;
 mod ingest;
+mod pins;
+mod ports;
 mod process;
 mod publisher;
 mod readers;
@@ -18,6 +20,9 @@ mod yardstick;
 
 #[path = "../../tests/it/harness.rs"]
 mod harness;
+#[allow(dead_code)]
+#[path = "../../tests/it/pty.rs"]
+mod pty;
 
 use std::time::Instant;
 
@@ -65,7 +70,7 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 14] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
@@ -77,6 +82,9 @@ const FIGURES: [Figure; 11] = [
     ("slow", slow::slow_readers),
     ("recordings", recordings::list),
     ("gigabyte", recordings::gigabyte),
+    ("pins", pins::sixty_four),
+    ("edge", pins::latency),
+    ("ports", ports::full_speed),
 ];
 
 fn main() {

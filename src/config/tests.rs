@@ -522,6 +522,8 @@ fn every_key_has_its_own_variable_that_sets_it() {
                 humantime::format_duration(to).to_string()
             }
             (Type::Size(from, _), _) => format!("{from}B"),
+            (Type::Share, _) => "7%".into(),
+            (Type::Id, _) => "else".into(),
             (Type::Address, _) => "10.0.0.1:99".into(),
             (Type::Between(_, to), _) => to.to_string(),
             (Type::Ids, _) => "else".into(),
@@ -751,6 +753,38 @@ fn sink() -> impl Strategy<Value = Sink> {
     ]
 }
 
+fn recordings() -> impl Strategy<Value = Recordings> {
+    let optional_path = || proptest::option::of(path());
+    let age = |from| proptest::option::of(time(from, 86_400_000_000));
+    let share = prop_oneof![(0..=100u8).prop_map(Share::Percent), any::<u64>().prop_map(Share::Bytes)];
+    let paths = (optional_path(), optional_path(), proptest::option::of("[a-z]{1,9}"), any::<(bool, bool)>());
+    let sizes = (
+        proptest::option::of((1u64 << 20)..=(1 << 50)),
+        share,
+        proptest::collection::vec("[a-z]{1,5}", 0..4),
+    );
+    let times =
+        (time(1_000, 3_600_000), time(5_000, 86_400_000), time(1_000, 86_400_000), time(1_000, 3_600_000));
+    (paths, sizes, times, age(60_000), age(86_400_000)).prop_map(
+        |(paths, sizes, times, keep_age, bin_age)| Recordings {
+            folder: paths.0,
+            drop_folder: paths.1,
+            recorder: paths.2,
+            subfolders: paths.3.0,
+            repair: paths.3.1,
+            keep_bytes: sizes.0,
+            free_floor: sizes.1,
+            extensions: sizes.2,
+            still_after: times.0,
+            rescan: times.1,
+            interval: times.2,
+            drop_after: times.3,
+            keep_age,
+            bin_age,
+        },
+    )
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let top = (
         text(),
@@ -787,8 +821,8 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::collection::vec(port(), 0..5),
         proptest::collection::vec(recorder(), 0..3),
     );
-    (top, http, store, rest, lists).prop_map(
-        |(top, http, store, rest, (mut gpio, mut serial, mut recorder))| {
+    (top, http, store, rest, recordings(), lists).prop_map(
+        |(top, http, store, rest, recordings, (mut gpio, mut serial, mut recorder))| {
             // Unique by construction: ids, pins and devices carry their number.
             for (i, pin) in gpio.iter_mut().enumerate() {
                 pin.id = format!("g{i}");
@@ -848,6 +882,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     hosts: http.3,
                     origins: http.4,
                 },
+                recordings,
                 access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
                 store: Store {
                     commit: store.0,

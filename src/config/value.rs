@@ -4,7 +4,9 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
+use super::types::{
+    ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull, Share,
+};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +47,8 @@ pub enum Type {
     DurationOrNever(Duration, Duration),
     /// Bytes from, to.
     Size(u64, u64),
+    /// Bytes, or percent of a disk.
+    Share,
     /// An IP address and a port.
     Address,
     /// One of these words.
@@ -135,6 +139,7 @@ impl Type {
                 bytes(to),
                 bytes(example_size(from, to))
             ),
+            Type::Share => "a size or a share of the disk in quotes, such as \"2GiB\" or \"5%\"".into(),
             Type::Address => {
                 "an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"".into()
             }
@@ -172,6 +177,7 @@ impl Type {
             Type::Duration(from, to) => format!("duration, {} to {}", span(from), span(to)),
             Type::DurationOrNever(from, to) => format!("duration, {} to {}, or never", span(from), span(to)),
             Type::Size(from, to) => format!("size, {} to {}", bytes(from), bytes(to)),
+            Type::Share => "size, or percent".into(),
             Type::Address => "address:port".into(),
             Type::Choice(words) => words.join(", "),
             Type::Pattern => "regular expression".into(),
@@ -336,6 +342,7 @@ impl Type {
                 Some(n) if (from..=to).contains(&n) => Ok(Value::Whole(n)),
                 _ => Err(self.words()),
             },
+            Type::Share => read_share(text).map(|s| Value::Text(s.to_string())).ok_or_else(|| self.words()),
             Type::Address => {
                 read_address(text).map(|a| Value::Text(a.to_string())).ok_or_else(|| self.words())
             }
@@ -470,6 +477,36 @@ fn read_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*size)
 }
 
+/// `2GiB` or `5%`.
+fn read_share(text: &str) -> Option<Share> {
+    match text.strip_suffix('%') {
+        Some(number) => number.trim_end().parse().ok().filter(|n| *n <= 100).map(Share::Percent),
+        None => read_bytes(text).map(Share::Bytes),
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Share::Bytes(n) => f.write_str(&bytes(*n)),
+            Share::Percent(n) => write!(f, "{n}%"),
+        }
+    }
+}
+
+impl Setting for Share {
+    fn value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+    fn put(&mut self, value: Value) {
+        if let Value::Text(text) = value
+            && let Some(share) = read_share(&text)
+        {
+            *self = share;
+        }
+    }
+}
+
 /// `:8080` is every IPv4 address of the host.
 fn read_address(text: &str) -> Option<SocketAddr> {
     if let Some(port) = text.strip_prefix(':') {
@@ -530,7 +567,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64, u8, u32);
+optional!(String, PathBuf, f64, u8, u32, u64);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {
@@ -708,7 +745,7 @@ mod tests {
         fn any_text_is_read_without_panic(text in ".*") {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
-                Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
+                Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Share, Type::Address, Type::Choice(PULLS),
                 Type::Separator, Type::Pattern, Type::Words, Type::Mappings,
             ] {
                 let _ = kind.read_text(&text);

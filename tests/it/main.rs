@@ -16,6 +16,7 @@ mod protocols;
 mod pty;
 mod real_input;
 mod recorder;
+mod recordings;
 mod resume;
 mod serial;
 mod signals;

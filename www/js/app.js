@@ -12,7 +12,7 @@ import { Store } from './core/store.js';
 import { banners } from './parts/banner.js';
 import { look } from './parts/chip.js';
 import { icon, load_icons } from './parts/icon.js';
-import { unacknowledged } from './state/alerts.js';
+import { calling } from './state/alerts.js';
 import { judge } from './state/freshness.js';
 import { VIEWS } from './views/table.js';
 
@@ -26,7 +26,13 @@ export class App {
   constructor() {
     this.preferences = new Preferences();
     this.ticker = new Ticker(() => this.draw());
-    this.store = new Store({ changed: () => this.ticker.mark() });
+    this.alarm = null;
+    this.store = new Store({
+      changed: () => {
+        this.ticker.mark();
+        this.alarm?.check();
+      },
+    });
     this.commands = new Commands({ store: this.store, changed: () => this.ticker.now() });
     this.connection = new Connection({
       settings: this.link_settings(),
@@ -42,6 +48,8 @@ export class App {
     this.apply_theme();
     await Promise.allSettled([this.apply_language(), load_icons()]);
     this.ticker.start();
+    addEventListener('storage', () => this.take_preferences());
+    this.ready_alarm();
     // The first view says what it wants before the stream is opened, so that it is opened once.
     await this.router.start();
     this.connection.start();
@@ -62,7 +70,24 @@ export class App {
     if (name === 'theme') this.apply_theme();
     if (name === 'language') await this.apply_language();
     if (name === 'mode' || name === 'poll_ms') this.connection.set(this.link_settings());
+    await this.ready_alarm();
     this.ticker.now();
+  }
+
+  /** What another tab of this browser has chosen. */
+  take_preferences() {
+    this.preferences.load();
+    this.apply_theme();
+    this.ready_alarm();
+    this.ticker.now();
+  }
+
+  /** Sound and notifications come only for who wants them. */
+  async ready_alarm() {
+    if (this.alarm || !(this.preferences.get('sound') || this.preferences.get('notify'))) return;
+    const { Alarm } = await import('./core/alarm.js');
+    this.alarm ??= new Alarm(this);
+    this.alarm.check();
   }
 
   link_settings() {
@@ -99,7 +124,8 @@ export class App {
   // ---- the shell ----
 
   draw() {
-    draw(() => chip(this.store.link.status), place('chip'));
+    const waiting = calling(this.store.slices.alerts, this.store.clock.now_ms());
+    draw(() => html`${bell(waiting)}${chip(this.store.link.status)}`, place('chip'));
     draw(() => nav(this.page.name), place('nav'));
     draw(() => banners(this), place('banners'));
     draw(() => main(this), place('main'));
@@ -107,11 +133,10 @@ export class App {
     place('skip').textContent = t('page.stay');
     place('nav').setAttribute('aria-label', t('nav.label'));
     document.documentElement.toggleAttribute('data-lost', !this.store.connected());
-    const waiting = unacknowledged(this.store.slices.alerts);
     // Which box this is: whoever has several tells them apart by the name in their configuration.
     const box = this.store.slices.health.config?.payload.name || 'telltale';
     if (place('box').textContent !== box) place('box').textContent = box;
-    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
+    const title = `${waiting.count ? `(${waiting.count}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
     if (document.title !== title) document.title = title;
   }
 }
@@ -122,8 +147,15 @@ function chip(status) {
     >${icon(shape)}<span>${t(`conn.${status}`)}</span></a>`;
 }
 
+/** Open alerts, on every page; without any it is still the way to their page. */
+function bell({ count, worst }) {
+  const [tone, shape] = count ? look('alert', worst) : ['off', 'bell'];
+  return html`<a class="chip bell" href="#/alerts" data-tone=${tone} data-open=${count}
+    aria-label=${count ? t('bell.open', { n: count }) : t('bell.none')}>${icon(shape)}${count ? html`<span class="num">${count}</span>` : ''}</a>`;
+}
+
 function nav(current) {
-  return VIEWS.filter((row) => row.nav).map((row) => html`<a href=${`#/${row.name}`} aria-current=${live(row.name === current ? 'page' : 'false')}
+  return VIEWS.filter((row) => row.nav).map((row) => html`<a href=${`#/${row.name}`} data-nav=${row.nav} aria-current=${live(row.name === current ? 'page' : 'false')}
     >${icon(row.icon)}<span>${t(`nav.${row.name}`)}</span></a>`);
 }
 

@@ -7,6 +7,12 @@ import { CONFIRM_MS, advance, begin, pending } from '../state/commands.js';
 /** How long "Done" or the reason of a refusal stays. */
 const SHOWN_MS = { confirmed: 2_500, refused: 60_000, unconfirmed: Infinity };
 
+/** Kinds that share one topic: target and state of one of them. */
+const OF_ONE_TOPIC = {
+  alert: (p) => [`alert/${p.alert_id}`, p.state],
+  service_status: (p) => [`service/${p.name}`, p.status],
+};
+
 export class Commands {
   constructor({ store, changed }) {
     this.changed = changed;
@@ -24,7 +30,10 @@ export class Commands {
     return [...this.running.values()].some((c) => c.target === target && pending(c));
   }
 
-  /** Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. */
+  /**
+   * Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. A `body` that is a
+   * function is made when it is sent.
+   */
   send({ target, action, path, body = {}, effect = [] }) {
     const before = this.of(target, action);
     if (pending(before)) return;
@@ -34,7 +43,7 @@ export class Commands {
     this.running.set(command.key, command);
     this.changed();
     setTimeout(() => this.step(command.key, id, { type: 'clock', at: performance.now() }), CONFIRM_MS + 20);
-    post(path, { ...body, command_id: id }, { limit_ms: CONFIRM_MS }).then(
+    post(path, { ...(typeof body === 'function' ? body() : body), command_id: id }, { limit_ms: CONFIRM_MS }).then(
       ({ status, body: answer }) => this.step(command.key, id, {
         type: 'answered', state: status === 200 ? 'completed' : answer?.state ?? 'accepted', reason: answer?.reason,
       }),
@@ -52,9 +61,7 @@ export class Commands {
 
   event(envelope) {
     const payload = envelope.payload ?? {};
-    const [target, status] = envelope.type === 'alert'
-      ? [`alert/${payload.alert_id}`, payload.state]
-      : [envelope.topic, payload.status];
+    const [target, status] = OF_ONE_TOPIC[envelope.type]?.(payload) ?? [envelope.topic, payload.status];
     for (const command of this.running.values()) {
       if (envelope.type === 'command_result') this.step(command.key, command.id, { ...payload, type: 'result' });
       else this.step(command.key, command.id, { type: 'state', target, status });

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Store } from '../../www/js/core/store.js';
 import { DaemonClock } from '../../www/js/core/time.js';
-import { open_alerts, unacknowledged } from '../../www/js/state/alerts.js';
+import { alarms } from '../../www/js/state/alarm.js';
+import { arrange, with_history } from '../../www/js/state/alert_list.js';
+import { calling, open_alerts, snoozed } from '../../www/js/state/alerts.js';
 import { advance, begin, pending, CONFIRM_MS } from '../../www/js/state/commands.js';
 import { judge } from '../../www/js/state/freshness.js';
 import { instrument_counts, readings, shown_instruments } from '../../www/js/state/instruments.js';
@@ -78,7 +80,7 @@ test('open alerts: not acknowledged first, worse first, older first; closed ones
   const { alerts } = after(alert('a', 'MINOR', 'active'), alert('b', 'MAJOR', 'acknowledged'), alert('c', 'MAJOR', 'active', '2026-01-07T15:00:00Z'),
     alert('d', 'MAJOR', 'active', '2026-01-07T14:00:00Z'), alert('e', 'MAJOR', 'active'), alert('e', 'MAJOR', 'closed'));
   assert.deepEqual(open_alerts(alerts).map((e) => e.payload.alert_id), ['d', 'c', 'a', 'b']);
-  assert.equal(unacknowledged(alerts), 3);
+  assert.deepEqual(calling(alerts), { count: 3, worst: 'MAJOR' });
 });
 
 test('what is shown first', () => {

@@ -6,7 +6,7 @@
 
 import { random_id } from './api.js';
 import { t } from './i18n.js';
-import { alarm_key, alarms } from '../state/alerts.js';
+import { alarm_key, alarms } from '../state/alarm.js';
 
 const CHANNEL = 'telltale-alarm';
 /** How long tabs wait for each other. */

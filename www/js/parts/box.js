@@ -17,23 +17,24 @@ import { age_tag, fact, value } from './value.js';
 /** Where a bar turns to a warning. */
 const HIGH = 0.9;
 
-export function box_card(app) {
+/** Without `storage` where another card tells of disks. */
+export function box_card(app, { storage = true } = {}) {
   const { box } = app.store.slices.health;
   const fresh = box && app.judge(box, LIMIT_S.health);
   return card('box', {
     title: t('box.title'),
     summary: box ? age_tag(fresh) : null,
-    body: () => (box ? box_body(box.payload, fresh) : empty(app, t('box.none'))),
+    body: () => (box ? box_body(box.payload, fresh, storage) : empty(app, t('box.none'))),
   });
 }
 
-function box_body(p, fresh) {
+function box_body(p, fresh, storage) {
   const bar = (share, label) => progress(share, { label, tone: share > HIGH ? 'bad' : 'busy' });
   const memory = memory_used(p.memory);
   return html`<dl class="facts wide" ?data-stale=${fresh.stale}>
     ${fact(t('box.cpu'), bar(p.cpu, t('box.cpu')))}
     ${memory === null ? nothing : fact(t('box.memory'), bar(memory, t('box.memory')))}
-    ${(p.disks ?? []).map((d) => {
+    ${(storage ? p.disks ?? [] : []).map((d) => {
       const name = t('box.disk', { path: d.path });
       return fact(name, html`${bar(d.total > 0 ? 1 - d.free / d.total : null, name)}<span class="num muted">${t('box.disk_free', { free: bytes(d.free) })}</span>`);
     })}
@@ -41,7 +42,7 @@ function box_body(p, fresh) {
     ${throttling(p.throttled)}
     ${clock_of(p) ? fact(t('box.clock'), chip('clock', clock_of(p).quality, { quiet: true })) : nothing}
     ${p.card?.errors ? fact(t('box.card'), html`<a class="chip" data-tone="bad" href="#/system/card">${icon('hard-drive')}<span>${t('box.card_errors', { n: p.card.errors })}</span></a>`) : nothing}
-    ${typeof p.store?.written_today === 'number' ? fact(t('box.written'), html`<span class="num">${bytes(p.store.written_today)}</span>`) : nothing}
+    ${storage && typeof p.store?.written_today === 'number' ? fact(t('box.written'), html`<span class="num">${bytes(p.store.written_today)}</span>`) : nothing}
     ${fact(t('box.uptime'), html`<span class="num">${duration(p.uptime_s)}</span>`)}
   </dl>`;
 }

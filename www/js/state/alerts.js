@@ -1,7 +1,9 @@
 // Alerts. They are the daemon's: the page shows what it is told and never forgets an open one by itself. Pure.
 
 const RANK = { INVALID: 0, MAJOR: 1, MINOR: 2, NO_ALARM: 3 };
-const rank = (payload) => RANK[payload.severity] ?? 2;
+
+/** 0 is the worst. */
+export const rank = (payload) => RANK[payload.severity] ?? 2;
 
 export const alerts = {
   name: 'alerts',
@@ -48,54 +50,4 @@ function compare(a, b) {
     if (a[i] > b[i]) return 1;
   }
   return 0;
-}
-
-/**
- * The list as it stands on the screen. While a person is at it (`held`), what is there stays where it is, also what was
- * closed meanwhile, and what is new comes below. `shown` is the list before, or null.
- */
-export function arrange(shown, map, now_ms, held) {
-  const sorted = open_alerts(map, now_ms);
-  if (!held || !shown) return sorted;
-  const kept = shown.map((entry) => map.get(entry.payload.alert_id) ?? closed(entry));
-  const there = new Set(shown.map((entry) => entry.payload.alert_id));
-  return [...kept, ...sorted.filter((entry) => !there.has(entry.payload.alert_id))];
-}
-
-const closed = (entry) => (entry.payload.state === 'closed' ? entry : { ...entry, payload: { ...entry.payload, state: 'closed' } });
-
-// ---- the sound ----
-
-/**
- * Which alerts to sound for: those that call and were not heard, or not as bad. `heard` maps ids to {occurrence, rank},
- * null at first: what was there when the page opened is seen, not heard. What is snoozed counts as not heard, so that it
- * sounds when it comes back. Gives the new `heard` and the payloads, worst first.
- */
-export function alarms(heard, map, now_ms) {
-  const after = new Map();
-  const fresh = [];
-  for (const { payload } of map.values()) {
-    if (snoozed(payload, now_ms)) continue;
-    const before = heard?.get(payload.alert_id);
-    const same = before?.occurrence === payload.occurrence;
-    const mine = rank(payload);
-    if (heard && (!same || mine < before.rank) && calls(payload, now_ms) && payload.severity !== 'NO_ALARM') fresh.push(payload);
-    after.set(payload.alert_id, { occurrence: payload.occurrence, rank: same ? Math.min(mine, before.rank) : mine });
-  }
-  return { heard: after, fresh: fresh.sort((a, b) => rank(a) - rank(b)) };
-}
-
-/** What several tabs call the same alarm. */
-export const alarm_key = ({ alert_id, occurrence, severity }) => `${alert_id}/${occurrence}/${severity}`;
-
-// ---- history ----
-
-/** One row an occurrence: of several records of one, the newest. `rows` is newest first; `items` are older, or newer. */
-export function with_history(rows, items, { newer = false } = {}) {
-  const all = newer ? [...items, ...rows] : [...rows, ...items];
-  const there = new Set();
-  return all.filter((p) => {
-    const key = `${p.alert_id}/${p.occurrence}`;
-    return there.has(key) ? false : there.add(key);
-  });
 }

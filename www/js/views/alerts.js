@@ -13,7 +13,8 @@ import { card, empty } from '../parts/card.js';
 import { chip } from '../parts/chip.js';
 import { command_button, command_note } from '../parts/command_button.js';
 import { remote_empty } from '../parts/remote.js';
-import { arrange, calling, with_history } from '../state/alerts.js';
+import { arrange, with_history } from '../state/alert_list.js';
+import { calling } from '../state/alerts.js';
 
 const PAGE = 50;
 const HISTORY_MOST = 500;

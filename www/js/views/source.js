@@ -8,7 +8,7 @@ import { card, empty } from '../parts/card.js';
 import { chip } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
 import { age_tag, fact } from '../parts/value.js';
-import { counters, feeds, silent_s, visible } from '../state/sources.js';
+import { counters, feeds, silent_s, visible } from '../state/source.js';
 
 /** Kinds with their own words for trouble; the others get the general ones. */
 const HELPED = { gpio: 'gpio', serial: 'serial', http: 'http' };

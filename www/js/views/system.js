@@ -15,7 +15,8 @@ import { icon } from '../parts/icon.js';
 import { services_panel } from '../parts/services.js';
 import { age_tag, fact } from '../parts/value.js';
 import { clock_of } from '../state/health.js';
-import { shown_sources, silent_s } from '../state/sources.js';
+import { silent_s } from '../state/source.js';
+import { shown_sources } from '../state/sources.js';
 import { ConfigView } from './config.js';
 import { source_page } from './source.js';
 
@@ -46,7 +47,7 @@ function draw(app, recordings) {
   return html`<div class="overview">
     ${sources_table(app)}
     <div class="columns">
-      <div class="column">${clocks_card(app)}${storage_card(app, recordings)}${box_card(app)}</div>
+      <div class="column">${clocks_card(app)}${storage_card(app, recordings)}${box_card(app, { storage: false })}</div>
       <div class="column">${services_panel(app)}${config_door()}${versions_card(app)}</div>
       <div class="column">${connection_card(app)}</div>
     </div></div>`;

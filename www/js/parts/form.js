@@ -18,8 +18,8 @@ export function key_field({ key, text, changed, preset, readonly, typed, errors 
       ${key.live === false ? html`<span class="tag">${t('config.restart')}</span>` : nothing}</div>
     <p class="hint first" id=${`${id}-doc`}>${key.doc}</p>
     <div class="key-input">${input(id, key, text, readonly, typed, notes.length > 0)}</div>
-    <p class="hint" id=${`${id}-type`}>${key.type ?? nothing}${key.type ? ' · ' : nothing}${t('config.default', { value: key.default ?? '–' })}${
-      readonly || preset ? nothing : html` <button type="button" class="button small" @click=${() => typed(null)}>${t('config.use_default')}</button>`}</p>
+    <div class="hint key-type"><span id=${`${id}-type`}>${key.type ?? nothing}${key.type ? ' · ' : nothing}${t('config.default', { value: key.default ?? '–' })}</span>${
+      readonly || preset ? nothing : html`<button type="button" class="button small" @click=${() => typed(null)}>${t('config.use_default')}</button>`}</div>
     ${notes.map((note) => html`<p class="note" data-tone="bad" role="status">${note}</p>`)}
   </div>`;
 }

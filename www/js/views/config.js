@@ -339,7 +339,7 @@ export class ConfigView {
       if (value === item.text) return this.change(this.without_block(path));
       return this.change({ ...draft, blocks: { ...draft.blocks, [path]: value } });
     };
-    return html`<div class="block" data-block=${path}>
+    return html`<div class="entry" data-block=${path}>
       <label class="field"><span><code>${name}</code>${changed ? html` ${chip('job', 'queued', { quiet: true, text: t('config.changed') })}` : nothing}</span>
         <textarea class="code" rows=${Math.min(24, text.split('\n').length + 1)} autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${locked !== null}
           .value=${live(text)} @input=${(e) => edit(e.target.value)}></textarea></label>

@@ -40,6 +40,7 @@ export class App {
     });
     this.router = new Router({ table: VIEWS, app: this, show: (page) => this.show(page) });
     this.page = { name: 'overview', view: null, error: null };
+    this.at = '';
     this.dismissed_gap = null;
     this.attention_open = false;
   }
@@ -114,6 +115,7 @@ export class App {
   show(page) {
     const moved = page.name !== this.page.name;
     this.page = page;
+    this.at = location.hash.replace(/^#\/?|\?.*$/g, '');
     if (moved) {
       scrollTo(0, 0);
       if (document.activeElement?.closest('nav') === null) place('main').focus({ preventScroll: true });
@@ -130,6 +132,7 @@ export class App {
     draw(() => banners(this), place('banners'));
     draw(() => main(this), place('main'));
     place('main').dataset.page = this.page.view ? this.page.name : '';
+    place('main').dataset.at = this.page.view ? this.at : '';
     place('skip').textContent = t('page.stay');
     place('nav').setAttribute('aria-label', t('nav.label'));
     document.documentElement.toggleAttribute('data-lost', !this.store.connected());

@@ -97,8 +97,8 @@ export class ConfigView {
     this.app.ticker.now();
   }
 
-  /** Sends; true when it was taken. `what` names the part that shows the outcome. */
-  async send(what, body, { check = false } = {}) {
+  /** Sends; true when it was taken. `what` names the part that shows the outcome, `left` is the draft without what was sent. */
+  async send(what, body, { check = false, left } = {}) {
     if (this.busy) return false;
     this.busy = what;
     this.outcome = null;
@@ -106,15 +106,13 @@ export class ConfigView {
     this.app.ticker.now();
     try {
       const answer = await put('api/config', body, { limit_ms: LIMIT_MS, query: check ? { check: 'true' } : undefined });
+      if (!check) await this.saved(left());
       this.outcome = { what, ok: true, check, ...answer.body };
       return true;
     } catch (error) {
       this.errors = (error.problem?.errors ?? []).map((e) => ({ ...e, what }));
       this.outcome = { what, ok: false, check, code: error.code, reason: error.status ? error.message : t(error.code === 'timeout' ? 'config.no_answer' : 'config.not_sent') };
-      if (error.status === 409) {
-        this.busy = null;
-        await this.load();
-      }
+      if (error.status === 409) await this.load();
       return false;
     } finally {
       this.busy = null;
@@ -134,7 +132,7 @@ export class ConfigView {
   }
 
   async save_keys(what, keys) {
-    if (await this.send(what, config.order(this.base, this.draft, keys))) await this.saved(config.reset(this.draft, keys));
+    await this.send(what, config.order(this.base, this.draft, keys), { left: () => config.reset(this.draft, keys) });
   }
 
   async save_block(path, before, after) {
@@ -143,7 +141,7 @@ export class ConfigView {
       this.outcome = { what: path, ok: false, reason: t('config.block_lost') };
       return this.app.ticker.now();
     }
-    if (await this.send(path, { text, if_revision: this.base.revision })) await this.saved(this.without_block(path));
+    await this.send(path, { text, if_revision: this.base.revision }, { left: () => this.without_block(path) });
   }
 
   without_block(path) {
@@ -157,13 +155,12 @@ export class ConfigView {
   }
 
   async save_raw() {
-    if (await this.send('raw', { text: this.draft.raw, if_revision: this.base.revision })) await this.saved({ ...this.draft, raw: null });
+    await this.send('raw', { text: this.draft.raw, if_revision: this.base.revision }, { left: () => ({ ...this.draft, raw: null }) });
   }
 
   async save_all() {
     const keys = config.changed(this.draft);
-    if (keys.length && !(await this.send('all', config.order(this.base, this.draft, keys)))) return;
-    if (keys.length) await this.saved(config.reset(this.draft, keys));
+    if (keys.length && !(await this.send('all', config.order(this.base, this.draft, keys), { left: () => config.reset(this.draft, keys) }))) return;
     for (const list of this.base.lists ?? []) {
       for (const item of [...list.items, { id: '+', text: null }]) {
         const path = `${list.name}/${item.id}`;

@@ -219,7 +219,7 @@ test('configuration: lists as blocks of text, the whole file with its faults by 
   await page.click('[data-add="gpio"]');
   await page.fill('[data-block="gpio/+"] textarea', '[[gpio]]\nid = "new"\npin = 5\n');
   await page.click('[data-save="gpio/+"]');
-  await until('the new block', () => config.text.endsWith('[[gpio]]\nid = "new"\npin = 5\n'));
+    await until('the new block', () => config.text.endsWith('[[gpio]]\nid = "new"\npin = 5\n'));
   await page.click('#section-raw summary');
   const text = await page.inputValue('#config-raw');
   await page.fill('#config-raw', `${text}\nnonsense = 1\n`);

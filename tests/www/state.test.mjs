@@ -369,6 +369,16 @@ test('a draft is what differs; as it was is no change', () => {
   assert.ok(config.is_empty(config.reset(draft, ['store.keep'])));
 });
 
+test('what was saved leaves the draft; what was typed meanwhile stays', () => {
+  const typed = config.type_block(config.type(config.type(config.no_draft(), KEEP, '3GB'), BENCH, 'true'), 'x/1', 'a');
+  const sent = config.part(typed, ['store.keep', 'bench']);
+  const meanwhile = config.type(typed, KEEP, '33GB');
+  assert.deepEqual(config.without(meanwhile, sent), { values: { 'store.keep': '33GB' }, blocks: { 'x/1': 'a' }, raw: null });
+  assert.deepEqual(config.without(typed, { blocks: { 'x/1': 'a' } }).blocks, {});
+  assert.equal(config.without({ ...typed, raw: 'b' }, { raw: 'a' }).raw, 'b');
+  assert.deepEqual(config.type_block(typed, 'x/1', undefined).blocks, {});
+});
+
 test('what is plainly wrong is said at once', () => {
   for (const [expected, kind, text] of [[null, 'size', '500MB'], ['size', 'size', '12'], ['duration', 'duration', 'soon'], [null, 'duration', '1h 30m'], ['number', 'number', 'x'], [null, 'number', '-1.5'], [null, 'text', '!'], [null, 'size', '']]) {
     assert.equal(config.fault({ kind }, text), expected, text);

@@ -55,6 +55,21 @@ export function type(draft, key, text) {
   return { ...draft, values };
 }
 
+/** Takes the text of a block; undefined: as it is in the file. */
+export function type_block(draft, path, text) {
+  const { [path]: _before, ...others } = draft.blocks;
+  return { ...draft, blocks: text === undefined ? others : { ...others, [path]: text } };
+}
+
+/** The changes of these keys alone. */
+export const part = (draft, keys) => ({ values: Object.fromEntries(keys.map((key) => [key, draft.values[key]])) });
+
+/** The draft without what was sent and is saved; what was changed since then stays. */
+export function without(draft, { values = {}, blocks = {}, raw = null }) {
+  const left = (now, sent) => Object.fromEntries(Object.entries(now).filter(([key, text]) => !(key in sent) || sent[key] !== text));
+  return { values: left(draft.values, values), blocks: left(draft.blocks, blocks), raw: draft.raw === raw ? null : draft.raw };
+}
+
 /** The changed keys of a section, or of all. */
 export const changed = (draft, section) => Object.keys(draft.values).filter((key) => !section || section.keys.some((k) => k.key === key));
 

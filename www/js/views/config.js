@@ -75,8 +75,9 @@ export class ConfigView {
 
   // ---- what the person does ----
 
-  change(draft) {
-    this.kept.draft = draft;
+  /** `step(draft)` gives the new draft: several changes may come between two drawings. */
+  change(step) {
+    this.kept.draft = step(this.draft);
     this.outcome = null;
     this.app.ticker.now();
   }
@@ -97,8 +98,8 @@ export class ConfigView {
     this.app.ticker.now();
   }
 
-  /** Sends; true when it was taken. `what` names the part that shows the outcome, `left` is the draft without what was sent. */
-  async send(what, body, { check = false, left } = {}) {
+  /** Sends; true when it was taken. `what` names the part that shows the outcome, `sent` the part of the draft that is sent. */
+  async send(what, body, { check = false, sent } = {}) {
     if (this.busy) return false;
     this.busy = what;
     this.outcome = null;
@@ -106,7 +107,7 @@ export class ConfigView {
     this.app.ticker.now();
     try {
       const answer = await put('api/config', body, { limit_ms: LIMIT_MS, query: check ? { check: 'true' } : undefined });
-      if (!check) await this.saved(left());
+      if (!check) await this.saved(sent);
       this.outcome = { what, ok: true, check, ...answer.body };
       return true;
     } catch (error) {
@@ -120,19 +121,20 @@ export class ConfigView {
     }
   }
 
-  /** After a save: what the daemon has now, without what was saved. */
-  async saved(draft) {
+  /** After a save: what the daemon has now. What was typed meanwhile is kept. */
+  async saved(sent) {
     const body = await this.remote.load();
     if (body) {
       this.kept.base = body;
       this.kept.fresh = null;
     }
-    this.kept.draft = draft;
+    this.kept.draft = config.without(this.draft, sent);
     this.app.ticker.now();
   }
 
   async save_keys(what, keys) {
-    await this.send(what, config.order(this.base, this.draft, keys), { left: () => config.reset(this.draft, keys) });
+    if (!keys.length) return;
+    await this.send(what, config.order(this.base, this.draft, keys), { sent: config.part(this.draft, keys) });
   }
 
   async save_block(path, before, after) {
@@ -141,26 +143,23 @@ export class ConfigView {
       this.outcome = { what: path, ok: false, reason: t('config.block_lost') };
       return this.app.ticker.now();
     }
-    await this.send(path, { text, if_revision: this.base.revision }, { left: () => this.without_block(path) });
-  }
-
-  without_block(path) {
-    const { [path]: _gone, ...blocks } = this.draft.blocks;
-    return { ...this.draft, blocks };
+    await this.send(path, { text, if_revision: this.base.revision }, { sent: { blocks: { [path]: after } } });
   }
 
   async remove_block(path, list, item) {
     const yes = await confirm({ title: t('config.remove_title', { name: `${list.name} ${item.id}` }), loss: t('config.remove_loss'), action: t('config.remove') });
-    if (yes) await this.save_block(path, item.text, '');
+    if (!yes) return;
+    this.change((now) => config.type_block(now, path, ''));
+    await this.save_block(path, item.text, '');
   }
 
   async save_raw() {
-    await this.send('raw', { text: this.draft.raw, if_revision: this.base.revision }, { left: () => ({ ...this.draft, raw: null }) });
+    await this.send('raw', { text: this.draft.raw, if_revision: this.base.revision }, { sent: { raw: this.draft.raw } });
   }
 
   async save_all() {
     const keys = config.changed(this.draft);
-    if (keys.length && !(await this.send('all', config.order(this.base, this.draft, keys), { left: () => config.reset(this.draft, keys) }))) return;
+    if (keys.length && !(await this.send('all', config.order(this.base, this.draft, keys), { sent: config.part(this.draft, keys) }))) return;
     for (const list of this.base.lists ?? []) {
       for (const item of [...list.items, { id: '+', text: null }]) {
         const path = `${list.name}/${item.id}`;
@@ -217,7 +216,7 @@ export class ConfigView {
           ${base.errors?.length ? html`<p class="note" data-tone="bad">${t('config.file_faults')}</p>${this.error_list(base.errors)}` : nothing}
           <nav class="index" aria-label=${t('config.sections')}>${base.sections.map((s) => html`<button type="button" class="button small" @click=${() => this.go(s.name)}>${s.title || s.name}${
             config.changed(draft, s).length ? ' •' : ''}</button>`)}</nav>
-          ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save="all" aria-disabled=${changed && !this.busy ? 'false' : 'true'} @click=${() => changed && this.save_all()}>${
+          ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save="all" aria-disabled=${changed && !this.busy ? 'false' : 'true'} @click=${() => this.dirty() && this.save_all()}>${
             this.busy === 'all' ? t('config.saving') : t('config.save_all', { n: changed })}</button>
             <button type="button" class="button" data-reset="all" aria-disabled=${this.dirty() ? 'false' : 'true'} @click=${() => this.reset_all()}>${t('config.reset_all')}</button></div>`}
           ${this.said('all')}`,
@@ -300,11 +299,11 @@ export class ConfigView {
       <div class="card-body">
         ${section.keys.map((key) => key_field({
           key, text: config.field(draft, key), changed: key.key in draft.values, preset: config.is_default(draft, key), readonly: locked !== null,
-          errors: about(key.key), typed: (text) => this.change(config.type(draft, key, text)),
+          errors: about(key.key), typed: (text) => this.change((now) => config.type(now, key, text)),
         }))}
         ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save=${section.name} aria-disabled=${changed.length && !this.busy ? 'false' : 'true'}
-            @click=${() => changed.length && this.save_keys(section.name, changed)}>${this.busy === section.name ? t('config.saving') : t('config.save')}</button>
-          <button type="button" class="button" data-reset=${section.name} aria-disabled=${changed.length ? 'false' : 'true'} @click=${() => this.change(config.reset(draft, changed))}>${t('config.reset')}</button></div>`}
+            @click=${() => this.save_keys(section.name, config.changed(this.draft, section))}>${this.busy === section.name ? t('config.saving') : t('config.save')}</button>
+          <button type="button" class="button" data-reset=${section.name} aria-disabled=${changed.length ? 'false' : 'true'} @click=${() => this.change((now) => config.reset(now, config.changed(now, section)))}>${t('config.reset')}</button></div>`}
         ${this.said(section.name)}
       </div></details>`;
   }
@@ -320,7 +319,7 @@ export class ConfigView {
         ${list.items.length || adding ? nothing : html`<p class="empty" data-empty="none">${t('config.no_items', { name: list.name })}</p>`}
         ${repeat(list.items, (item) => item.id, (item) => this.block(list, item, locked))}
         ${adding ? this.block(list, { id: '+', text: null }, locked) : locked ? nothing : html`<div class="actions"><button type="button" class="button" data-add=${list.name}
-          @click=${() => this.change({ ...draft, blocks: { ...draft.blocks, [`${list.name}/+`]: `[[${list.name}]]\nid = ""\n` } })}>${t('config.add', { name: list.name })}</button></div>`}
+          @click=${() => this.change((now) => config.type_block(now, `${list.name}/+`, `[[${list.name}]]\nid = ""\n`))}>${t('config.add', { name: list.name })}</button></div>`}
         ${list.keys?.length ? html`<details class="keys"><summary class="button small">${t('config.keys')}</summary><dl class="keys-list">${list.keys.map((k) => html`<div><dt><code>${k.key}</code> <span class="muted">${k.type ?? ''}</span></dt>
           <dd>${k.doc} <span class="muted">${t('config.default', { value: k.default ?? '–' })}</span></dd></div>`)}</dl></details>` : nothing}
       </div></details>`;
@@ -332,17 +331,14 @@ export class ConfigView {
     const text = draft.blocks[path] ?? item.text ?? '';
     const changed = path in draft.blocks;
     const name = item.id === '+' ? t('config.new') : item.id;
-    const edit = (value) => {
-      if (value === item.text) return this.change(this.without_block(path));
-      return this.change({ ...draft, blocks: { ...draft.blocks, [path]: value } });
-    };
+    const edit = (value) => this.change((now) => config.type_block(now, path, value === item.text ? undefined : value));
     return html`<div class="entry" data-block=${path}>
       <label class="field"><span><code>${name}</code>${changed ? html` ${chip('job', 'queued', { quiet: true, text: t('config.changed') })}` : nothing}</span>
         <textarea class="code" rows=${Math.min(24, text.split('\n').length + 1)} autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${locked !== null}
           .value=${live(text)} @input=${(e) => edit(e.target.value)}></textarea></label>
       ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save=${path} aria-disabled=${changed && !this.busy ? 'false' : 'true'}
-          @click=${() => changed && this.save_block(path, item.text, text)}>${this.busy === path ? t('config.saving') : t('config.save')}</button>
-        <button type="button" class="button" data-reset=${path} aria-disabled=${changed ? 'false' : 'true'} @click=${() => this.change(this.without_block(path))}>${t('config.reset')}</button></div>
+          @click=${() => path in this.draft.blocks && this.save_block(path, item.text, this.draft.blocks[path])}>${this.busy === path ? t('config.saving') : t('config.save')}</button>
+        <button type="button" class="button" data-reset=${path} aria-disabled=${changed ? 'false' : 'true'} @click=${() => this.change((now) => config.type_block(now, path, undefined))}>${t('config.reset')}</button></div>
         ${item.id === '+' ? nothing : html`<div class="actions apart"><button type="button" class="button danger" data-remove=${path} aria-disabled=${this.busy ? 'true' : 'false'} @click=${() => !this.busy && this.remove_block(path, list, item)}>${t('config.remove')}</button></div>`}`}
       ${this.said(path)}</div>`;
   }
@@ -356,10 +352,10 @@ export class ConfigView {
       <div class="card-body">
         <p class="hint first">${t('config.raw_hint')}</p>
         <label class="field"><span class="visually-hidden">${t('config.raw')}</span><textarea class="code" id="config-raw" rows="20" autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${locked !== null}
-          .value=${live(text)} @input=${(e) => this.change({ ...draft, raw: e.target.value === base.text ? null : e.target.value })}></textarea></label>
-        ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save="raw" aria-disabled=${changed && !this.busy ? 'false' : 'true'} @click=${() => changed && this.save_raw()}>${this.busy === 'raw' ? t('config.saving') : t('config.save')}</button>
-          <button type="button" class="button" data-check aria-disabled=${this.busy ? 'true' : 'false'} @click=${() => this.send('raw', { text, if_revision: base.revision }, { check: true })}>${t('config.check')}</button>
-          <button type="button" class="button" data-reset="raw" aria-disabled=${changed ? 'false' : 'true'} @click=${() => this.change({ ...draft, raw: null })}>${t('config.reset')}</button></div>`}
+          .value=${live(text)} @input=${(e) => this.change((now) => ({ ...now, raw: e.target.value === this.base.text ? null : e.target.value }))}></textarea></label>
+        ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save="raw" aria-disabled=${changed && !this.busy ? 'false' : 'true'} @click=${() => this.draft.raw !== null && this.save_raw()}>${this.busy === 'raw' ? t('config.saving') : t('config.save')}</button>
+          <button type="button" class="button" data-check aria-disabled=${this.busy ? 'true' : 'false'} @click=${() => this.send('raw', { text: this.draft.raw ?? this.base.text, if_revision: this.base.revision }, { check: true })}>${t('config.check')}</button>
+          <button type="button" class="button" data-reset="raw" aria-disabled=${changed ? 'false' : 'true'} @click=${() => this.change((now) => ({ ...now, raw: null }))}>${t('config.reset')}</button></div>`}
         ${this.said('raw')}
       </div></details>`;
   }

@@ -48,6 +48,12 @@ async function something_to_see() {
     value: 41.25, limit: 40, unit: 'degC', ...(state === 'cleared' ? { cleared_at: raised_at } : {}), ...(state === 'acknowledged' ? { acked_by: 'Ann', acked_at: raised_at } : {}) } })));
 }
 
+/** Everything has come, and everything that can be unfolded is. */
+async function unfolded(page) {
+  await page.waitForFunction(() => !document.querySelector('main [data-empty="loading"]'));
+  await page.evaluate(() => document.querySelectorAll('main details').forEach((fold) => { fold.open = true; }));
+}
+
 test('the same by a plain-http name, where much of the browser is missing', { skip }, async () => {
   const it = await open(chrome, box.url.replace('127.0.0.1', NAME));
   assert.equal(await it.page.evaluate(() => isSecureContext), false);
@@ -73,6 +79,7 @@ test('accessible in every theme, on every page; the check itself finds faults', 
     await page.evaluate(async (name) => (await import(new URL('js/app.js', location.href).href)).app.choose('theme', name), theme);
     for (const name of PAGES) {
       await visit(page, name);
+      await unfolded(page);
       const { violations, passes } = await check();
       assert.deepEqual(violations, [], `${theme} ${name}`);
       assert.ok(passes > 10);
@@ -95,7 +102,7 @@ test('320 and 390 px: no overflow, targets of 44 px, the chip in sight on every 
     await page.waitForSelector('.spark path[d^="M"]');
     for (const name of PAGES) {
       await visit(page, name);
-      await page.evaluate(() => document.querySelectorAll('main details').forEach((fold) => { fold.open = true; }));
+      await unfolded(page);
       const found = await page.evaluate(() => {
         const wide = [...document.querySelectorAll('body *')].filter((e) => {
           const box = e.getBoundingClientRect();

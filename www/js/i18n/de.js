@@ -346,6 +346,8 @@ export default {
   'settings.mode.polling': 'Nur Abfrage',
   'settings.mode.hint': 'Automatisch nimmt den Strom und fällt auf Abfrage zurück, wenn er ausfällt.',
   'settings.poll_ms': 'Abfrage alle',
+  'settings.calling': 'Wenn ein Alarm kommt',
+  'settings.calling.hint': 'Ton und Benachrichtigungen dieses Browsers werden bei den Alarmen eingeschaltet.',
   'settings.access': 'Zugang',
   'settings.role': 'Sie dürfen: {role}',
 

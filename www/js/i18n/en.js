@@ -346,6 +346,8 @@ export default {
   'settings.mode.polling': 'Polling only',
   'settings.mode.hint': 'Automatic uses the stream and falls back to polling when it fails.',
   'settings.poll_ms': 'Polling every',
+  'settings.calling': 'When an alert comes',
+  'settings.calling.hint': 'A sound and notifications of this browser are switched on at the alerts.',
   'settings.access': 'Access',
   'settings.role': 'You may: {role}',
 

@@ -2,9 +2,10 @@
 
 import { html } from '../vendor/lit-html/lit-html.js';
 import { live } from '../vendor/lit-html/directives/live.js';
+import { address } from './core/api.js';
 import { Commands } from './core/commands.js';
 import { Connection } from './core/connection.js';
-import { Ticker, announce, draw } from './core/dom.js';
+import { Ticker, announce, draw, style } from './core/dom.js';
 import * as i18n from './core/i18n.js';
 import { Preferences } from './core/preferences.js';
 import { Router } from './core/router.js';
@@ -55,8 +56,28 @@ export class App {
     await this.router.start();
     this.connection.start();
     document.documentElement.dataset.ready = '';
-    // A page not yet loaded could not be opened while the box is away.
-    setTimeout(() => VIEWS.forEach((row) => row.load().catch(() => {})), PRELOAD_MS);
+    setTimeout(() => this.preload(), PRELOAD_MS);
+  }
+
+  /**
+   * A page not yet loaded could not be opened while the box is away. One file at a time: what a half-open connection
+   * swallows can't be called back, and the browser has only six connections to one host.
+   */
+  async preload() {
+    try {
+      const { LATER } = await import('./views/later.js');
+      for (const file of LATER) {
+        await this.connected();
+        await (file.endsWith('.css') ? style(file) : import(address(file)));
+      }
+      for (const row of VIEWS) await row.load();
+    } catch {
+      // It is loaded when it is opened.
+    }
+  }
+
+  async connected() {
+    while (this.store.lost_at !== null) await new Promise((resolve) => setTimeout(resolve, PRELOAD_MS));
   }
 
   /** How fresh an entry is at this moment; see state/freshness.js. */

@@ -85,13 +85,13 @@ class LogView {
   }
 
   async older() {
-    if (this.busy) return;
+    if (this.busy || this.book.older === null) return;
     this.busy = true;
     this.app.ticker.now();
     const { turn } = this;
     try {
-      const { body } = await read('api/log', { query: { ...this.filter, limit: PAGE, before: this.book.rows[0]?.id }, signal: this.signal });
-      if (turn === this.turn) this.book = before(pause(this.book), body.items ?? [], body.next);
+      const { body } = await read('api/log', { query: { ...this.filter, limit: PAGE, before: this.book.older }, signal: this.signal });
+      if (turn === this.turn) this.book = before(this.book.rows.length ? pause(this.book) : this.book, body.items ?? [], body.next);
       this.note = null;
     } catch (error) {
       this.note = ['bad', t('log.older_failed', { reason: error.message })];
@@ -165,12 +165,14 @@ class LogView {
   /** Four reasons for an empty panel. */
   none(filtered) {
     const kind = this.status === 'loading' ? 'loading' : this.status === 'error' || this.status === 'denied' ? 'error' : filtered ? 'filter' : 'none';
-    const key = `${kind}/${this.reason ?? ''}`;
+    // The daemon looks through so much at a time; what it did not reach is asked for by hand.
+    const part = kind === 'filter' && this.book.older !== null;
+    const key = `${kind}/${part}/${this.reason ?? ''}`;
     // The same template every time, so that the panel sees that nothing changed.
     if (this.none_key !== key || this.none_word !== t('log.none')) {
       this.none_key = key;
       this.none_word = t('log.none');
-      const words = { loading: t('log.loading'), error: t('empty.error', { reason: this.reason ?? '' }), filter: t('log.no_match'), none: t('log.none') }[kind];
+      const words = { loading: t('log.loading'), error: t('empty.error', { reason: this.reason ?? '' }), filter: t(part ? 'log.no_match_yet' : 'log.no_match'), none: t('log.none') }[kind];
       this.none_shown = html`<div class="empty" data-empty=${kind}><p>${words}</p>${
         kind === 'filter' ? html`<button type="button" class="button small" @click=${() => this.clear()}>${t('log.clear')}</button>` : nothing}${
         kind === 'error' ? html`<button type="button" class="button small" @click=${() => this.load()}>${t('page.retry')}</button>` : nothing}</div>`;

@@ -69,3 +69,22 @@ export function announce(text) {
   const place = document.getElementById('announce');
   if (place) place.textContent = text;
 }
+
+const sheets = new Map();
+
+/** Loads a stylesheet that the first page does without; resolves when it is in use, or could not be had. */
+export function stylesheet(path) {
+  if (!sheets.has(path)) {
+    sheets.set(path, new Promise((resolve) => {
+      const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: new URL(`../../${path}`, import.meta.url).href });
+      link.addEventListener('load', () => resolve(true));
+      link.addEventListener('error', () => {
+        sheets.delete(path);
+        link.remove();
+        resolve(false);
+      });
+      document.head.append(link);
+    }));
+  }
+  return sheets.get(path);
+}

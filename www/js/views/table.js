@@ -3,6 +3,8 @@
 
 export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },
+  { name: 'recordings', icon: 'audio-waveform', nav: true, load: () => import('./recordings.js') },
+  { name: 'recorder', icon: 'mic', nav: false, load: () => import('./recorder.js') },
   { name: 'system', icon: 'cpu', nav: true, load: () => import('./system.js') },
   { name: 'settings', icon: 'settings', nav: true, load: () => import('./settings.js') },
   { name: 'login', icon: 'key-round', nav: false, load: () => import('./login.js') },

@@ -9,11 +9,15 @@ import * as i18n from '../../www/js/core/i18n.js';
 import { DEFAULTS, parse as parse_preferences } from '../../www/js/core/preferences.js';
 import { parse as parse_route } from '../../www/js/core/router.js';
 import { DaemonClock } from '../../www/js/core/time.js';
-import de from '../../www/js/i18n/de.js';
-import en from '../../www/js/i18n/en.js';
+import de_first from '../../www/js/i18n/de.js';
+import en_first from '../../www/js/i18n/en.js';
 import { is_after, parse_id, state_key } from '../../www/js/core/kinds.js';
 
 const JS = fileURLToPath(new URL('../../www/js/', import.meta.url));
+/** The words of the first page and of every pack. */
+const packs = readdirSync(`${JS}i18n`).filter((f) => /^en_\w+\.js$/.test(f)).map((f) => f.slice(3, -3));
+const pack = async (language) => Promise.all(packs.map(async (name) => (await import(`../../www/js/i18n/${language}_${name}.js`)).default));
+const [en, de] = [Object.assign({}, en_first, ...(await pack('en'))), Object.assign({}, de_first, ...(await pack('de')))];
 const sources = readdirSync(JS, { recursive: true }).filter((f) => f.endsWith('.js')).map((f) => [f, readFileSync(JS + f, 'utf8')]);
 
 test('numbers', () => {

@@ -37,7 +37,7 @@ export class Commands {
     this.running.set(command.key, command);
     this.changed();
     setTimeout(() => this.step(command.key, id, { type: 'clock', at: performance.now() }), CONFIRM_MS + 20);
-    request(method, path, method === 'DELETE' ? undefined : { ...body, command_id: id }, { limit_ms: CONFIRM_MS }).then(
+    request(method, path, method === 'DELETE' ? undefined : { ...(typeof body === 'function' ? body() : body), command_id: id }, { limit_ms: CONFIRM_MS }).then(
       ({ status, body: answer }) => {
         done?.(answer);
         this.step(command.key, id, {

@@ -3,6 +3,7 @@
 // moves under it. A hidden page draws nothing.
 
 import { render } from '../../vendor/lit-html/lit-html.js';
+import { address } from './api.js';
 
 const TICK_MS = 100;
 const DATA_MS = 250;
@@ -64,27 +65,27 @@ export function draw(template, into) {
   }
 }
 
-/** Says something to screen readers, once. */
-export function announce(text) {
-  const place = document.getElementById('announce');
-  if (place) place.textContent = text;
-}
-
 const sheets = new Map();
 
-/** Loads a stylesheet that the first page does without; resolves when it is in use, or could not be had. */
-export function stylesheet(path) {
+/** Loads a stylesheet of the page once; resolves when it counts. A page without its colours is still a page. */
+export function style(path) {
   if (!sheets.has(path)) {
     sheets.set(path, new Promise((resolve) => {
-      const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: new URL(`../../${path}`, import.meta.url).href });
-      link.addEventListener('load', () => resolve(true));
-      link.addEventListener('error', () => {
+      const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: address(path) });
+      link.onload = resolve;
+      link.onerror = () => {
         sheets.delete(path);
         link.remove();
-        resolve(false);
-      });
+        resolve();
+      };
       document.head.append(link);
     }));
   }
   return sheets.get(path);
+}
+
+/** Says something to screen readers, once. */
+export function announce(text) {
+  const place = document.getElementById('announce');
+  if (place) place.textContent = text;
 }

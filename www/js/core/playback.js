@@ -57,7 +57,7 @@ export class Playback {
     if (typeof known_s !== 'number' || known_s <= (this.known_s ?? 0)) return;
     this.known_s = known_s;
     // Everything that was there has been played and there is more.
-    if (this.wants && this.audio?.ended && known_s - this.position_s > MORE_S) this.fetch(this.position_s);
+    if (this.wants && this.audio?.ended && known_s - this.position_s > MORE_S) this.obtain(this.position_s);
   }
 
   /** Whether more may come: then the end is only where one waits for it. */
@@ -101,7 +101,7 @@ export class Playback {
     this.error = null;
     this.wants = true;
     const from = this.at_end() ? 0 : this.position_s;
-    if (!this.audio || again || (this.asked_s !== null && this.known_s - this.asked_s > MORE_S && this.audio.ended)) this.fetch(from);
+    if (!this.audio || again || (this.asked_s !== null && this.known_s - this.asked_s > MORE_S && this.audio.ended)) this.obtain(from);
     else {
       if (from !== this.position_s) this.seek(from);
       this.go();
@@ -121,7 +121,7 @@ export class Playback {
     const to = Math.max(0, end === null ? s : Math.min(s, end));
     const loaded = this.audio?.readyState >= 1;
     const reach = this.audio?.duration;
-    if (loaded && Number.isFinite(reach) && to > reach + END_S && this.known_s - reach > MORE_S) this.fetch(to);
+    if (loaded && Number.isFinite(reach) && to > reach + END_S && this.known_s - reach > MORE_S) this.obtain(to);
     else if (loaded) {
       this.wanted_s = null;
       this.audio.currentTime = to;
@@ -155,7 +155,7 @@ export class Playback {
 
   // ---- the element ----
 
-  fetch(at_s) {
+  obtain(at_s) {
     this.audio?.pause();
     const audio = this.make();
     this.audio = audio;
@@ -176,7 +176,7 @@ export class Playback {
     for (const name of ['playing', 'canplay', 'seeked', 'pause']) audio.addEventListener(name, mine(() => { this.waiting = false; }));
     audio.addEventListener('ended', mine(() => {
       this.waiting = false;
-      if (this.wants && this.known_s !== null && this.known_s - audio.currentTime > MORE_S) this.fetch(audio.currentTime);
+      if (this.wants && this.known_s !== null && this.known_s - audio.currentTime > MORE_S) this.obtain(audio.currentTime);
       else if (!this.follows) this.wants = false;
     }));
     audio.addEventListener('error', mine(() => {

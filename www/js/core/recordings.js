@@ -37,25 +37,25 @@ export class RecordingList {
     this.filter = filter;
     this.before = [];
     this.cursor = null;
-    return this.fetch();
+    return this.obtain();
   }
 
   /** The same page again. */
   again() {
-    return this.fetch();
+    return this.obtain();
   }
 
   next() {
     if (!this.list.next || this.busy) return undefined;
     this.before.push(this.cursor);
     this.cursor = this.list.next;
-    return this.fetch();
+    return this.obtain();
   }
 
   previous() {
     if (!this.before.length || this.busy) return undefined;
     this.cursor = this.before.pop();
-    return this.fetch();
+    return this.obtain();
   }
 
   /** Back to the first page, with what is new. */
@@ -63,7 +63,7 @@ export class RecordingList {
     return this.open(this.filter);
   }
 
-  async fetch() {
+  async obtain() {
     const turn = (this.turn += 1);
     this.busy = true;
     this.changed();

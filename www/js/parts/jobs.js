@@ -1,4 +1,4 @@
-// Jobs with their progress: a row as the overview shows it, and one with everything that is known and a way to cancel.
+// A job with everything that is known of it, and a way to cancel it where somebody hears that.
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { clock, count, duration, span } from '../core/format.js';
@@ -28,7 +28,7 @@ export function job_detail(app, id, entry) {
     ${waiting && p.reason ? html`<p class="row-error" data-tone="warn">${t('job.deferred_because', { reason: p.reason })}</p>` : nothing}
     ${p.error ? html`<p class="row-error" data-tone="bad">${p.error}</p>` : nothing}
     ${running ? progress(p.progress, { label: `${kind} ${id}`, tone: fresh.stale ? 'off' : 'busy' }) : nothing}
-    ${running || waiting ? html`<div class="actions apart">${command_button(app, { order, label: t('action.cancel'), shape: 'x', destructive: loss, name: kind })}</div>` : nothing}
+    ${(running || waiting) && p.allowed_actions?.includes('cancel') ? html`<div class="actions apart">${command_button(app, { order, label: t('job.cancel.confirm'), shape: 'x', destructive: loss, name: kind })}</div>` : nothing}
     ${command_note(app, { order })}
   </li>`;
 }

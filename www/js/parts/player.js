@@ -21,9 +21,10 @@ const MARKERS = 60;
 export const player_state = () => ({ gain: 1, zoom: 1, window: null, follow: true });
 
 /**
- * `it` is {opened, playback, ui, clip, markers_open}; `clip` is what parts/clip_editor.js keeps, or null.
+ * `it` is {opened, playback, ui, clip, markers_open, now, cut}; `clip` is what parts/clip_editor.js keeps, or null.
+ * `editor` draws the cutter, within sight of the waveform.
  */
-export function player(app, it) {
+export function player(app, it, editor) {
   const { opened, playback, ui, clip } = it;
   const { recording, wave } = opened;
   const length = playback.duration_s ?? recording.duration_s ?? null;
@@ -47,7 +48,7 @@ export function player(app, it) {
     <div class="player-where">
       <span class="player-time num" data-position>${place(at)}</span><span class="num muted">/ ${length === null ? t('player.length_unknown') : place(length)}</span>
       ${recording.started_at ? html`<span class="player-clock num" title=${t('player.clock')}>${icon('clock')}<span>${moment(Date.parse(recording.started_at) + at * 1_000)}</span></span>` : nothing}
-      ${recording.growing ? html`<span class="chip" data-tone="bad">${icon('circle-dot')}<span>${t('recordings.live')}</span></span>` : nothing}
+      ${recording.growing ? html`<span class="chip" data-tone="bad">${icon('circle-dot')}<span>${t('recordings.live_word')}</span></span>` : nothing}
     </div>
     ${trouble(app, it)}
     <div class="player-keys">
@@ -56,6 +57,7 @@ export function player(app, it) {
         playback.playing ? icon('pause') : icon('play')}<span>${t(playback.playing ? 'player.pause' : 'player.play')}</span></button>
       <button type="button" class="button" data-key="forward" aria-label=${t('player.forward', { s: SKIP_S })} @click=${act(() => playback.skip(SKIP_S))}>${icon('rotate-cw')}<span>${SKIP_S} s</span></button>
     </div>
+    ${editor()}
     <div class="player-set">
       <label class="field small"><span>${t('player.speed')}</span><select data-set="rate" @change=${(e) => act(() => playback.set_rate(Number(e.target.value)))()}>${
         RATES.map((rate) => html`<option value=${rate} .selected=${rate === playback.rate}>${number(rate)}×</option>`)}</select></label>
@@ -96,8 +98,7 @@ function wave_words(app, opened) {
 /** What became of a request, in words. */
 export function failure(error) {
   if (!error) return t('failed.network');
-  const key = `failed.${error.code}`;
-  return error.code === 'said' || t(key) === key ? error.text : t(key);
+  return ['network', 'timeout', 'cancelled'].includes(error.code) ? t(`failed.${error.code}`) : error.text;
 }
 
 function trouble(app, { playback, opened }) {

@@ -18,6 +18,7 @@ export function recorder_state(app, entry, fresh, file) {
     ${icon(shape, 'state-icon')}
     <div><span class="state-word">${word('recorder', p.status)}</span>
       ${is_recording(p.status) && typeof p.elapsed_s === 'number' ? html`<span class="state-time num">${duration(elapsed(entry, fresh))}</span>` : nothing}
+      ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : nothing}
       <span class="state-more">${file ?? (p.recording ? t('recorder.to_file', { file: p.recording }) : nothing)}</span></div>
   </div>`;
 }

@@ -34,7 +34,7 @@ export function recording_row(app, it, recording, inside) {
     <div class="rec-line">
       <label class="rec-check"><input type="checkbox" aria-label=${t('recordings.select', { name })} .checked=${live(it.selected.has(id))} ?disabled=${Boolean(r.gone)} @click=${tap}></label>
       <a class="rec-main" href=${open ? it.address_closed() : it.address_of(id)} aria-expanded=${open ? 'true' : 'false'} @click=${() => it.tapped(id)}>
-        <span class="rec-name"><span class="rec-title">${name}</span>${r.growing ? badge('bad', 'circle-dot', t('recordings.live')) : nothing}${
+        <span class="rec-name"><span class="rec-title">${name}</span>${r.growing ? badge('bad', 'circle-dot', t('recordings.live_word')) : nothing}${
           r.gone ? badge('off', 'trash-2', t('recordings.gone')) : away ? badge('warn', 'archive', t(r.binned_at ? 'recordings.in_bin' : 'recordings.restored')) : nothing}${
           r.error ? badge('bad', 'circle-x', t('recordings.faulty')) : nothing}</span>
         <span class="rec-sub"><span class="num rec-at">${clock(r.started_at ?? r.modified, app.store.clock.now_ms())}</span><span class="num rec-length">${length(app, r)}</span><span class="num rec-size">${bytes(r.bytes)}</span>
@@ -57,7 +57,7 @@ function note(app, order) {
   return command?.phase === 'confirmed' ? nothing : command_note(app, { order });
 }
 
-const pin = (r, name) => ({ order: ORDERS[r.pinned ? 'unpin' : 'pin'](r), label: t(r.pinned ? 'recordings.pinned' : 'action.pin'), shape: r.pinned ? 'pin' : 'pin-off', name, pressed: Boolean(r.pinned) });
+const pin = (r, name) => ({ order: ORDERS[r.pinned ? 'unpin' : 'pin'](r), label: t(r.pinned ? 'recordings.pinned' : 'action.pin'), shape: 'pin', name, pressed: Boolean(r.pinned) });
 const badge = (tone, shape, text) => html`<span class="chip" data-tone=${tone}>${icon(shape)}<span>${text}</span></span>`;
 
 /** A growing one counts on by the clock of the box, as far as it is heard. */

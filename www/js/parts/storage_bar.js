@@ -39,9 +39,8 @@ function bar({ total, parts }) {
 /** What is configured, in words; each rule is a sentence. */
 function retention(rules = {}) {
   const said = Object.entries(rules ?? {}).filter(([, v]) => v !== null && v !== undefined && v !== false && v !== '').map(([name, value]) => {
-    const key = `storage.rule.${name}`;
     const text = typeof value === 'number' && /bytes|size|free/.test(name) ? bytes(value) : String(value);
-    return t(key) === key ? `${name.replaceAll('_', ' ')}: ${text}` : t(key, { value: text });
+    return `${name.replaceAll('_', ' ')}: ${text}`;
   });
   return said.length ? `${t('storage.rules')} ${said.join('; ')}.` : t('storage.no_rules');
 }

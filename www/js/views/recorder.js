@@ -4,7 +4,6 @@ import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { read } from '../core/api.js';
-import { stylesheet } from '../core/dom.js';
 import { DASH, bytes, clock, count, decibel, duration, number, span } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { card, empty } from '../parts/card.js';
@@ -26,7 +25,6 @@ const HISTORY = 10;
 const STEADY_DB = 1;
 
 export function open(app, route, signal) {
-  stylesheet('css/recordings.css').then(() => app.ticker.now());
   const page = { id: route.parts[0] ?? null, motion: null, motion_of: null, motion_open: false };
   app.connection.want(['recorder/*', 'job/*'], { signal });
   return {
@@ -160,6 +158,7 @@ function facts_card(app, entry, fresh) {
       ${typeof p.max_s === 'number' ? fact(t('recorder.max'), html`<span class="num">${duration(p.max_s)}</span>`) : nothing}
       ${typeof p.split_count === 'number' ? fact(t('recorder.splits'), html`<span class="num">${count(p.split_count)}</span>`) : nothing}
       ${typeof p.overruns === 'number' ? fact(t('recorder.overruns'), html`<strong class="num" data-tone=${p.overruns ? 'bad' : 'good'}>${count(p.overruns)}</strong>`) : nothing}
+      ${typeof p.uptime_s === 'number' ? fact(t('recorder.uptime'), html`<span class="num">${duration(p.uptime_s + (fresh.stale ? 0 : fresh.age_s))}</span>`) : nothing}
       ${fact(t('recorder.free'), html`<span class="num">${span(p.free_s)}</span>`)}
     </dl>`,
   });

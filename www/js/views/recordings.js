@@ -5,7 +5,6 @@ import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { address, request } from '../core/api.js';
-import { stylesheet } from '../core/dom.js';
 import { bytes, clock, count, duration, moment, number, span } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { Playback } from '../core/playback.js';
@@ -30,7 +29,6 @@ const MOST_LABEL = 200;
 const MEMORY = 'recordings';
 
 export function open(app, route, signal) {
-  stylesheet('css/recordings.css').then(() => app.ticker.now());
   const page = new Recordings(app, route);
   app.connection.want(['recordings'], { signal });
   app.store.listen((envelope) => {
@@ -318,8 +316,9 @@ class Recordings {
     const button = (action, shape, label, danger = false) => html`<button type="button" class="button ${danger ? 'danger' : ''}" data-many=${action} aria-disabled=${many.running || !this.app.store.may_operate() ? 'true' : 'false'} title=${this.app.store.may_operate() ? nothing : t('action.no_role')}
       @click=${() => this.app.store.may_operate() && this.do_many(action)}>${icon(shape)}<span>${label}</span></button>`;
     return html`<div class="list-bar">
-      <label class="rec-check all"><input type="checkbox" data-select-all aria-label=${t('recordings.select_all')} .checked=${live(all && chosen.length > 0)} .indeterminate=${live(chosen.length > 0 && !all)} @click=${(e) => this.select_all(e.target.checked)}></label>
-      ${chosen.length ? html`<span class="num chosen">${t('recordings.selected', { n: chosen.length, size })}</span>` : html`<span class="chosen muted">${this.ctl.busy && list.status === 'ready' ? t('recordings.loading') : nothing}</span>`}
+      <label class="rec-check all"><input type="checkbox" data-select-all .checked=${live(all && chosen.length > 0)} .indeterminate=${live(chosen.length > 0 && !all)} @click=${(e) => this.select_all(e.target.checked)}><span class="num">${
+        chosen.length ? t('recordings.selected', { n: chosen.length, size }) : t('recordings.select_all')}</span></label>
+      <span class="chosen muted">${this.ctl.busy && list.status === 'ready' ? t('recordings.loading') : nothing}</span>
       ${list.fresh.size || list.missed ? html`<button type="button" class="button primary" data-fresh=${list.fresh.size} @click=${() => this.ctl.newest()}>${icon('arrow-up')}<span>${
         list.fresh.size ? t('recordings.fresh', { n: list.fresh.size }) : t('recordings.missed')}</span></button>` : nothing}
       ${chosen.length ? html`<div class="many">
@@ -405,10 +404,9 @@ class Recordings {
     if (r.gone) return html`<p class="empty">${t('recordings.gone_words')}</p>`;
     const orders = Object.fromEntries(Object.entries(ORDERS).map(([name, make]) => [name, make(r)]));
     return html`<div class="rec-open" data-opened=${r.recording_id}>
-      ${player(app, this)}
+      ${player(app, this, () => (this.clip ? clip_editor(app, this) : nothing))}
       ${r.binned_at ? this.binned_actions(r, orders) : this.actions(r, orders)}
       <div class="notes">${Object.values(orders).map((order) => command_note(app, { order }))}</div>
-      ${this.clip ? clip_editor(app, this) : nothing}
       ${this.facts(r)}
     </div>`;
   }

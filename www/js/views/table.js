@@ -1,10 +1,16 @@
 // Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu.
 // A view's module exports `open(app, route, signal)`, which gives {title(), draw()}; see docs/page.md.
 
+import { style } from '../core/dom.js';
+import * as i18n from '../core/i18n.js';
+
+/** A page with words and a stylesheet of its own, which the first page does not load. */
+const with_pack = (pack, load) => async () => (await Promise.all([load(), i18n.add(pack), style(`css/${pack}.css`)]))[0];
+
 export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },
-  { name: 'recordings', icon: 'audio-waveform', nav: true, load: () => import('./recordings.js') },
-  { name: 'recorder', icon: 'mic', nav: false, load: () => import('./recorder.js') },
+  { name: 'recordings', icon: 'audio-waveform', nav: true, load: with_pack('recordings', () => import('./recordings.js')) },
+  { name: 'recorder', icon: 'mic', nav: false, load: with_pack('recordings', () => import('./recorder.js')) },
   { name: 'system', icon: 'cpu', nav: true, load: () => import('./system.js') },
   { name: 'settings', icon: 'settings', nav: true, load: () => import('./settings.js') },
   { name: 'login', icon: 'key-round', nav: false, load: () => import('./login.js') },

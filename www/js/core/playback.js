@@ -140,14 +140,9 @@ export class Playback {
     this.changed();
   }
 
-  /** Silence; the element lets go of its connection. */
+  /** Silence. */
   stop() {
-    if (this.audio) {
-      this.audio.pause();
-      this.audio.removeAttribute('src');
-      this.audio.load();
-      this.audio = null;
-    }
+    this.release();
     this.source = null;
     this.known_s = null;
     this.forget();
@@ -155,8 +150,18 @@ export class Playback {
 
   // ---- the element ----
 
+  /** The element lets go of its connection. */
+  release() {
+    const { audio } = this;
+    this.audio = null;
+    if (!audio) return;
+    audio.pause();
+    audio.removeAttribute('src');
+    audio.load();
+  }
+
   obtain(at_s) {
-    this.audio?.pause();
+    this.release();
     const audio = this.make();
     this.audio = audio;
     this.wanted_s = at_s;
@@ -185,8 +190,9 @@ export class Playback {
       this.wants = false;
       this.waiting = false;
     }));
-    // Another length is another address: what the browser keeps of a growing file is not taken for the whole.
-    audio.src = address(`api/recordings/${encodeURIComponent(this.source)}/audio`, { v: this.known_s === null ? null : Math.round(this.known_s * 10) });
+    // Another length is another address, though the daemon does not see it: what the browser keeps of a growing file is
+    // not taken for the whole.
+    audio.src = `${address(`api/recordings/${encodeURIComponent(this.source)}/audio`)}#${Math.round((this.known_s ?? 0) * 10)}`;
     audio.playbackRate = this.rate;
     audio.defaultPlaybackRate = this.rate;
     if (this.wants) this.go();

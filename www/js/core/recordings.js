@@ -8,12 +8,14 @@ import { PAGE, apply_change, begin_list, changed, filter_query, take_counts, tak
 const COUNTS_MS = 4_000;
 /** A waveform that grows or is being computed is asked for this often. */
 const WAVEFORM_MS = 3_000;
+/** A part is asked for when the view has come to rest. */
+const PART_MS = 150;
 export const POINTS = { least: 256, most: 8_192 };
 
 export const path_of = (id, rest = '') => `api/recordings/${encodeURIComponent(id)}${rest}`;
 
 /** The sentence of a failure: the daemon's own, or what became of the request. */
-export const reason_of = (error) => (error instanceof ApiError ? { code: error.status ? 'said' : error.code, text: error.message, status: error.status } : { code: 'fault', text: String(error.message ?? error), status: 0 });
+export const reason_of = (error) => (error instanceof ApiError ? { code: error.status ? 'said' : error.code, type: error.code, text: error.message, status: error.status } : { code: 'fault', type: '', text: String(error.message ?? error), status: 0 });
 
 /** The list: `list` is what state/recordings.js makes of it. */
 export class RecordingList {
@@ -126,6 +128,7 @@ export class OpenRecording {
     this.wave = { status: 'loading', data: null, progress: null, error: null };
     this.points = 1_024;
     this.over = new AbortController();
+    this.part = null;
     this.asking = false;
     this.asked_at = -Infinity;
     this.timer = setInterval(() => this.look_again(), 500);
@@ -134,6 +137,7 @@ export class OpenRecording {
 
   close() {
     this.over.abort();
+    clearTimeout(this.parting);
     clearInterval(this.timer);
   }
 
@@ -166,12 +170,33 @@ export class OpenRecording {
     this.changed();
   }
 
-  /** The canvas is this many pixels wide, over the whole length. */
-  want_points(points) {
-    const wanted = 2 ** Math.ceil(Math.log2(Math.min(POINTS.most, Math.max(POINTS.least, points))));
-    if (wanted <= this.points) return;
-    this.points = wanted;
-    if (this.wave.status === 'ready') this.load_wave();
+  /** The canvas is this many pixels wide and shows this part; where the whole has too few points, the part is asked for. */
+  want(pixels, { from_s, to_s }) {
+    const length = this.wave.data?.duration_s ?? this.recording?.duration_s ?? 0;
+    const share = length > 0 ? (to_s - from_s) / length : 1;
+    const points = (n) => 2 ** Math.ceil(Math.log2(Math.min(POINTS.most, Math.max(POINTS.least, n))));
+    const whole = points(pixels);
+    if (whole > this.points) {
+      this.points = whole;
+      if (this.wave.status === 'ready') this.load_wave();
+    }
+    if (share > 0.999 || this.points * share >= pixels || this.wave.status !== 'ready') return;
+    const key = `${from_s}/${to_s}/${whole}`;
+    if (this.part === key) return;
+    this.part = key;
+    clearTimeout(this.parting);
+    this.parting = setTimeout(() => this.load_part(key, { from_s, until_s: to_s, points: whole }), PART_MS);
+  }
+
+  async load_part(key, query) {
+    try {
+      const { status, body } = await read(path_of(this.id, '/waveform'), { query, signal: this.over.signal });
+      if (this.part !== key || status !== 200 || typeof body?.from_s !== 'number') return;
+      this.wave = { ...this.wave, detail: body };
+      this.changed();
+    } catch {
+      // The whole is drawn instead, only coarser.
+    }
   }
 
   look_again() {
@@ -184,10 +209,6 @@ export class OpenRecording {
   async load_wave() {
     const { recording } = this;
     if (this.asking || !recording || recording.gone) return;
-    if (recording.waveform === 'none') {
-      this.wave = { ...this.wave, status: 'none' };
-      return;
-    }
     this.asking = true;
     this.asked_at = performance.now();
     const points = this.points;
@@ -195,13 +216,14 @@ export class OpenRecording {
       const { status, body } = await read(path_of(this.id, '/waveform'), { query: { points }, signal: this.over.signal });
       this.wave = status === 202 || body?.pending
         ? { ...this.wave, status: this.wave.data ? 'ready' : 'pending', progress: body?.progress ?? null, error: null }
-        : { status: 'ready', data: body, progress: null, error: null };
+        : { ...this.wave, status: 'ready', data: body, progress: null, error: null };
+      if (body?.growing) this.part = null;
       if (this.wave.data) this.grown({ growing: Boolean(this.recording.growing), duration_s: this.wave.data.duration_s });
     } catch (error) {
       if (this.over.signal.aborted) return;
       const why = reason_of(error);
       // What was drawn stays; a later look may work.
-      this.wave = this.wave.data ? { ...this.wave, error: why } : { ...this.wave, status: why.status === 404 || why.status === 415 || why.status === 422 ? 'none' : 'error', error: why };
+      this.wave = this.wave.data ? { ...this.wave, error: why } : { ...this.wave, status: why.status >= 400 && why.status < 500 ? 'none' : 'error', error: why };
     } finally {
       this.asking = false;
     }

@@ -7,7 +7,7 @@ import { decibel, duration, moment, number, percent, place } from '../core/forma
 import { t, word } from '../core/i18n.js';
 import { RATES } from '../core/playback.js';
 import { icon } from './icon.js';
-import { peak_of, window_of } from './waveform.js';
+import { peak_of, wave_for, window_of } from './waveform.js';
 
 export const SKIP_S = 10;
 const STEP_S = 5;
@@ -30,15 +30,14 @@ export function player(app, it, editor) {
   const length = playback.duration_s ?? recording.duration_s ?? null;
   const at = playback.position_s;
   ui.window = window_of(length ?? wave.data?.duration_s ?? 0, ui.zoom, at, ui.window);
-  const width = Math.min(2_000, innerWidth) * (devicePixelRatio || 1);
-  opened.want_points(width * ui.zoom);
+  opened.want(Math.min(2_000, innerWidth) * (devicePixelRatio || 1), ui.window);
   const act = (what) => () => {
     what();
     app.ticker.now();
   };
   const seek = (s) => playback.seek(s);
   const view = {
-    wave: wave.data, duration_s: length, ...ui.window, gain: ui.gain, position_s: at, markers: recording.markers, now: playback.playing ? it.now : null,
+    wave: wave_for(wave.data, wave.detail, ui.window), duration_s: length, ...ui.window, gain: ui.gain, position_s: at, markers: recording.markers, now: playback.playing ? it.now : null,
     clip: clip ? { start_s: clip.start_s, end_s: clip.end_s, start_label: t('clip.start'), end_label: t('clip.end') } : null,
     summary: summary(recording, wave.data, length), label: t('player.position'),
   };
@@ -89,7 +88,7 @@ function wave_words(app, opened) {
   switch (wave.status) {
     case 'loading': return html`<p class="wave-words" data-wave-words="loading">${t('player.wave_loading')}</p>`;
     case 'pending': return html`<p class="wave-words" data-wave-words="pending">${t('player.wave_pending', { share: wave.progress === null ? '' : percent(wave.progress) })}</p>`;
-    case 'none': return html`<p class="wave-words" data-wave-words="none">${t('player.wave_none')}</p>`;
+    case 'none': return html`<p class="wave-words" data-wave-words="none">${t('player.wave_none', { reason: failure(wave.error) })}</p>`;
     case 'error': return html`<p class="wave-words" data-wave-words="error">${t('player.wave_error', { reason: failure(wave.error) })} ${again}</p>`;
     default: return nothing;
   }

@@ -24,17 +24,18 @@ export function window_of(duration_s, zoom, position_s, before = null) {
 
 /**
  * Least and most of the waveform in each of `columns` columns between two times, -1..1; null where there is nothing.
- * `wave` is {min, max, scale, duration_s}.
+ * `wave` is {min, max, scale, duration_s}, or of a part of the recording with from_s and until_s.
  */
 export function columns_of(wave, { from_s, to_s }, columns) {
   const points = Math.min(wave.min.length, wave.max.length);
   const out = new Array(columns).fill(null);
-  if (!points || !(wave.duration_s > 0) || !(to_s > from_s)) return out;
-  const per_s = points / wave.duration_s;
+  const [begins, ends] = [wave.from_s ?? 0, wave.until_s ?? wave.duration_s];
+  if (!points || !(ends > begins) || !(to_s > from_s)) return out;
+  const per_s = points / (ends - begins);
   const scale = wave.scale || 32_767;
   for (let column = 0; column < columns; column += 1) {
-    const a = (from_s + ((to_s - from_s) * column) / columns) * per_s;
-    const b = (from_s + ((to_s - from_s) * (column + 1)) / columns) * per_s;
+    const a = (from_s - begins + ((to_s - from_s) * column) / columns) * per_s;
+    const b = (from_s - begins + ((to_s - from_s) * (column + 1)) / columns) * per_s;
     const first = Math.floor(a + 1e-9);
     if (first >= points || b <= 0) continue;
     const last = Math.min(points - 1, Math.max(first, Math.ceil(b - 1e-9) - 1));
@@ -46,6 +47,12 @@ export function columns_of(wave, { from_s, to_s }, columns) {
     if (least <= most) out[column] = [least / scale, most / scale];
   }
   return out;
+}
+
+/** The finer of the two that covers what is shown: `detail` is of a part. */
+export function wave_for(whole, detail, { from_s, to_s }) {
+  const covers = detail && detail.from_s <= from_s + 1e-3 && detail.until_s >= Math.min(to_s, whole?.duration_s ?? to_s) - 1e-3;
+  return covers ? detail : whole;
 }
 
 /** Seconds between two marks of the ruler. */

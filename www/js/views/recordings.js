@@ -200,7 +200,7 @@ class Recordings {
 
   clipped(recording, overwrote) {
     if (!recording?.recording_id || !this.clip) return;
-    this.clip = { ...this.clip, made: { recording, original_id: overwrote ? recording.original_id ?? null : null } };
+    this.clip = { ...this.clip, made: { recording, original_id: overwrote ? this.open_id : null } };
     if (overwrote) this.opened?.load();
     this.app.ticker.now();
   }
@@ -259,9 +259,9 @@ class Recordings {
       ${card('recordings', {
         title: t(filter.bin ? 'recordings.bin' : 'recordings.title'),
         summary: this.summary(),
-        body: () => html`${filters(this.app, this)}${this.bar()}${this.rows(inside)}${this.pager()}${filter.bin ? this.empty_bin() : nothing}`,
+        body: () => html`${filters(this.app, this)}${this.bar()}${this.rows(inside)}${this.many_bar()}${this.pager()}${filter.bin ? this.empty_bin() : nothing}`,
       })}
-      ${list.summary ? storage_card(list.summary) : nothing}
+      ${list.summary ? storage_card(this.app, list.summary, () => this.ctl.newest()) : nothing}
     </div>`;
   }
 
@@ -306,26 +306,37 @@ class Recordings {
       : html`<span class="muted">${t('recordings.none_live')}</span>`}</p>`;
   }
 
-  /** New ones, or what is done to those selected; a place of its own, so that no row moves. */
+  /** Above the rows, always as high: all of them, and those that are new. */
   bar() {
-    const { list, many } = this;
+    const { list } = this;
     const chosen = this.chosen();
     const all = list.items.length > 0 && chosen.length === list.items.filter((r) => !r.gone).length;
-    const size = bytes(chosen.reduce((sum, r) => sum + (r.bytes ?? 0), 0));
-    const { bin } = this.filter;
-    const button = (action, shape, label, danger = false) => html`<button type="button" class="button ${danger ? 'danger' : ''}" data-many=${action} aria-disabled=${many.running || !this.app.store.may_operate() ? 'true' : 'false'} title=${this.app.store.may_operate() ? nothing : t('action.no_role')}
-      @click=${() => this.app.store.may_operate() && this.do_many(action)}>${icon(shape)}<span>${label}</span></button>`;
     return html`<div class="list-bar">
-      <label class="rec-check all"><input type="checkbox" data-select-all .checked=${live(all && chosen.length > 0)} .indeterminate=${live(chosen.length > 0 && !all)} @click=${(e) => this.select_all(e.target.checked)}><span class="num">${
-        chosen.length ? t('recordings.selected', { n: chosen.length, size }) : t('recordings.select_all')}</span></label>
-      <span class="chosen muted">${this.ctl.busy && list.status === 'ready' ? t('recordings.loading') : nothing}</span>
+      <label class="rec-check"><input type="checkbox" data-select-all .checked=${live(all && chosen.length > 0)} .indeterminate=${live(chosen.length > 0 && !all)} @click=${(e) => this.select_all(e.target.checked)}><span>${t('recordings.select_all')}</span></label>
+      <span class="busy muted">${this.ctl.busy && list.status === 'ready' ? t('recordings.loading') : nothing}</span>
       ${list.fresh.size || list.missed ? html`<button type="button" class="button primary" data-fresh=${list.fresh.size} @click=${() => this.ctl.newest()}>${icon('arrow-up')}<span>${
         list.fresh.size ? t('recordings.fresh', { n: list.fresh.size }) : t('recordings.missed')}</span></button>` : nothing}
-      ${chosen.length ? html`<div class="many">
+    </div>`;
+  }
+
+  /** What can be done to those selected: over the foot of the list, so that no row moves. */
+  many_bar() {
+    const { many } = this;
+    const chosen = this.chosen();
+    if (!chosen.length && !many.state) return nothing;
+    const size = bytes(chosen.reduce((sum, r) => sum + (r.bytes ?? 0), 0));
+    const { bin } = this.filter;
+    const may = this.app.store.may_operate();
+    const button = (action, shape, label, danger = false) => html`<button type="button" class="button ${danger ? 'danger' : ''}" data-many=${action} aria-disabled=${many.running || !may ? 'true' : 'false'} title=${may ? nothing : t('action.no_role')}
+      @click=${() => may && this.do_many(action)}>${icon(shape)}<span>${label}</span></button>`;
+    return html`<section class="many" aria-label=${t('many.label')}>
+      ${chosen.length ? html`<p class="many-head"><strong class="num" data-chosen=${chosen.length}>${t('recordings.selected', { n: chosen.length, size })}</strong>
+        <button type="button" class="button small" data-many="none" @click=${() => this.select_all(false)}>${icon('x')}<span>${t('many.none')}</span></button></p>
+      <div class="many-actions">
         ${bin ? nothing : html`<a class="button" data-many="zip" download href=${address('api/recordings/archive.zip', { ids: chosen.map((r) => r.recording_id).join(',') })}>${icon('download')}<span>${t('many.zip')}</span></a>`}
         ${bin ? button('restore', 'undo-2', t('action.restore')) : html`${button('pin', 'pin', t('action.pin'))}${button('unpin', 'pin-off', t('action.unpin'))}`}
         ${bin ? button('purge', 'trash-2', t('action.purge'), true) : button('bin', 'trash-2', t('action.bin'), true)}</div>` : nothing}
-    </div>${this.many_note()}`;
+      ${this.many_note()}</section>`;
   }
 
   many_note() {
@@ -341,6 +352,9 @@ class Recordings {
 
   rows(inside) {
     const { list, app } = this;
+    if (list.status === 'error' && list.error.type === 'no_recordings') {
+      return html`<p class="empty" data-empty="none">${t('recordings.none')}</p>`;
+    }
     if (list.status === 'error') {
       return html`<div class="empty" data-empty="error"><p>${t('recordings.failed', { reason: failure(list.error) })}</p>
         <button type="button" class="button" @click=${() => this.ctl.again()}>${icon('refresh-cw')}<span>${t('page.retry')}</span></button></div>`;
@@ -424,6 +438,8 @@ class Recordings {
         ${(r.extension ?? '').toLowerCase() === 'wav' && !r.growing ? plain('clip', 'scissors', t('action.clip'), () => {
           this.clip = this.clip ? null : begin_clip(r, this.playback.position_s, this.playback.duration_s);
           app.ticker.now();
+          // The ends are dragged on the waveform: it has to be in sight.
+          if (this.clip) document.querySelector('wave-form')?.scrollIntoView({ block: 'start' });
         }) : nothing}
       </div>
       <div class="actions apart">${command_button(app, { order: orders.bin, label: t('action.bin'), shape: 'trash-2', blocked: r.pinned ? t('recordings.bin_pinned') : r.growing ? t('recordings.bin_growing') : null, name })}

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { DESK, NAME, PHONE, browser, conn, daemon, open, skip, until, visit } from './harness.mjs';
 
 const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-const PAGES = ['overview', 'system', 'settings', 'login'];
+const PAGES = ['overview', 'recorder', 'recordings', 'system', 'settings', 'login'];
 const THEMES = ['auto', 'light', 'dark', 'sun'];
 const CARDS = ['recorder', 'jobs', 'detections', 'queues', 'instruments', 'services', 'streams', 'signals', 'box', 'sources'];
 

@@ -10,7 +10,9 @@ const COUNTS_MS = 4_000;
 const WAVEFORM_MS = 3_000;
 /** A part is asked for when the view has come to rest. */
 const PART_MS = 150;
-export const POINTS = { least: 256, most: 8_192 };
+const POINTS = { least: 256, most: 8_192 };
+/** Numbers in steps, so that a turned screen does not ask anew for little. */
+const points_for = (pixels) => 2 ** Math.ceil(Math.log2(Math.min(POINTS.most, Math.max(POINTS.least, pixels))));
 
 export const path_of = (id, rest = '') => `api/recordings/${encodeURIComponent(id)}${rest}`;
 
@@ -118,7 +120,8 @@ export class RecordingList {
 
 /** The recording that is open, and its waveform: {status: 'loading'|'pending'|'ready'|'none'|'error', data, progress, error}. */
 export class OpenRecording {
-  constructor({ id, known, changed, grown }) {
+  /** `pixels` is about how wide the waveform will be. */
+  constructor({ id, known, pixels, changed, grown }) {
     this.id = id;
     this.recording = known ?? null;
     this.changed = changed;
@@ -126,7 +129,7 @@ export class OpenRecording {
     this.status = known ? 'ready' : 'loading';
     this.error = null;
     this.wave = { status: 'loading', data: null, progress: null, error: null };
-    this.points = 1_024;
+    this.points = points_for(pixels);
     this.over = new AbortController();
     this.part = null;
     this.asking = false;
@@ -165,7 +168,7 @@ export class OpenRecording {
     this.grown({ growing: Boolean(growing), duration_s });
     // It ended, or its file is another: the waveform of before is not the whole one.
     if (before?.growing && !growing) this.asked_at = -Infinity;
-    if (payload.change === 'waveform') this.asked_at = -Infinity;
+    if (payload.change === 'waveform' && !growing) this.asked_at = -Infinity;
     if (payload.change !== 'read') this.look_again();
     this.changed();
   }
@@ -174,8 +177,7 @@ export class OpenRecording {
   want(pixels, { from_s, to_s }) {
     const length = this.wave.data?.duration_s ?? this.recording?.duration_s ?? 0;
     const share = length > 0 ? (to_s - from_s) / length : 1;
-    const points = (n) => 2 ** Math.ceil(Math.log2(Math.min(POINTS.most, Math.max(POINTS.least, n))));
-    const whole = points(pixels);
+    const whole = points_for(pixels);
     if (whole > this.points) {
       this.points = whole;
       if (this.wave.status === 'ready') this.load_wave();

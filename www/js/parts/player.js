@@ -17,6 +17,9 @@ const ZOOM_MOST = 64;
 /** Of more markers than this the rest is only drawn. */
 const MARKERS = 60;
 
+/** About as many points as a waveform across the page can show. */
+export const shown_pixels = () => Math.min(2_000, innerWidth) * (devicePixelRatio || 1);
+
 /** What the player keeps besides the sound. */
 export const player_state = () => ({ gain: 1, zoom: 1, window: null, follow: true });
 
@@ -30,7 +33,7 @@ export function player(app, it, editor) {
   const length = playback.duration_s ?? recording.duration_s ?? null;
   const at = playback.position_s;
   ui.window = window_of(length ?? wave.data?.duration_s ?? 0, ui.zoom, at, ui.window);
-  opened.want(Math.min(2_000, innerWidth) * (devicePixelRatio || 1), ui.window);
+  opened.want(shown_pixels(), ui.window);
   const act = (what) => () => {
     what();
     app.ticker.now();

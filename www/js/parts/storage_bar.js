@@ -27,7 +27,8 @@ export function storage_card(app, summary, cleared) {
 }
 
 /** One bar, told as a sentence; the figures stand below it. */
-function bar({ total, parts }) {
+function bar({ parts }) {
+  const total = parts.reduce((sum, part) => sum + part.bytes, 0) || 1;
   let at = 0;
   const pieces = parts.map((part) => {
     const piece = { ...part, x: (at / total) * 100, width: (part.bytes / total) * 100 };

@@ -5,6 +5,7 @@
 import { place } from '../core/format.js';
 
 const RULER_PX = 22;
+const HANDLE_PX = 46;
 /** While it plays. */
 const MOVE_MS = 100;
 /** A finger must go this far sideways before it scrubs. */
@@ -132,7 +133,9 @@ export class WaveForm extends HTMLElement {
       if (!last.clip) continue;
       const s = last.clip[`${end}_s`] ?? 0;
       say(handle, { label: last.clip[`${end}_label`], least: 0, most: last.duration_s ?? 0, now: s, text: place(s) });
-      handle.style.setProperty('--at', `${clamp(this.x_of(s), 0, this.clientWidth)}px`);
+      // Beside its line, outside the clip, but never beyond the waveform.
+      const x = this.x_of(s) - (end === 'start' ? HANDLE_PX : 0);
+      handle.style.setProperty('--at', `${clamp(x, 0, this.clientWidth - HANDLE_PX)}px`);
     }
     this.draw();
   }

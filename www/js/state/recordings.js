@@ -136,7 +136,10 @@ export function span_of(items, anchor, id) {
   return a < 0 || b < 0 ? [id] : ids.slice(Math.min(a, b), Math.max(a, b) + 1);
 }
 
-/** The storage of the recordings' disk in bytes: [{name, bytes}], in the order of the bar, and its total; null without a disk. */
+/**
+ * The storage of the recordings' disk: {total, parts: [{name, bytes}]} in the order of the bar; null without a disk. What
+ * is neither used nor free (reserved by the file system) is in `total` only.
+ */
 export function storage_parts(summary) {
   const disk = summary?.disk;
   if (!(disk?.total > 0)) return null;
@@ -144,8 +147,9 @@ export function storage_parts(summary) {
   const bin = summary.bin?.bytes ?? 0;
   const recordings = Math.max(0, (summary.bytes ?? 0) - pinned);
   const free = Math.max(0, disk.free ?? 0);
-  const other = Math.max(0, disk.total - free - recordings - pinned - bin);
-  return { total: disk.total, parts: [['recordings', recordings], ['pinned', pinned], ['bin', bin], ['other', other], ['free', free]].map(([name, bytes]) => ({ name, bytes })) };
+  const used = disk.used ?? disk.total - free;
+  const parts = { recordings, pinned, bin, other: Math.max(0, used - recordings - pinned - bin), free };
+  return { total: disk.total, parts: Object.entries(parts).map(([name, bytes]) => ({ name, bytes })) };
 }
 
 const MOST_NAME = 120;

@@ -17,7 +17,7 @@ import { command_button, command_note } from '../parts/command_button.js';
 import { ask, confirm } from '../parts/dialog.js';
 import { filters } from '../parts/filters.js';
 import { icon } from '../parts/icon.js';
-import { failure, player, player_key, player_state } from '../parts/player.js';
+import { failure, player, player_key, player_state, shown_pixels } from '../parts/player.js';
 import { ORDERS, recording_row } from '../parts/recording_row.js';
 import { storage_card } from '../parts/storage_bar.js';
 import { fact } from '../parts/value.js';
@@ -152,7 +152,7 @@ class Recordings {
     this.playback.load(id, known?.duration_s ?? null);
     this.playback.follow(Boolean(known?.growing));
     this.opened = new OpenRecording({
-      id, known,
+      id, known, pixels: shown_pixels(),
       changed: () => this.app.ticker.mark(),
       grown: ({ growing, duration_s }) => {
         this.playback.follow(growing);

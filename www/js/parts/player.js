@@ -6,8 +6,9 @@ import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { decibel, duration, moment, number, percent, place } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { RATES } from '../core/playback.js';
+import { peak_of, wave_for, window_of } from '../state/waveform.js';
 import { icon } from './icon.js';
-import { peak_of, wave_for, window_of } from './waveform.js';
+import './waveform.js';
 
 export const SKIP_S = 10;
 const STEP_S = 5;

@@ -215,6 +215,8 @@ export class WaveForm extends HTMLElement {
     if (last.clip) {
       pen.fillStyle = colour('--accent');
       for (const s of [last.clip.start_s, last.clip.end_s]) if (s !== null) pen.fillRect(clamp(x_of(s) - 1.5, 0, width - 3), 0, 3, body);
+      // Without tinted grounds, too, what is kept is told from what is not.
+      if (last.clip.start_s < last.clip.end_s) pen.fillRect(x_of(last.clip.start_s), body - 6, x_of(last.clip.end_s) - x_of(last.clip.start_s), 6);
     }
     for (const marker of last.markers ?? []) {
       if (marker.kind === 'motion') continue;

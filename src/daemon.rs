@@ -3,14 +3,18 @@
 //! Start: store, bus, writer, push pool, HTTP, sources. Stop: sources, HTTP, push pool (which says `bye`), bus, writer:
 //! what was accepted is on the disk before the process ends, within two seconds.
 
+use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::clock::Wall;
 use crate::config::{self, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::model::{Alert, AlertState, Draft, Level, LogLine, Severity};
+use crate::model::{Draft, Severity};
 use crate::push::Push;
-use crate::sources::{self, BenchControl, Context, HostExtras, Sources, simulated};
+use crate::sources::detections::Detections;
+use crate::sources::signals::Signals;
+use crate::sources::streams::Streams;
+use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -116,6 +120,7 @@ pub struct Daemon {
     config: Config,
     bus: Arc<Bus>,
     commands: Arc<Commands>,
+    alerts: Arc<Alerts>,
     store: Arc<Store>,
     store_failing: Arc<AtomicBool>,
     store_alert: bool,
@@ -123,6 +128,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
+    /// The threads of the bench, streams, signals and detections.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -141,12 +147,20 @@ impl Daemon {
         let bus = Arc::new(Bus::new(opened.start, metrics));
         let store = Arc::new(opened.store);
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
+        let alerts = Arc::new(Alerts::new(Arc::clone(&bus)));
         let stop = Stop::default();
 
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
-        let context = Context { bus: Arc::clone(&bus), commands: Arc::clone(&commands), stop: stop.clone() };
+        let context = Context {
+            bus: Arc::clone(&bus),
+            commands: Arc::clone(&commands),
+            store: Arc::clone(&store),
+            alerts: Arc::clone(&alerts),
+            outlets: Arc::new(Outlets::default()),
+            stop: stop.clone(),
+        };
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
             let (handles, control) = simulated::start(&context, config.bench_seed)
                 .map_err(|e| StartError::System("the simulated bench", e))?;
@@ -154,6 +168,13 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let (streams, streams_thread) =
+            Streams::start(&context, &config.streams).map_err(|e| StartError::System("the streams", e))?;
+        let planned = if config.bench { simulated::planogram() } else { Vec::new() };
+        let (detections, detections_thread) =
+            Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
+        let (signals, signals_thread) =
+            Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let http = http::Server::start(http::Parts {
@@ -162,6 +183,9 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            streams: Arc::clone(&streams),
+            detections,
+            signals,
             bench: bench_control,
             ready,
         });
@@ -169,19 +193,23 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().for_each(threads::join);
+                bench
+                    .into_iter()
+                    .chain([streams_thread, signals_thread, detections_thread])
+                    .for_each(threads::join);
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &config, extras(&bus, &store))
+        let sources = Sources::start(&context, &streams, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
             bus,
             commands,
+            alerts,
             store,
             store_failing,
             store_alert: false,
@@ -189,12 +217,12 @@ impl Daemon {
             push,
             http,
             sources,
-            bench,
+            bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
         };
         if let Some((aside, why)) = opened.set_aside {
-            daemon.raise("store.damaged", Severity::Major, &format!(
+            daemon.alerts.raise("store.damaged", Severity::Major, &format!(
                 "The database could not be opened and a new one was begun: {why}. The old one is kept as {}.", aside.display()
             ), "Copy that file away for analysis; if it happens again, replace the card.");
         }
@@ -203,7 +231,7 @@ impl Daemon {
                 log::error!("{error}");
             }
             log::error!("the configuration has errors; running with the last good one");
-            daemon.raise(
+            daemon.alerts.raise(
                 "config.fallback",
                 Severity::Major,
                 &format!(
@@ -246,14 +274,14 @@ impl Daemon {
         if failing != self.store_alert {
             self.store_alert = failing;
             if failing {
-                self.raise(
+                self.alerts.raise(
                     "store.failing",
                     Severity::Major,
                     "Events can't be stored; they wait in memory.",
                     "Is the disk full or the card read-only? See the log.",
                 );
             } else {
-                self.clear("store.failing", "Events are stored again.");
+                self.alerts.clear("store.failing", "Events are stored again.");
             }
         }
         if !failing {
@@ -288,7 +316,8 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
+                let inputs =
+                    |c: &Config| (c.gpio.clone(), c.serial.clone(), c.streams.clone(), c.host.clone());
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {
@@ -297,7 +326,7 @@ impl Daemon {
                 // What waits for the next start stays as it runs, and is named again at the next reload.
                 self.config = new.config.live_over(&self.config);
                 self.revision += 1;
-                self.clear("config.fallback", "The configuration is valid again.");
+                self.alerts.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
                 log::info!(
                     "configuration reloaded: {}",
@@ -335,57 +364,6 @@ impl Daemon {
         });
         publish(&self.bus, "config_changed", &payload);
     }
-
-    fn raise(&self, id: &str, severity: Severity, message: &str, guidance: &str) {
-        log::error!("{message}");
-        let occurrence =
-            last_alert(&self.bus, id).map_or(1, |a| a.occurrence + u64::from(a.state != AlertState::Active));
-        let now = Wall::now();
-        let alert = Alert {
-            alert_id: id.into(),
-            occurrence,
-            severity,
-            state: AlertState::Active,
-            message: message.into(),
-            raised_at: now,
-            source: Some("telltale".into()),
-            guidance: Some(guidance.into()),
-            value: None,
-            limit: None,
-            unit: None,
-            cleared_at: None,
-            acked_at: None,
-            acked_by: None,
-        };
-        publish(&self.bus, "alert", &alert);
-        publish(
-            &self.bus,
-            "log",
-            &LogLine {
-                level: Level::Error,
-                message: message.into(),
-                timestamp: now,
-                source: Some("telltale".into()),
-            },
-        );
-    }
-
-    fn clear(&self, id: &str, message: &str) {
-        let Some(alert) = last_alert(&self.bus, id) else { return };
-        let closed = alert.state == AlertState::Acknowledged;
-        let state = if closed { AlertState::Closed } else { AlertState::Cleared };
-        if matches!(alert.state, AlertState::Active | AlertState::Acknowledged) {
-            log::info!("{message}");
-            publish(&self.bus, "alert", &Alert { state, cleared_at: Some(Wall::now()), ..alert });
-        }
-    }
-}
-
-/// The open alert of this id, as it was last published.
-fn last_alert(bus: &Bus, id: &str) -> Option<Alert> {
-    let event = bus.state_of(&format!("alert/{id}"))?;
-    let envelope: serde_json::Value = serde_json::from_str(event.data()).ok()?;
-    serde_json::from_value(envelope.get("payload")?.clone()).ok()
 }
 
 fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {

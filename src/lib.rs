@@ -5,8 +5,9 @@
 //! ```text
 //! cli     what the command line does: run, check, key, publish, tail, status
 //! daemon  the wiring diagram; stop order is start order reversed
-//! http    connections, routes, static files, access       -> sources (the bench's switches), push, bus, store, keys, config, model
-//! sources gpio, serial, host health, the simulated bench  -> bus, config, model
+//! http    connections, routes, static files, access       -> sources (the bench's switches), alerts, push, bus, store, keys, config, model
+//! sources gpio, serial, host health, the simulated bench  -> alerts, store, bus, config, model
+//! alerts  rules, the desk, delivery                       -> store, bus, config, model
 //! push    readers of the stream: groups, resume, writers  -> bus, store, config, model
 //! store   the only module that names redb                 -> bus (its batches), config, model
 //! bus     ids, state, the hot log                         -> config, model
@@ -16,6 +17,7 @@
 //! base    open to all: clock, limits, logging, metrics, threads
 //! ```
 
+pub mod alerts;
 pub mod bus;
 pub mod cli;
 pub mod clock;

@@ -73,6 +73,36 @@ pub const LOGIN_TRIES: u32 = 5;
 pub const LOGIN_ADDRESSES: usize = 1_024;
 /// How long a login lasts.
 pub const LOGIN_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Detections in the index, some 40 bytes each; older ones are in the log, but neither listed nor summed up.
+pub const DETECTIONS: usize = 200_000;
+/// Discrepancies in the summary, and those that are alerts; further ones are only counted by looking at the planogram.
+pub const DISCREPANCIES: usize = 100;
+/// Vision processes whose failures are remembered; the first by name is forgotten first.
+pub const VISION_SOURCES: usize = 64;
+/// Events that an index reads of the log in one step, and their bytes: others are let in between.
+pub const FOLLOWED: usize = 1_000;
+/// See [`FOLLOWED`].
+pub const FOLLOWED_BYTES: usize = 1024 * 1024;
+/// Streams with a history and an age; further ones are only passed on.
+pub const STREAMS_KNOWN: usize = 128;
+/// Hours of history of a stream on the disk.
+pub const STREAM_HOURS: u64 = 24;
+/// `[[stream]]`s; more are refused by the configuration.
+pub const STREAM_RULES: usize = 64;
+/// A message of a feed; a larger one closes its connection, which is made anew.
+pub const FEED_MESSAGE: usize = 1024 * 1024;
+/// Silence after which a feed is stale, unless configured.
+pub const FEED_STALE: Duration = Duration::from_secs(15);
+/// The longest rest of a feed's thread, and how often its counts are said.
+pub const FEED_REST: Duration = Duration::from_secs(5);
+/// Signals, generated and posted; a further one is refused.
+pub const SIGNALS: usize = 256;
+/// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.
+pub const SIGNAL_RECENT: usize = 4_000;
+/// Commands for signals that wait; a further one is told 503.
+pub const SIGNAL_COMMANDS: usize = 16;
+/// The longest rest of the generator's thread.
+pub const SIGNAL_REST: Duration = Duration::from_secs(5);
 /// Signals and scans that telltale counts for a publisher that does not count; further ones must count themselves.
 pub const TALLIES: usize = 4_096;
 /// A file served from `--www`; a larger one is 404.

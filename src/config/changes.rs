@@ -1,6 +1,7 @@
 //! What a reload changes, and what of it takes effect at once.
 
 use super::keys::KEYS;
+use super::lists::LISTS;
 use super::types::Config;
 
 /// The difference between two configurations.
@@ -25,8 +26,7 @@ pub fn compare(old: &Config, new: &Config) -> Changes {
             changes.needs_restart.push(key.path());
         }
     }
-    changes.sections.extend((old.gpio != new.gpio).then_some("gpio"));
-    changes.sections.extend((old.serial != new.serial).then_some("serial"));
+    changes.sections.extend(LISTS.iter().filter(|l| (l.changed)(old, new)).map(|l| l.name));
     changes
 }
 

@@ -5,14 +5,15 @@
 //! makes it panic. Does not: open files, look at the environment, or decide what happens when there are faults.
 
 use super::error::{ConfigError, Lines, Place, shorten};
-use super::keys::{GPIO_KEYS, GpioEntry, KEYS, Key, MAP_KEYS, SERIAL_KEYS, SerialEntry};
-use super::types::{Config, Mapping, Sink};
+use super::keys::{KEYS, Key};
+use super::lists::LISTS;
+use super::types::{Config, Sink};
 use super::value::{Type, describe, nearest};
 use crate::limits;
 use crate::model::RecorderState;
 use serde::Deserialize;
 use serde::de::value::{Error as WordError, StrDeserializer};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
 use toml::Spanned;
@@ -55,35 +56,35 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Reading {
 }
 
 /// A fault before its offset has become a line.
-struct Fault {
+pub(super) struct Fault {
     at: usize,
     detail: String,
     /// It says that something is not there: not to be trusted where the file has faults of syntax.
     absence: bool,
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     path: &'a Path,
     end: usize,
-    lines: Lines<'a>,
-    faults: Vec<Fault>,
+    pub(super) lines: Lines<'a>,
+    pub(super) faults: Vec<Fault>,
 }
 
 /// A known key that is in the file: where its value is, and whether it could be read.
-struct Found {
-    at: Range<usize>,
-    good: bool,
+pub(super) struct Found {
+    pub(super) at: Range<usize>,
+    pub(super) good: bool,
 }
 
 /// The known keys of a table.
-type Seen = HashMap<&'static str, Found>;
+pub(super) type Seen = HashMap<&'static str, Found>;
 
 impl Reader<'_> {
-    fn fault(&mut self, at: &Range<usize>, detail: String) {
+    pub(super) fn fault(&mut self, at: &Range<usize>, detail: String) {
         self.faults.push(Fault { at: at.start, detail, absence: false });
     }
 
-    fn absence(&mut self, at: &Range<usize>, detail: String) {
+    pub(super) fn absence(&mut self, at: &Range<usize>, detail: String) {
         self.faults.push(Fault { at: at.start, detail, absence: true });
     }
 
@@ -93,39 +94,35 @@ impl Reader<'_> {
         let mut ids = Ids::default();
         for (key, value) in table {
             let name: &str = key.get_ref();
-            match name {
-                "gpio" => self.gpio(value, config, &mut ids),
-                "serial" => self.serial(value, config, &mut ids),
-                _ => {
-                    if let Some(section) = sections.get(name) {
-                        match value.get_ref() {
-                            DeValue::Table(inner) => {
-                                self.keys(inner, section, &KEYS, config);
-                            }
-                            other => self.fault(
-                                &value.span(),
-                                format!("`{section}` is {}; expected a table: [{section}]", describe(other)),
-                            ),
-                        }
-                    } else if let Some(known) = KEYS.iter().find(|k| k.section.is_empty() && k.name == name) {
-                        self.one(known, value, config);
-                    } else {
-                        let here: Vec<&str> = KEYS
-                            .iter()
-                            .filter(|k| k.section.is_empty())
-                            .map(|k| k.name)
-                            .chain(sections.iter().copied())
-                            .chain(["gpio", "serial"])
-                            .collect();
-                        self.unknown(name, &key.span(), "", &here);
+            if let Some(list) = LISTS.iter().find(|l| l.name == name) {
+                (list.read)(self, value, config, &mut ids);
+            } else if let Some(section) = sections.get(name) {
+                match value.get_ref() {
+                    DeValue::Table(inner) => {
+                        self.keys(inner, section, KEYS, config);
                     }
+                    other => self.fault(
+                        &value.span(),
+                        format!("`{section}` is {}; expected a table: [{section}]", describe(other)),
+                    ),
                 }
+            } else if let Some(known) = KEYS.iter().find(|k| k.section.is_empty() && k.name == name) {
+                self.one(known, value, config);
+            } else {
+                let here: Vec<&str> = KEYS
+                    .iter()
+                    .filter(|k| k.section.is_empty())
+                    .map(|k| k.name)
+                    .chain(sections.iter().copied())
+                    .chain(LISTS.iter().map(|l| l.name))
+                    .collect();
+                self.unknown(name, &key.span(), "", &here);
             }
         }
     }
 
     /// Reads the keys of one table; says what is unknown and what is missing nowhere but here.
-    fn keys<T>(
+    pub(super) fn keys<T>(
         &mut self,
         table: &DeTable<'_>,
         section: &str,
@@ -151,7 +148,7 @@ impl Reader<'_> {
     }
 
     /// Reads one value; false when it can't be read, which has been said then.
-    fn one<T>(&mut self, key: &Key<T>, value: &Spanned<DeValue<'_>>, target: &mut T) -> bool {
+    pub(super) fn one<T>(&mut self, key: &Key<T>, value: &Spanned<DeValue<'_>>, target: &mut T) -> bool {
         if key.kind == Type::Mappings {
             return true;
         }
@@ -170,15 +167,13 @@ impl Reader<'_> {
         }
     }
 
-    fn unknown(&mut self, name: &str, at: &Range<usize>, section: &str, here: &[&str]) {
+    pub(super) fn unknown(&mut self, name: &str, at: &Range<usize>, section: &str, here: &[&str]) {
         let place = if section.is_empty() { String::new() } else { format!(" in [{section}]") };
         let written = format!("unknown key `{}`{place}", shorten(name));
         let elsewhere = || {
             let of = |s: &'static str, n: &str| (s != section && n == name).then_some(s);
-            KEYS.iter()
-                .find_map(|k| of(k.section, k.name))
-                .or_else(|| GPIO_KEYS.iter().find_map(|k| of(k.section, k.name)))
-                .or_else(|| SERIAL_KEYS.iter().find_map(|k| of(k.section, k.name)))
+            let listed = || LISTS.iter().flat_map(|l| (l.keys)());
+            KEYS.iter().map(|k| (k.section, k.name)).chain(listed()).find_map(|(s, n)| of(s, n))
         };
         let detail = match (nearest(name, here.iter().copied()), elsewhere()) {
             (Some(near), _) => format!("{written}; did you mean `{near}`?"),
@@ -189,14 +184,14 @@ impl Reader<'_> {
         self.fault(at, detail);
     }
 
-    fn missing<T>(&mut self, seen: &Seen, keys: &[Key<T>], at: &Range<usize>, what: &str) {
+    pub(super) fn missing<T>(&mut self, seen: &Seen, keys: &[Key<T>], at: &Range<usize>, what: &str) {
         for key in keys.iter().filter(|k| k.required && !seen.contains_key(k.name)) {
             self.absence(at, format!("{what} lacks `{}`; expected {}", key.name, key.kind.words()));
         }
     }
 
     /// The tables of `[[name]]`, each with where it begins.
-    fn tables<'t, 'i>(
+    pub(super) fn tables<'t, 'i>(
         &mut self,
         name: &str,
         value: &'t Spanned<DeValue<'i>>,
@@ -223,200 +218,7 @@ impl Reader<'_> {
         tables
     }
 
-    fn gpio(&mut self, value: &Spanned<DeValue<'_>>, config: &mut Config, ids: &mut Ids) {
-        let mut pins: BTreeMap<u8, usize> = BTreeMap::new();
-        for (table, at) in self.tables("gpio", value, 28) {
-            let before = self.faults.len();
-            let mut entry = GpioEntry::default();
-            let seen = self.keys(table, "gpio", &GPIO_KEYS, &mut entry);
-            self.missing(&seen, &GPIO_KEYS, &at, "[[gpio]]");
-            self.id(&seen, &entry.id, ids);
-            if let Some(Found { at, good: true }) = seen.get("pin") {
-                let line = self.lines.line(at.start);
-                if let Some(first) = pins.insert(entry.pin, line) {
-                    self.fault(
-                        at,
-                        format!(
-                            "pin {} is used twice, first in line {first}; expected each pin once",
-                            entry.pin
-                        ),
-                    );
-                }
-            }
-            if let (Some(_), Some(second)) = (seen.get("stable_for"), seen.get("ignore_after")) {
-                self.fault(
-                    &second.at,
-                    "both `stable_for` and `ignore_after` are set; expected one of them".into(),
-                );
-            }
-            let sink = self.sink(
-                &seen,
-                &at,
-                "[[gpio]]",
-                [&entry.recorder, &entry.instrument, &entry.stream, &entry.topic],
-            );
-            match &sink {
-                Some(Sink::Recorder(_)) => {
-                    for (name, word) in [("active", &entry.active), ("inactive", &entry.inactive)] {
-                        if let (Some(found), Some(word)) = (seen.get(name), word) {
-                            self.recorder_state(&found.at, &format!("gpio.{name}"), word);
-                        }
-                    }
-                }
-                Some(Sink::Instrument(_)) => self.only(&seen, "inactive", "with `recorder`"),
-                Some(_) => {
-                    self.only(&seen, "active", "with `recorder` or `instrument`");
-                    self.only(&seen, "inactive", "with `recorder`");
-                }
-                None => {}
-            }
-            if let Some(sink) = sink
-                && self.faults.len() == before
-            {
-                config.gpio.push(entry.finish(sink));
-            }
-        }
-    }
-
-    fn serial(&mut self, value: &Spanned<DeValue<'_>>, config: &mut Config, ids: &mut Ids) {
-        let mut devices: BTreeMap<std::path::PathBuf, usize> = BTreeMap::new();
-        for (table, at) in self.tables("serial", value, limits::SERIAL_PORTS) {
-            let before = self.faults.len();
-            let mut entry = SerialEntry::default();
-            let seen = self.keys(table, "serial", &SERIAL_KEYS, &mut entry);
-            self.missing(&seen, &SERIAL_KEYS, &at, "[[serial]]");
-            self.id(&seen, &entry.id, ids);
-            if let Some(Found { at, good: true }) = seen.get("device") {
-                let line = self.lines.line(at.start);
-                if let Some(first) = devices.insert(entry.device.clone(), line) {
-                    self.fault(
-                        at,
-                        format!(
-                            "device \"{}\" is used twice, first in line {first}; expected each port once",
-                            entry.device.display()
-                        ),
-                    );
-                }
-            }
-            if !entry.format.is_empty() {
-                if entry.format != "csv" {
-                    self.only(&seen, "separator", "with format = \"csv\"");
-                }
-                if entry.format != "regex" {
-                    self.only(&seen, "pattern", "with format = \"regex\"");
-                } else if !seen.contains_key("pattern") {
-                    self.absence(
-                        &at,
-                        format!(
-                            "[[serial]] with format = \"regex\" lacks `pattern`; expected {}",
-                            Type::Pattern.words()
-                        ),
-                    );
-                }
-            }
-            let sink = self.sink(
-                &seen,
-                &at,
-                "[[serial]]",
-                [&entry.recorder, &entry.instrument, &entry.stream, &entry.topic],
-            );
-            let mapped = table.iter().find(|(k, _)| k.get_ref() == "map").map(|(_, v)| v);
-            let places = mapped.map(|v| self.mappings(v, &mut entry)).unwrap_or_default();
-            self.weigh_mappings(&entry, sink.as_ref(), &places);
-            if let Some(sink) = sink
-                && self.faults.len() == before
-            {
-                config.serial.push(entry.finish(sink));
-            }
-        }
-    }
-
-    /// Reads `map`; gives for each mapping where its members are.
-    fn mappings(&mut self, value: &Spanned<DeValue<'_>>, entry: &mut SerialEntry) -> Vec<Seen> {
-        let DeValue::Array(list) = value.get_ref() else {
-            self.fault(
-                &value.span(),
-                format!("`serial.map` is {}; expected {}", describe(value.get_ref()), Type::Mappings.words()),
-            );
-            return Vec::new();
-        };
-        if list.iter().count() > limits::MAPPINGS {
-            self.fault(
-                &value.span(),
-                format!("`serial.map` has {} items; at most {}", list.iter().count(), limits::MAPPINGS),
-            );
-            return Vec::new();
-        }
-        let mut places = Vec::new();
-        for item in list.iter() {
-            let DeValue::Table(table) = item.get_ref() else {
-                let expected = "a table, such as { from = \"temp\", to = \"temperature\" }";
-                self.fault(
-                    &item.span(),
-                    format!("an item of `serial.map` is {}; expected {expected}", describe(item.get_ref())),
-                );
-                continue;
-            };
-            let mut mapping = Mapping::default();
-            let seen = self.keys(table, "serial.map", &MAP_KEYS, &mut mapping);
-            self.missing(&seen, &MAP_KEYS, &item.span(), "an item of `serial.map`");
-            entry.map.push(mapping);
-            places.push(seen);
-        }
-        places
-    }
-
-    /// Whether each mapping can work with the format and the sink of its port.
-    fn weigh_mappings(&mut self, port: &SerialEntry, sink: Option<&Sink>, places: &[Seen]) {
-        let pattern = port.pattern.as_ref().filter(|_| port.format == "regex");
-        let groups: Option<Vec<String>> = pattern
-            .and_then(|pattern| regex_lite::Regex::new(pattern).ok())
-            .map(|regex| regex.capture_names().flatten().map(str::to_string).collect());
-        let mut names = BTreeSet::new();
-        for (mapping, seen) in port.map.iter().zip(places) {
-            if let Some(Found { at, good: true }) = seen.get("from") {
-                if port.format == "csv" && !mapping.from.parse::<u16>().is_ok_and(|n| n < 1024) {
-                    self.fault(
-                        at,
-                        format!(
-                            "`from` is {:?}; expected the number of a column as text, counted from \"0\"",
-                            shorten(&mapping.from)
-                        ),
-                    );
-                }
-                if let Some(groups) = &groups
-                    && !groups.contains(&mapping.from)
-                {
-                    let hint = hint(&mapping.from, groups.iter().map(String::as_str));
-                    self.fault(at, format!("`pattern` has no group {:?}; {hint}", shorten(&mapping.from)));
-                }
-            }
-            if let Some(Found { at, good: true }) = seen.get("to") {
-                if !names.insert(&mapping.to) {
-                    self.fault(at, format!("two mappings give {:?}; expected each name once", mapping.to));
-                }
-                if matches!(sink, Some(Sink::Recorder(_))) {
-                    self.recorder_member(mapping, seen, at);
-                }
-            }
-        }
-    }
-
-    fn recorder_member(&mut self, mapping: &Mapping, seen: &Seen, to_at: &Range<usize>) {
-        if !RECORDER_MEMBERS.contains(&mapping.to.as_str()) {
-            let hint = hint(&mapping.to, RECORDER_MEMBERS.into_iter());
-            self.fault(to_at, format!("recorder_status has no member {:?}; {hint}", mapping.to));
-        }
-        if mapping.to == "status"
-            && let Some(words) = seen.get("words")
-        {
-            for word in mapping.words.values() {
-                self.recorder_state(&words.at, "words", word);
-            }
-        }
-    }
-
-    fn recorder_state(&mut self, at: &Range<usize>, name: &str, word: &str) {
+    pub(super) fn recorder_state(&mut self, at: &Range<usize>, name: &str, word: &str) {
         if RecorderState::deserialize(StrDeserializer::<WordError>::new(word)).is_err() {
             let hint = hint(word, RECORDER_STATES.into_iter());
             self.fault(
@@ -426,7 +228,7 @@ impl Reader<'_> {
         }
     }
 
-    fn only(&mut self, seen: &Seen, name: &'static str, when: &str) {
+    pub(super) fn only(&mut self, seen: &Seen, name: &'static str, when: &str) {
         if let Some(found) = seen.get(name) {
             self.fault(
                 &found.at,
@@ -435,7 +237,7 @@ impl Reader<'_> {
         }
     }
 
-    fn id(&mut self, seen: &Seen, id: &str, ids: &mut Ids) {
+    pub(super) fn id(&mut self, seen: &Seen, id: &str, ids: &mut Ids) {
         let Some(Found { at, good: true }) = seen.get("id") else { return };
         let line = self.lines.line(at.start);
         match ids.0.get(id) {
@@ -450,7 +252,7 @@ impl Reader<'_> {
     }
 
     /// The one sink there must be.
-    fn sink(
+    pub(super) fn sink(
         &mut self,
         seen: &Seen,
         at: &Range<usize>,
@@ -534,25 +336,11 @@ impl Reader<'_> {
 
 /// Where each source id was first used: a line.
 #[derive(Default)]
-struct Ids(HashMap<String, usize>);
-
-/// What a serial port may say of a recorder; the rest of `recorder_status` is made by the source.
-const RECORDER_MEMBERS: [&str; 10] = [
-    "status",
-    "mode",
-    "recording",
-    "elapsed_s",
-    "level_db",
-    "threshold_db",
-    "peak_db",
-    "clipped",
-    "bytes",
-    "free_s",
-];
+pub(super) struct Ids(HashMap<String, usize>);
 
 const RECORDER_STATES: [&str; 7] = ["idle", "armed", "recording", "hold", "stopped", "fault", "offline"];
 
-fn hint<'a>(written: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(super) fn hint<'a>(written: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(written, names.clone()) {
         Some(near) => format!("did you mean {near:?}?"),
         None => format!("expected one of {}", names.collect::<Vec<_>>().join(", ")),

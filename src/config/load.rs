@@ -60,7 +60,7 @@ impl Overrides {
 
     /// Puts variables and flags over `config`.
     fn apply(&self, config: &mut Config, errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
-        for key in &KEYS {
+        for key in KEYS {
             let name = key.variable();
             let Some(value) = self.env.get(&name).filter(|v| !v.is_empty()) else { continue };
             match value.to_str().map(|text| key.kind.read_text(text)) {
@@ -260,7 +260,8 @@ fn put_together(overrides: &Overrides, path: Option<&Path>, text: Vec<u8>) -> Re
             let reading = file::read(path, &text);
             (reading.config, reading.errors)
         }
-        None => (Config { bench: true, ..Config::default() }, Vec::new()),
+        None if overrides.flags.no_bench => (Config::default(), Vec::new()),
+        None => (Config::bench(), Vec::new()),
     };
     let mut warnings = Vec::new();
     overrides.apply(&mut config, &mut errors, &mut warnings);

@@ -1,6 +1,6 @@
 //! Configuration: what the file may say becomes what the program uses.
 //!
-//! One table (`keys`) names every key with its type, default and meaning; the reader (`file`), the environment
+//! One table (`keys`, and `lists` for what there may be several of) names every key with its type, default and meaning; the reader (`file`), the environment
 //! (`load`), the lists of keys and docs/configuration.md (`print`) and the comparison for a reload (`changes`) come from
 //! it. Flags win over the environment, the environment over the file, the file over the defaults in `types`.
 //!
@@ -11,6 +11,7 @@ mod changes;
 mod error;
 mod file;
 mod keys;
+mod lists;
 mod load;
 mod print;
 mod types;
@@ -24,6 +25,6 @@ pub use self::error::{ConfigError, Place};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
-    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort,
-    Sink, Store,
+    Access, Config, Debounce, Edge, Feed, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push,
+    SerialPort, Signals, Sink, Store, StreamRule,
 };

@@ -1,7 +1,8 @@
 //! Writes settings and the table of keys as text: `telltale check --effective`, `--keys` and docs/configuration.md.
 
-use super::keys::{GPIO_KEYS, GpioEntry, KEYS, Key, MAP_KEYS, SERIAL_KEYS, SerialEntry};
-use super::types::{Config, Mapping};
+use super::keys::{KEYS, Key};
+use super::lists::LISTS;
+use super::types::Config;
 use super::value::{Type, Value};
 use std::fmt::Write;
 
@@ -10,28 +11,15 @@ impl Config {
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
         let mut section = "";
-        for key in &KEYS {
+        for key in KEYS {
             if key.section != section {
                 section = key.section;
                 let _ = write!(out, "\n[{section}]\n");
             }
             line(&mut out, key, self);
         }
-        for pin in &self.gpio {
-            out.push_str("\n[[gpio]]\n");
-            entry(&mut out, &GPIO_KEYS, &GpioEntry::from(pin));
-        }
-        for port in &self.serial {
-            out.push_str("\n[[serial]]\n");
-            let port = SerialEntry::from(port);
-            entry(&mut out, &SERIAL_KEYS, &port);
-            if !port.map.is_empty() {
-                out.push_str("map = [\n");
-                for mapping in &port.map {
-                    let _ = writeln!(out, "    {{ {} }},", inline(mapping));
-                }
-                out.push_str("]\n");
-            }
+        for list in LISTS {
+            (list.write)(self, &mut out);
         }
         out
     }
@@ -44,7 +32,7 @@ fn line<T>(out: &mut String, key: &Key<T>, of: &T) {
 }
 
 /// The keys of a table that differ from their defaults, and the required ones.
-fn entry<T: Default>(out: &mut String, keys: &[Key<T>], of: &T) {
+pub(super) fn entry<T: Default>(out: &mut String, keys: &[Key<T>], of: &T) {
     for key in said(keys, of) {
         line(out, key, of);
     }
@@ -54,9 +42,10 @@ fn said<'k, T: Default>(keys: &'k [Key<T>], of: &T) -> Vec<&'k Key<T>> {
     keys.iter().filter(|key| key.required || (key.get)(of) != (key.get)(&T::default())).collect()
 }
 
-fn inline(mapping: &Mapping) -> String {
-    let pairs = said(&MAP_KEYS, mapping).into_iter().filter_map(|key| {
-        let value = (key.get)(mapping);
+/// The same as the inside of an inline table.
+pub(super) fn inline<T: Default>(keys: &[Key<T>], of: &T) -> String {
+    let pairs = said(keys, of).into_iter().filter_map(|key| {
+        let value = (key.get)(of);
         (value != Value::Nothing).then(|| key.kind.write(&value).map(|v| format!("{} = {v}", key.name)))?
     });
     pairs.collect::<Vec<_>>().join(", ")
@@ -118,7 +107,8 @@ pub fn keys_markdown() -> String {
     out
 }
 
-struct Row {
+/// One key, in words.
+pub(super) struct Row {
     name: &'static str,
     kind: String,
     default: String,
@@ -139,6 +129,11 @@ fn row<T: Default>(key: &Key<T>, variable: bool) -> Row {
     Row { name: key.name, kind, default, doc: key.doc, variable, in_words, live: key.live }
 }
 
+/// The keys of an entry, in words.
+pub(super) fn rows<T: Default>(keys: &[Key<T>]) -> Vec<Row> {
+    keys.iter().map(|k| row(k, false)).collect()
+}
+
 fn each_section(mut tell: impl FnMut(&str, &[Row])) {
     let mut sections: Vec<&str> = KEYS.iter().map(|k| k.section).collect();
     sections.dedup();
@@ -151,7 +146,7 @@ fn each_section(mut tell: impl FnMut(&str, &[Row])) {
         };
         tell(&heading, &rows);
     }
-    tell("[[gpio]], one for each input", &GPIO_KEYS.iter().map(|k| row(k, false)).collect::<Vec<_>>());
-    tell("[[serial]], one for each port", &SERIAL_KEYS.iter().map(|k| row(k, false)).collect::<Vec<_>>());
-    tell("An item of map in [[serial]]", &MAP_KEYS.iter().map(|k| row(k, false)).collect::<Vec<_>>());
+    for list in LISTS {
+        (list.tell)(&mut tell);
+    }
 }

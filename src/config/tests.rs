@@ -1,7 +1,8 @@
 //! The configuration as a whole: messages, precedence, the last good file, and what must hold for any text.
 
 use super::file::read;
-use super::keys::{GPIO_KEYS, KEYS, MAP_KEYS, SERIAL_KEYS};
+use super::keys::KEYS;
+use super::lists::LISTS;
 use super::value::{EDGES, PARITIES, PULLS, Type, Value};
 use super::*;
 use proptest::prelude::*;
@@ -322,7 +323,7 @@ fn a_misspelt_variable_is_warned_of() {
 #[test]
 fn every_key_has_its_own_variable_that_sets_it() {
     let mut seen = std::collections::BTreeSet::new();
-    for key in &KEYS {
+    for key in KEYS {
         assert!(seen.insert(key.variable()), "{} twice", key.variable());
         let text = match (key.kind, (key.get)(&Config::default())) {
             (Type::Switch, Value::Switch(on)) => (!on).to_string(),
@@ -332,6 +333,8 @@ fn every_key_has_its_own_variable_that_sets_it() {
             }
             (Type::Size(from, _), _) => format!("{from}B"),
             (Type::Address, _) => "10.0.0.1:99".into(),
+            (Type::Between(_, to), _) => to.to_string(),
+            (Type::Ids, _) => "else".into(),
             (Type::Text(_) | Type::Path | Type::Paths | Type::Names, _) => "/else".into(),
             other => panic!("{}: how is {other:?} tried?", key.path()),
         };
@@ -434,9 +437,7 @@ fn word() -> impl Strategy<Value = String> {
     let keys: Vec<String> = KEYS
         .iter()
         .map(|k| k.name)
-        .chain(GPIO_KEYS.iter().map(|k| k.name))
-        .chain(SERIAL_KEYS.iter().map(|k| k.name))
-        .chain(MAP_KEYS.iter().map(|k| k.name))
+        .chain(LISTS.iter().flat_map(|l| (l.keys)()).map(|(_, name)| name))
         .map(str::to_string)
         .collect();
     let rest = [
@@ -625,9 +626,17 @@ fn any_config() -> impl Strategy<Value = Config> {
                     keep_age: store.4,
                 },
                 push: Push { threads: rest.1, heartbeat: rest.2, stall: rest.3 },
+                // Every type of its keys has been made above.
+                signals: Signals {
+                    generate: vec!["alpha".into()],
+                    live: top.4,
+                    interval_s: 2.5,
+                    ..Signals::default()
+                },
                 host: Host { interval: rest.4, disks: rest.5 },
                 gpio,
                 serial,
+                streams: Vec::new(),
             }
         })
 }

@@ -1,6 +1,7 @@
 //! The settings the program uses, with their defaults.
 
 use crate::limits;
+use crate::model::Bands;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,12 +30,16 @@ pub struct Config {
     pub store: Store,
     /// `[push]`.
     pub push: Push,
+    /// `[signals]`.
+    pub signals: Signals,
     /// `[host]`.
     pub host: Host,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
+    /// `[[stream]]`.
+    pub streams: Vec<StreamRule>,
 }
 
 impl Default for Config {
@@ -50,10 +55,21 @@ impl Default for Config {
             access: Access::default(),
             store: Store::default(),
             push: Push::default(),
+            signals: Signals::default(),
             host: Host::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
+            streams: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// What runs without a file: the simulated bench.
+    pub fn bench() -> Self {
+        let generate = ["alpha", "beta", "gamma", "delta"].map(String::from).to_vec();
+        let signals = Signals { generate, live: true, ..Signals::default() };
+        Config { bench: true, signals, ..Config::default() }
     }
 }
 
@@ -145,6 +161,42 @@ impl Default for Push {
     }
 }
 
+/// `[signals]`: the generator, and how samples are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signals {
+    /// Ids of the signals that are generated.
+    pub generate: Vec<String>,
+    /// Whether they run from the start.
+    pub live: bool,
+    /// Seconds between batches.
+    pub interval_s: f64,
+    /// Samples in a batch.
+    pub batch_size: u64,
+    /// The same seed gives the same samples.
+    pub seed: u64,
+    /// Samples before one that it is judged by.
+    pub window: usize,
+    /// Deviations from which a sample is an anomaly.
+    pub threshold: f64,
+    /// Whether a signal may be reset.
+    pub allow_reset: bool,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Signals {
+            generate: Vec::new(),
+            live: false,
+            interval_s: 2.0,
+            batch_size: 100,
+            seed: 42,
+            window: 50,
+            threshold: 4.5,
+            allow_reset: false,
+        }
+    }
+}
+
 /// `[host]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
@@ -188,6 +240,50 @@ pub struct Mapping {
     pub offset: f64,
     /// For words: what they become, such as `REC = "recording"`.
     pub words: BTreeMap<String, String>,
+}
+
+/// `[[stream]]`: what is known of a value stream, and the feed it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRule {
+    /// Id of the stream.
+    pub id: String,
+    /// The name people see.
+    pub name: Option<String>,
+    /// Its unit, where the source gives none.
+    pub unit: Option<String>,
+    /// Warning and alarm limits.
+    pub limits: Bands,
+    /// A value older than this is stale.
+    pub stale_after: Option<Duration>,
+    /// A value older than this is no value any more.
+    pub expire_after: Option<Duration>,
+    /// Where it comes from; none: from a serial port, a pin or a publisher.
+    pub feed: Option<Feed>,
+}
+
+/// A WebSocket that gives values, and REST where it does not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// `ws://` or `wss://`; streams with the same one share a connection.
+    pub url: String,
+    /// Texts sent once it is open.
+    pub subscribe: Vec<String>,
+    /// Path of the value in a message.
+    pub value: String,
+    /// Path of its time.
+    pub time: Option<String>,
+    /// Only messages that have this text at this path.
+    pub only: Option<(String, String)>,
+    /// `http://` or `https://`, asked while the socket gives nothing.
+    pub rest: Option<String>,
+    /// Path of the value in its answer; none: as in a message.
+    pub rest_value: Option<String>,
+    /// How often it is asked.
+    pub rest_interval: Duration,
+    /// Every tick is published; otherwise the newest at most once in `interval`.
+    pub every_tick: bool,
+    /// See `every_tick`.
+    pub interval: Duration,
 }
 
 /// Bias of an input.

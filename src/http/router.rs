@@ -7,7 +7,9 @@ use super::head::Head;
 use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
-use super::routes::{bench, commands, events, login, operations, publish, resources, state, typed};
+use super::routes::{
+    bench, commands, detections, events, login, operations, publish, resources, state, streams, typed,
+};
 use super::server::Shared;
 use crate::model::Role;
 use std::net::SocketAddr;
@@ -36,6 +38,10 @@ const fn post(path: &'static str, role: Option<Role>, handler: Handler, doc: &'s
     Route { method: Method::Post, path, role, handler, doc, bench: false }
 }
 
+const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
+    Route { method: Method::Put, path, role, handler, doc, bench: false }
+}
+
 const fn in_bench(mut route: Route) -> Route {
     route.bench = true;
     route
@@ -58,6 +64,13 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/events", VIEW, events::read, "The same as /api/events"),
     get("/api/state", VIEW, state::read, "The newest event of every state key, at one moment"),
     post("/api/detections", PUBLISH, typed::publish, "Publish detections"),
+    get("/api/detections", VIEW, detections::list, "Detections by filter, the newest first"),
+    get("/api/detections.csv", VIEW, detections::csv, "The same as CSV"),
+    post("/api/detections/failed", PUBLISH, detections::outcome, "A vision process could not look"),
+    post("/api/detections/nothing", PUBLISH, detections::outcome, "A vision process looked and saw nothing"),
+    get("/api/summary", VIEW, detections::summary, "Detections by filter, summed up"),
+    get("/api/planograms", VIEW, detections::planogram, "What should stand where, as JSON or CSV"),
+    put("/api/planograms", OPERATE, detections::plan, "Replace what should stand where, from JSON or CSV"),
     post("/api/recorders/{id}/state", PUBLISH, typed::publish, "Publish the state of a recorder"),
     post("/api/instruments/{id}/state", PUBLISH, typed::publish, "Publish the state of an instrument"),
     post("/api/jobs/{id}", PUBLISH, typed::publish, "Publish the state of a job"),
@@ -101,6 +114,12 @@ pub(crate) static ROUTES: &[Route] = &[
         "Every stream: its newest value and how its connection stands",
     ),
     get("/api/streams/{id}", VIEW, resources::one, "One stream"),
+    get(
+        "/api/streams/{id}/history",
+        VIEW,
+        streams::history,
+        "What a stream was: the least and the greatest of each span",
+    ),
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),

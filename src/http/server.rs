@@ -12,6 +12,8 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
+use crate::sources::detections::Detections;
+use crate::sources::signals::Signals;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -35,6 +37,12 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The streams, which have a history.
+    pub streams: Arc<crate::sources::streams::Streams>,
+    /// The detections, which can be filtered and summed up.
+    pub detections: Arc<Detections>,
+    /// The signals, which number and judge what is posted.
+    pub signals: Arc<Signals>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

@@ -1,20 +1,29 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
 
+pub mod detections;
 mod fold;
+mod follow;
 pub mod gpio;
 pub mod hardware;
 pub mod host;
 mod inputs;
+mod outlets;
 mod publish;
+mod random;
 mod reading;
 pub mod serial;
+pub mod signals;
 pub mod simulated;
+pub mod streams;
 
 pub use self::inputs::Sources;
+pub use self::outlets::{Order, Outlets};
 
 use self::publish::{monotonic, publish, publish_to};
+use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::clock::ClockQuality;
+use crate::store::Store;
 use crate::threads::Stop;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -27,6 +36,12 @@ pub struct Context {
     pub bus: Arc<Bus>,
     /// Where it takes commands from.
     pub commands: Arc<Commands>,
+    /// What must survive and changes seldom goes on its shelf.
+    pub store: Arc<Store>,
+    /// Where conditions are raised that a person must know of.
+    pub alerts: Arc<Alerts>,
+    /// How orders reach pins and ports.
+    pub outlets: Arc<Outlets>,
     /// When to stop.
     pub stop: Stop,
 }

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, RwLock};
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Everything that is kept as its newest value: `m` meta, `s:{key}` state, `r:{key}` idempotency, `e:{epoch}` epochs.
 const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
+/// What modules put aside themselves, by their own keys: see [`Store::shelve`].
+const SHELF: TableDefinition<&str, &[u8]> = TableDefinition::new("shelf");
 /// Raised when the layout changes; a newer number than this program knows is refused, never rewritten.
 const VERSION: u32 = 1;
 /// Epochs whose ends are remembered; an id of an older one is unknown.
@@ -192,6 +194,7 @@ impl Store {
         let mut meta;
         {
             txn.open_table(LOG).map_err(failed)?;
+            txn.open_table(SHELF).map_err(failed)?;
             let mut kept = txn.open_table(KEPT).map_err(failed)?;
             meta = match kept.get("m").map_err(failed)? {
                 Some(row) => Meta::decode(row.value())
@@ -206,7 +209,8 @@ impl Store {
                 let (key, value) = row.map_err(failed)?;
                 let (key, value) = (key.value(), value.value());
                 if let Some(key) = key.strip_prefix("s:") {
-                    match block::entries(value).next().and_then(|stored| restore(stored, key)) {
+                    match block::entries(&block::expand(value)).next().and_then(|stored| restore(stored, key))
+                    {
                         Some(event) => start.state.push(Arc::new(event)),
                         None => log::warn!("state row {key:?} is unreadable and left out"),
                     }
@@ -414,7 +418,7 @@ impl Store {
         let (mut bytes, mut count, mut through) = (0, 0, seq);
         for row in log.range(seq + 1..).map_err(failed)? {
             let (last, block) = row.map_err(failed)?;
-            for stored in block::entries(block.value()).filter(|stored| stored.seq > seq) {
+            for stored in block::entries(&block::expand(block.value())).filter(|stored| stored.seq > seq) {
                 if bytes >= most_bytes || count >= most {
                     return Ok(Visited::Through(through));
                 }
@@ -426,6 +430,58 @@ impl Store {
             through = last.value();
         }
         Ok(Visited::Through(meta.head.max(seq)))
+    }
+
+    /// The rows of the shelf whose key begins with `prefix`, in order of their keys.
+    ///
+    /// # Errors
+    /// redb could not read.
+    pub fn shelf(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let guard = self.db.read().unwrap_or_else(|e| e.into_inner());
+        let txn = guard.as_ref().ok_or_else(closed)?.begin_read().map_err(failed)?;
+        let shelf = txn.open_table(SHELF).map_err(failed)?;
+        let mut rows = Vec::new();
+        for row in shelf.range(prefix..).map_err(failed)? {
+            let (key, value) = row.map_err(failed)?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            rows.push((key.value().to_string(), value.value().to_vec()));
+        }
+        Ok(rows)
+    }
+
+    /// Puts rows on the shelf, or takes them off where there is no value, as one transaction that is on the disk when
+    /// this returns. For what changes seldom and must survive: each call costs the card some 40 KB. Keys begin with
+    /// a word of their owner and a slash, such as `recording/`.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn shelve(&self, rows: &[(String, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.reopen_if_needed()?;
+        let result = self.try_shelve(rows);
+        if result.is_err() && matches!(self.place, Place::File(_)) {
+            *self.db.write().unwrap_or_else(|e| e.into_inner()) = None;
+        }
+        result
+    }
+
+    fn try_shelve(&self, rows: &[(String, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let guard = self.db.read().unwrap_or_else(|e| e.into_inner());
+        let txn = begin_write(guard.as_ref().ok_or_else(closed)?)?;
+        {
+            let mut shelf = txn.open_table(SHELF).map_err(failed)?;
+            for (key, value) in rows {
+                match value {
+                    Some(value) => drop(shelf.insert(key.as_str(), value.as_slice()).map_err(failed)?),
+                    None => drop(shelf.remove(key.as_str()).map_err(failed)?),
+                }
+            }
+        }
+        txn.commit().map_err(failed)
     }
 
     /// Whether the store can be read: what `/readyz` asks.
@@ -488,7 +544,7 @@ fn oldest_block(
     let bytes = block.value();
     let size = bytes.len() as u64;
     let going = goes(size, block::wall_ms(bytes).unwrap_or(u64::MAX));
-    Ok(going.then(|| (last.value(), size, block::entries(bytes).count() as u64)))
+    Ok(going.then(|| (last.value(), size, block::entries(&block::expand(bytes)).count() as u64)))
 }
 
 /// Records cut into blocks of about 32 KB: small enough to be read and evicted one by one.
@@ -538,4 +594,24 @@ fn epoch_key(epoch: u64) -> String {
 
 fn number(bytes: &[u8]) -> u64 {
     bytes.try_into().map(u64::from_le_bytes).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shelf_keeps_what_is_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = config::Store::default();
+        let store = Store::open(dir.path(), &settings).unwrap().store;
+        let row = |key: &str, value: &str| (key.to_string(), Some(value.as_bytes().to_vec()));
+        store.shelve(&[row("a/2", "two"), row("a/1", "one"), row("ab", "no"), row("b/1", "other")]).unwrap();
+        store.shelve(&[("a/2".into(), None), row("a/3", "three")]).unwrap();
+        drop(store);
+        let store = Store::open(dir.path(), &settings).unwrap().store;
+        let keys: Vec<_> =
+            store.shelf("a/").unwrap().into_iter().map(|(k, v)| (k, String::from_utf8(v).unwrap())).collect();
+        assert_eq!(keys, [("a/1".into(), "one".into()), ("a/3".into(), "three".into())]);
+    }
 }

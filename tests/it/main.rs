@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod config;
+mod detections;
 mod fakepi;
 mod harness;
 mod hostile;
@@ -10,3 +11,5 @@ mod http;
 mod pty;
 mod real_input;
 mod resume;
+mod signals;
+mod streams;

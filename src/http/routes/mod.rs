@@ -2,12 +2,14 @@
 
 pub(super) mod bench;
 pub(super) mod commands;
+pub(super) mod detections;
 pub(super) mod events;
 pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;
 pub(super) mod resources;
 pub(super) mod state;
+pub(super) mod streams;
 pub(super) mod typed;
 
 pub(super) use self::state::etag_matches;

@@ -7,13 +7,23 @@ use crate::clock::Wall;
 use crate::http::problem::Problem;
 use crate::http::request::{Answer, Request};
 use crate::limits;
-use crate::model::Draft;
+use crate::model::{Draft, StreamValue};
+use crate::sources::signals::Session;
+use crate::sources::streams::Streams;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 /// What a row fills in; gives the event type. `now` is RFC 3339.
-type Fill = fn(&mut Map<String, Value>, id: &str, now: &str, &Tallies) -> &'static str;
+type Fill = fn(&mut Map<String, Value>, id: &str, now: &str, &mut Books<'_>) -> Result<&'static str, Wrong>;
+
+/// What is counted for publishers.
+struct Books<'a> {
+    tallies: &'a Tallies,
+    /// Only for signals, as others would wait for it.
+    signals: Option<Session<'a>>,
+    streams: Option<&'a Streams>,
+}
 
 struct Row {
     /// The resource, as in the path.
@@ -46,8 +56,13 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let id = request.param(0).to_string();
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
     let now = Wall::now().rfc3339();
-    let one = |text: &[u8], place: &str, number: usize| {
-        draft(row, &id, &now, text, &request.shared.tallies).map_err(|wrong| wrong.at(place, number))
+    let mut books = Books {
+        tallies: &request.shared.tallies,
+        signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
+        streams: Some(&request.shared.parts.streams),
+    };
+    let mut one = |text: &[u8], place: &str, number: usize| {
+        draft(row, &id, &now, text, &mut books).map_err(|wrong| wrong.at(place, number))
     };
     let drafts = match shape(&body)? {
         Shape::One(text) => vec![one(text, "", 0)?],
@@ -63,15 +78,19 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     };
     let mut sum = Sum::new(request.shared);
     sum.publish(drafts, wish.key.as_deref())?;
+    // What was published before under the same key is not counted twice.
+    if let Some(signals) = books.signals.filter(|_| sum.is_new()) {
+        signals.keep();
+    }
     finish(&wish, &sum)
 }
 
-fn draft(row: &Row, id: &str, now: &str, text: &[u8], tallies: &Tallies) -> Result<Draft, Wrong> {
+fn draft(row: &Row, id: &str, now: &str, text: &[u8], books: &mut Books<'_>) -> Result<Draft, Wrong> {
     let mut payload: Map<String, Value> = serde_json::from_slice(text).map_err(|e| Wrong::json(&e))?;
     if !row.id_field.is_empty() {
         payload.insert(row.id_field.into(), id.into());
     }
-    let kind = (row.fill)(&mut payload, id, now, tallies);
+    let kind = (row.fill)(&mut payload, id, now, books)?;
     Ok(Draft::checked(kind, None, Value::Object(payload))?)
 }
 
@@ -79,7 +98,12 @@ fn default(payload: &mut Map<String, Value>, name: &str, value: impl Into<Value>
     payload.entry(name).or_insert_with(|| value.into());
 }
 
-fn detection(payload: &mut Map<String, Value>, _: &str, now: &str, _: &Tallies) -> &'static str {
+fn detection(
+    payload: &mut Map<String, Value>,
+    _: &str,
+    now: &str,
+    _: &mut Books<'_>,
+) -> Result<&'static str, Wrong> {
     default(payload, "timestamp", now);
     if !payload.contains_key("detection_id") {
         let mut id = [0; 8];
@@ -91,17 +115,66 @@ fn detection(payload: &mut Map<String, Value>, _: &str, now: &str, _: &Tallies) 
             format!("{}-{}", now.replace([':', '.'], ""), crate::keys::hex(&id)),
         );
     }
-    "detection"
+    fractions(payload)?;
+    Ok("detection")
 }
 
-fn recorder(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies) -> &'static str {
+fn recorder(
+    payload: &mut Map<String, Value>,
+    id: &str,
+    now: &str,
+    _: &mut Books<'_>,
+) -> Result<&'static str, Wrong> {
     default(payload, "name", id);
     default(payload, "timestamp", now);
-    "recorder_status"
+    Ok("recorder_status")
+}
+
+/// A box in pixels becomes one in fractions, where the size of the image is said: `"image":{"w":1280,"h":720}`.
+fn fractions(payload: &mut Map<String, Value>) -> Result<(), Wrong> {
+    let image = payload.remove("image");
+    let Some(shape) = payload.get_mut("box").filter(|b| !b.is_null()) else { return Ok(()) };
+    let wrong = |detail: String| Wrong::rule("box", detail);
+    if let Value::Array(sides) = shape {
+        let [x, y, w, h] = sides.as_slice() else {
+            return Err(wrong(format!("box has {} numbers; expected x, y, w, h", sides.len())));
+        };
+        *shape = json!({ "x": x, "y": y, "w": w, "h": h });
+    }
+    let side = |shape: &Value, name: &str| shape.get(name).and_then(Value::as_f64);
+    let size = match &image {
+        None | Some(Value::Null) => (1.0, 1.0),
+        Some(image) => match (side(image, "w"), side(image, "h")) {
+            (Some(w), Some(h)) if w >= 1.0 && h >= 1.0 => (w, h),
+            _ => {
+                let detail =
+                    format!("image is {image}; expected its size in pixels: {{\"w\":1280,\"h\":720}}");
+                return Err(Wrong::rule("image", detail));
+            }
+        },
+    };
+    for (name, whole) in [("x", size.0), ("y", size.1), ("w", size.0), ("h", size.1)] {
+        let part = side(shape, name).map(|part| part / whole);
+        match part.filter(|part| (-1e-6..=1.0 + 1e-6).contains(part)) {
+            Some(part) => shape[name] = ((part.clamp(0.0, 1.0) * 1e6).round() / 1e6).into(),
+            None => {
+                return Err(wrong(format!(
+                    "box.{name} is {}; expected 0 to 1, or pixels with \"image\":{{\"w\":...,\"h\":...}}",
+                    shape.get(name).unwrap_or(&Value::Null)
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A channel may be a bare number or text; otherwise what is missing of its quality and times is filled in.
-fn instrument(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies) -> &'static str {
+fn instrument(
+    payload: &mut Map<String, Value>,
+    id: &str,
+    now: &str,
+    _: &mut Books<'_>,
+) -> Result<&'static str, Wrong> {
     default(payload, "instrument_name", id);
     default(payload, "status", "connected");
     default(payload, "timestamp", now);
@@ -126,48 +199,71 @@ fn instrument(payload: &mut Map<String, Value>, id: &str, now: &str, _: &Tallies
             }
         }
     }
-    "instrument_status"
+    Ok("instrument_status")
 }
 
-fn job(payload: &mut Map<String, Value>, _: &str, _: &str, _: &Tallies) -> &'static str {
+fn job(payload: &mut Map<String, Value>, _: &str, _: &str, _: &mut Books<'_>) -> Result<&'static str, Wrong> {
     default(payload, "kind", "job");
     default(payload, "status", "running");
     default(payload, "progress", Value::Null);
-    "job_status"
+    Ok("job_status")
 }
 
-fn stream(payload: &mut Map<String, Value>, _: &str, now: &str, _: &Tallies) -> &'static str {
+fn stream(
+    payload: &mut Map<String, Value>,
+    _: &str,
+    now: &str,
+    books: &mut Books<'_>,
+) -> Result<&'static str, Wrong> {
     if payload.contains_key("status") && !payload.contains_key("value") {
-        return "stream_status";
+        return Ok("stream_status");
     }
     default(payload, "unit", Value::Null);
     default(payload, "timestamp", now);
     let known = payload.get("value").is_some_and(|v| !v.is_null());
     default(payload, "quality", if known { "good" } else { "bad" });
-    "stream_value"
-}
-
-/// Samples without `seq` are numbered and totals that are missing are counted, since the daemon started.
-fn signal(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Tallies) -> &'static str {
-    let Some(Value::Array(events)) = payload.get_mut("events") else { return "signal_status" };
-    let anomalies = events.iter().filter(|e| e["anomaly"] == true).count() as u64;
-    let (first, total) = tallies.count(&format!("signal/{id}"), events.len() as u64);
-    let (_, anomalies) = tallies.count(&format!("anomalies/{id}"), anomalies);
-    for (event, seq) in events.iter_mut().zip(first..) {
-        if event.is_number() {
-            *event = json!({ "value": event.take() });
-        }
-        if let Value::Object(event) = event {
-            default(event, "seq", seq);
-            default(event, "t", now);
+    // What is no value is told by the check of the draft.
+    if let Some(streams) = books.streams
+        && let Ok(mut value) = serde_json::from_value::<StreamValue>(Value::Object(payload.clone()))
+    {
+        streams.judge(&mut value);
+        for (name, judged) in [
+            ("unit", json!(value.unit)),
+            ("limits", json!(value.limits)),
+            ("severity", json!(value.severity)),
+        ] {
+            if !judged.is_null() {
+                payload.insert(name.into(), judged);
+            }
         }
     }
-    default(payload, "totals", json!({ "events": total, "anomalies": anomalies }));
-    "signal_batch"
+    Ok("stream_value")
+}
+
+/// Samples are numbered, judged and counted with those before them.
+fn signal(
+    payload: &mut Map<String, Value>,
+    id: &str,
+    _: &str,
+    books: &mut Books<'_>,
+) -> Result<&'static str, Wrong> {
+    if !payload.get("events").is_some_and(Value::is_array) {
+        return Ok("signal_status");
+    }
+    if let Some(signals) = &mut books.signals {
+        signals.fill(id, payload, Wall::now()).map_err(|why| Wrong::rule("events", why))?;
+    }
+    Ok("signal_batch")
 }
 
 /// Points without an index are numbered, since the daemon started.
-fn scan(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Tallies) -> &'static str {
+fn scan(
+    payload: &mut Map<String, Value>,
+    id: &str,
+    now: &str,
+    books: &mut Books<'_>,
+) -> Result<&'static str, Wrong> {
+    let tallies = books.tallies;
     default(payload, "measurement", "main");
     let name = format!("scan/{id}/{}", payload.get("measurement").and_then(Value::as_str).unwrap_or("main"));
     let rows = payload
@@ -180,14 +276,14 @@ fn scan(payload: &mut Map<String, Value>, id: &str, now: &str, tallies: &Tallies
             if !payload.contains_key("first_index") {
                 default(payload, "first_index", tallies.count(&name, rows as u64).0);
             }
-            "data_batch"
+            Ok("data_batch")
         }
         None => {
             if !payload.contains_key("sequence_index") {
                 default(payload, "sequence_index", tallies.count(&name, 1).0);
             }
             default(payload, "timestamp", now);
-            "data_point"
+            Ok("data_point")
         }
     }
 }
@@ -213,10 +309,17 @@ impl Tallies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::{Bus, Start};
+    use crate::metrics::Metrics;
+    use crate::sources::signals::Signals;
+    use std::sync::Arc;
 
     fn made(kind: &str, text: &str, tallies: &Tallies) -> Result<(String, Value), u16> {
         let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
-        let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), tallies)
+        let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
+        let signals = Signals::alone(bus);
+        let mut books = Books { tallies, signals: Some(signals.session()), streams: None };
+        let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
             .map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))
     }
@@ -243,11 +346,19 @@ mod tests {
         assert_eq!(of("streams", r#"{"status":"offline"}"#).1["reconnects"], Value::Null);
         assert_eq!(of("jobs", "{}").1["status"], "running");
         assert_eq!(of("detections", r#"{"label":"can","confidence":0.9}"#).0, "detections");
+        let boxed = |text: &str| of("detections", text).1["box"].clone();
+        let half = json!({ "x": 0.5, "y": 0.25, "w": 0.1, "h": 0.5 });
+        assert_eq!(
+            boxed(
+                r#"{"label":"can","confidence":1,"box":{"x":640,"y":180,"w":128,"h":360},"image":{"w":1280,"h":720}}"#
+            ),
+            half
+        );
+        assert_eq!(boxed(r#"{"label":"can","confidence":1,"box":[0.5,0.25,0.1,0.5]}"#), half);
         assert_eq!(
             of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"],
             json!({ "events": 2, "anomalies": 1 })
         );
-        assert_eq!(of("signals", r#"{"events":[3]}"#).1["events"][0]["seq"], 2);
         assert_eq!(of("scans", r#"{"data":{"x_mm":1}}"#).1["sequence_index"], 0);
         assert_eq!(of("scans", r#"{"data":{"x_mm":[1,2]}}"#).1["first_index"], 1);
         assert_eq!(of("scans", r#"{"data":{"x_mm":1},"recorder_id":"other"}"#).1["sequence_index"], 3);
@@ -261,6 +372,9 @@ mod tests {
             ("recorders", r#"{"status":"singing"}"#, 422),
             ("streams", "{}", 422),
             ("detections", r#"{"label":"can"}"#, 422),
+            ("detections", r#"{"label":"can","confidence":1,"box":[640,180,128,360]}"#, 422),
+            ("detections", r#"{"label":"can","confidence":1,"box":[1,2]}"#, 422),
+            ("detections", r#"{"label":"can","confidence":1,"box":[1,2,3,4],"image":{"w":0}}"#, 422),
             ("signals", "{}", 422),
             ("scans", "{}", 422),
             ("scans", "7", 400),

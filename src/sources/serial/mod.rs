@@ -7,6 +7,7 @@
 
 mod format;
 mod life;
+pub mod protocol;
 mod splitter;
 
 use self::format::LineParser;

@@ -150,10 +150,10 @@ export const conn = (page, state, timeout = PATIENCE_MS) => page.waitForSelector
 /** The present state of the chip. */
 export const conn_now = (page) => page.getAttribute('[data-conn]', 'data-conn');
 
-/** Goes to a page of the menu by its address. */
+/** Goes to a page by its address, such as `log` or `system/config`. */
 export async function visit(page, name) {
   await page.evaluate((to) => { location.hash = `#/${to}`; }, name);
-  await page.waitForSelector(`main[data-page="${name}"] :is(.card, .attention)`);
+  await page.waitForSelector(`main[data-at="${name.split('?')[0]}"] :is(.card, .attention)`);
 }
 
 /** Notes every state the chip shows from now on: [state, ms]. */

@@ -87,6 +87,24 @@ test('every language has every key, and says the same parameters', () => {
   for (const [key, text] of Object.entries({ ...en, ...de })) assert.ok(text.trim(), key);
 });
 
+test('packs hold words of their own, and the first page needs none of them', async () => {
+  assert.deepEqual(packs.sort(), ['ops', 'recordings']);
+  for (const [i, words] of (await pack('en')).entries()) {
+    assert.deepEqual(Object.keys(words).sort(), Object.keys((await pack('de'))[i]).sort(), packs[i]);
+    for (const key of Object.keys(words)) assert.ok(!(key in en_first), `${key} is there twice`);
+  }
+});
+
+test('a pack adds its words to the language in use and to the next', async () => {
+  assert.equal(i18n.t('log.title'), 'log.title');
+  await i18n.add('ops');
+  assert.equal(i18n.t('log.title'), 'Log');
+  await i18n.use('de');
+  assert.equal(i18n.t('log.title'), 'Protokoll');
+  assert.equal(i18n.t('conn.live'), 'Live');
+  await i18n.use('en');
+});
+
 test('every key in the code is a word, and every word is used', () => {
   const code = sources.filter(([f]) => !f.startsWith('i18n/')).map(([, text]) => text.replace(/^\s*\/\/.*$/gm, '')).join('\n');
   const used = new Set([...code.matchAll(/\bt\(\s*'([\w.]+)'/g)].map((m) => m[1]));

@@ -7,6 +7,12 @@ import { CONFIRM_MS, advance, begin, pending } from '../state/commands.js';
 /** How long "Done" or the reason of a refusal stays. */
 const SHOWN_MS = { confirmed: 2_500, refused: 60_000, unconfirmed: Infinity };
 
+/** Kinds that share one topic: target and state of one of them. */
+const OF_ONE_TOPIC = {
+  alert: (p) => [`alert/${p.alert_id}`, p.state],
+  service_status: (p) => [`service/${p.name}`, p.status],
+};
+
 export class Commands {
   constructor({ store, changed }) {
     this.changed = changed;
@@ -27,6 +33,7 @@ export class Commands {
   /**
    * Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. What is not a POST
    * has its outcome in the answer: 200 is done. `done(answer)` is given the body of an answer that is not a refusal.
+   * A `body` that is a function is made when it is sent.
    */
   send({ target, action, path, method = 'POST', body = {}, effect = [], done }) {
     const before = this.of(target, action);
@@ -58,9 +65,7 @@ export class Commands {
 
   event(envelope) {
     const payload = envelope.payload ?? {};
-    const [target, status] = envelope.type === 'alert'
-      ? [`alert/${payload.alert_id}`, payload.state]
-      : [envelope.topic, payload.status];
+    const [target, status] = OF_ONE_TOPIC[envelope.type]?.(payload) ?? [envelope.topic, payload.status];
     for (const command of this.running.values()) {
       if (envelope.type === 'command_result') this.step(command.key, command.id, { ...payload, type: 'result' });
       else this.step(command.key, command.id, { type: 'state', target, status });

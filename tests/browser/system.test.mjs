@@ -71,6 +71,9 @@ test('an unset clock: what happens is said first, and the time goes out only aft
     await page.waitForSelector('#card-clocks .note[data-tone="good"]');
     await page.waitForSelector('#card-clocks:has-text("Set by hand")');
     assert.ok(Math.abs(Date.parse(sent[0].now) - Date.now()) < 10_000);
+    await page.locator('[data-command="forget_time"]').tap();
+    await page.locator('dialog[open] [data-confirm]').tap();
+    await page.waitForSelector('[data-notice="unsynced"]');
     await it.clean();
   } finally {
     await unset.close();

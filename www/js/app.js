@@ -14,7 +14,8 @@ import { banners } from './parts/banner.js';
 import { look } from './parts/chip.js';
 import { icon, load_icons } from './parts/icon.js';
 import { calling } from './state/alerts.js';
-import { judge } from './state/freshness.js';
+import { LIMIT_S, judge } from './state/freshness.js';
+import { recording_names } from './state/recorders.js';
 import { VIEWS } from './views/table.js';
 
 const { t } = i18n;
@@ -160,7 +161,9 @@ export class App {
     // Which box this is: whoever has several tells them apart by the name in their configuration.
     const box = this.store.slices.health.config?.payload.name || 'telltale';
     if (place('box').textContent !== box) place('box').textContent = box;
-    const title = `${waiting.count ? `(${waiting.count}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
+    const recording = recording_names(this.store.slices.recorders, (entry) => !this.judge(entry, LIMIT_S.recorder).stale);
+    const rec = recording.length ? `● REC ${recording.join(', ')} · ` : '';
+    const title = `${waiting.count ? `(${waiting.count}) ` : ''}${rec}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
     if (document.title !== title) document.title = title;
   }
 }

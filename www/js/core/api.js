@@ -42,9 +42,9 @@ export function post(path, body, { limit_ms, signal } = {}) {
   return send('POST', path, { body, limit_ms, signal });
 }
 
-/** PUT of a JSON body. */
-export function put(path, body, { limit_ms, signal, query } = {}) {
-  return send('PUT', path, { body, limit_ms, signal, query });
+/** Any other method, such as PATCH and DELETE; `body` may be undefined. */
+export function request(method, path, body, { limit_ms, signal } = {}) {
+  return send(method, path, { body, limit_ms, signal });
 }
 
 async function send(method, path, { query, body, limit_ms = LIMIT_MS, signal } = {}) {

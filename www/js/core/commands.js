@@ -1,7 +1,7 @@
 // Sends commands and follows them to their end (state/commands.js). One at a time a button: a second tap while one
 // waits sends nothing. A retry of a command that never got an answer keeps its id, so that it acts once.
 
-import { ApiError, post, random_id } from './api.js';
+import { ApiError, random_id, request } from './api.js';
 import { CONFIRM_MS, advance, begin, pending } from '../state/commands.js';
 
 /** How long "Done" or the reason of a refusal stays. */
@@ -31,10 +31,11 @@ export class Commands {
   }
 
   /**
-   * Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. A `body` that is a
-   * function is made when it is sent.
+   * Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. What is not a POST
+   * has its outcome in the answer: 200 is done. `done(answer)` is given the body of an answer that is not a refusal.
+   * A `body` that is a function is made when it is sent.
    */
-  send({ target, action, path, body = {}, effect = [] }) {
+  send({ target, action, path, method = 'POST', body = {}, effect = [], done }) {
     const before = this.of(target, action);
     if (pending(before)) return;
     const again = before?.phase === 'unconfirmed' && !before.taken;
@@ -43,10 +44,13 @@ export class Commands {
     this.running.set(command.key, command);
     this.changed();
     setTimeout(() => this.step(command.key, id, { type: 'clock', at: performance.now() }), CONFIRM_MS + 20);
-    post(path, { ...(typeof body === 'function' ? body() : body), command_id: id }, { limit_ms: CONFIRM_MS }).then(
-      ({ status, body: answer }) => this.step(command.key, id, {
-        type: 'answered', state: status === 200 ? 'completed' : answer?.state ?? 'accepted', reason: answer?.reason,
-      }),
+    request(method, path, method === 'DELETE' ? undefined : { ...(typeof body === 'function' ? body() : body), command_id: id }, { limit_ms: CONFIRM_MS }).then(
+      ({ status, body: answer }) => {
+        done?.(answer);
+        this.step(command.key, id, {
+          type: 'answered', state: status === 200 || status === 201 ? 'completed' : answer?.state ?? 'accepted', reason: answer?.reason,
+        });
+      },
       (error) => this.step(command.key, id, error instanceof ApiError && error.status
         ? { type: 'refused', reason: error.message }
         : { type: 'unsent' }),

@@ -25,7 +25,9 @@ export class Ticker {
     const press = () => { this.pressed_at = performance.now(); };
     const release = () => { this.pressed_at = null; };
     addEventListener('pointerdown', press, { capture: true, passive: true });
-    for (const name of ['pointerup', 'pointercancel', 'blur']) addEventListener(name, release, { capture: true, passive: true });
+    for (const name of ['pointerup', 'pointercancel']) addEventListener(name, release, { capture: true, passive: true });
+    // Only the window's own: what is pressed takes the focus from something else.
+    addEventListener('blur', (event) => event.target === window && release());
     document.addEventListener('visibilitychange', () => this.now());
     setInterval(() => this.tick(), TICK_MS);
     this.tick();

@@ -8,6 +8,7 @@ const LOADERS = { en: async () => en, de: async () => (await import('../i18n/de.
 
 /** name -> language -> its words. */
 const PACKS = {
+  recordings: { en: async () => (await import('../i18n/en_recordings.js')).default, de: async () => (await import('../i18n/de_recordings.js')).default },
   ops: { en: async () => (await import('../i18n/en_ops.js')).default, de: async () => (await import('../i18n/de_ops.js')).default },
 };
 const packs = new Set();

@@ -56,3 +56,21 @@ export class Preferences {
     }
   }
 }
+
+/** What a page remembers for next time under a name of its own, as text; null when there is nothing. */
+export function recall(name) {
+  try {
+    return localStorage.getItem(`telltale.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, text) {
+  try {
+    if (text) localStorage.setItem(`telltale.${name}`, text);
+    else localStorage.removeItem(`telltale.${name}`);
+  } catch {
+    // Only for as long as the page is open.
+  }
+}

@@ -3,6 +3,7 @@
 export default {
   'nav.label': 'Seiten',
   'nav.overview': 'Übersicht',
+  'nav.recordings': 'Aufnahmen',
   'nav.system': 'System',
   'nav.settings': 'Einstellungen',
   'nav.login': 'Anmelden',

@@ -3,6 +3,7 @@
 export default {
   'nav.label': 'Pages',
   'nav.overview': 'Overview',
+  'nav.recordings': 'Recordings',
   'nav.system': 'System',
   'nav.settings': 'Settings',
   'nav.login': 'Log in',

@@ -5,7 +5,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { put } from '../core/api.js';
+import { request } from '../core/api.js';
 import { t } from '../core/i18n.js';
 import { Remote } from '../core/remote.js';
 import { card } from '../parts/card.js';
@@ -110,7 +110,7 @@ export class ConfigView {
     this.errors = [];
     this.app.ticker.now();
     try {
-      const answer = await put('api/config', body, { limit_ms: LIMIT_MS, query: check ? { check: 'true' } : undefined });
+      const answer = await request('PUT', `api/config${check ? '?check=true' : ''}`, body, { limit_ms: LIMIT_MS });
       if (!check) await this.saved(sent);
       this.outcome = { what, ok: true, check, ...answer.body };
       return true;

@@ -2,7 +2,22 @@
 // imports, so that loading one after the other never asks for two at a time.
 
 export const LATER = [
+  'css/recordings.css',
   'css/ops.css',
+  'js/core/playback.js',
+  'js/state/recordings.js',
+  'js/core/recordings.js',
+  'js/parts/clip_editor.js',
+  'js/parts/filters.js',
+  'js/state/waveform.js',
+  'js/parts/waveform.js',
+  'js/parts/player.js',
+  'js/parts/recording_row.js',
+  'js/parts/storage_bar.js',
+  'js/views/recordings.js',
+  'js/parts/jobs.js',
+  'js/parts/level_course.js',
+  'js/views/recorder.js',
   'js/core/remote.js',
   'js/state/alarm.js',
   'js/core/alarm.js',

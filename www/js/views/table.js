@@ -10,6 +10,8 @@ const with_pack = (pack, load) => async () => (await Promise.all([load(), i18n.a
 
 export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },
+  { name: 'recordings', icon: 'audio-waveform', nav: true, load: with_pack('recordings', () => import('./recordings.js')) },
+  { name: 'recorder', icon: 'mic', nav: false, load: with_pack('recordings', () => import('./recorder.js')) },
   { name: 'alerts', icon: 'bell', nav: 'wide', load: with_pack('ops', () => import('./alerts.js')) },
   { name: 'log', icon: 'scroll-text', nav: true, load: with_pack('ops', () => import('./log.js')) },
   { name: 'system', icon: 'cpu', nav: true, load: with_pack('ops', () => import('./system.js')) },

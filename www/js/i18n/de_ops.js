@@ -174,7 +174,7 @@ export default {
   'disk.database': 'Datenbank',
   'disk.recordings': 'Aufnahmen',
   'disk.bin': 'Papierkorb',
-  'disk.other': 'Anderes',
+  'disk.rest': 'Anderes',
   'disk.free': 'Frei',
   'disk.of': '{free} frei von {total}',
   'disk.commit': 'Letztes Sichern dauerte',

@@ -174,7 +174,7 @@ export default {
   'disk.database': 'Database',
   'disk.recordings': 'Recordings',
   'disk.bin': 'Bin',
-  'disk.other': 'Other',
+  'disk.rest': 'Other',
   'disk.free': 'Free',
   'disk.of': '{free} free of {total}',
   'disk.commit': 'Last commit took',

@@ -164,7 +164,7 @@ function sd_card(sd, app) {
 function bar(disk, parts) {
   const known = parts.reduce((sum, [, n]) => sum + n, 0);
   const used = Math.max(0, disk.total - disk.free);
-  const shares = [...parts, ['other', Math.max(0, used - known)]].map(([name, n]) => [name, n / disk.total]);
+  const shares = [...parts, ['rest', Math.max(0, used - known)]].map(([name, n]) => [name, n / disk.total]);
   let x = 0;
   const words = [...shares.map(([name, share]) => `${t(`disk.${name}`)} ${percent(share)}`), `${t('disk.free')} ${percent(disk.free / disk.total)}`].join(', ');
   return html`<figure class="shares"><svg viewBox="0 0 1000 24" preserveAspectRatio="none" role="img" aria-label=${words}>

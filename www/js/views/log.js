@@ -140,14 +140,14 @@ class LogView {
       title: t('log.title'),
       summary: html`<span class="num">${t('log.shown', { n: book.rows.length, count: count(book.rows.length) })}</span>`,
       body: () => html`
-        <form class="filters" @submit=${(event) => event.preventDefault()}>
+        <form class="log-filters" @submit=${(event) => event.preventDefault()}>
           <label class="field"><span>${t('log.level')}</span><select name="level" .value=${live(filter.level)} @change=${(e) => this.choose('level', e.target.value)}>
             <option value="" ?selected=${filter.level === ''}>${t('log.level.all')}</option>
             ${LEVELS.slice(1).map((level) => html`<option value=${level} ?selected=${filter.level === level}>${t(`log.level.${level}`)}</option>`)}</select></label>
           <label class="field"><span>${t('log.source')}</span><select name="source" @change=${(e) => this.choose('source', e.target.value)}>
             <option value="" ?selected=${filter.source === ''}>${t('log.source.all')}</option>
             ${sources.map((source) => html`<option value=${source} ?selected=${filter.source === source}>${source}</option>`)}</select></label>
-          <label class="field grow"><span>${t('log.text')}</span><input type="search" name="text" maxlength=${TEXT_MOST} autocomplete="off" autocapitalize="off" spellcheck="false"
+          <label class="field log-search"><span>${t('log.text')}</span><input type="search" name="text" maxlength=${TEXT_MOST} autocomplete="off" autocapitalize="off" spellcheck="false"
             .value=${live(filter.text)} @input=${(e) => this.choose('text', e.target.value, TYPED_MS)}></label>
         </form>
         <log-panel .view=${{ book, label: t('log.title'), now_ms: app.store.clock.now_ms(), none: this.none(filtered), busy: this.busy }}

@@ -132,6 +132,22 @@ pub const MAPPINGS: usize = 256;
 
 /// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
 pub const SERIAL_LINE: usize = 4 * 1024;
+/// Readings a second of one serial port, unless configured; more are counted, dropped and told as an alert: a device
+/// that floods must not crowd the others out of the store. A port at 115,200 baud sends fewer.
+pub const SERIAL_READINGS: u32 = 2_000;
+/// Bytes a second taken from one serial port, more than 4,000,000 baud can carry; what floods faster (a pseudo-terminal)
+/// is held back by the kernel.
+pub const SERIAL_RATE: usize = 512 * 1024;
+/// Bytes that wait to be written to one serial port; what does not fit is dropped and counted.
+pub const SERIAL_OUT: usize = 64 * 1024;
+/// A device that takes no byte for this long is not going to: what waits for it is dropped and counted.
+pub const SERIAL_OUT_TIME: Duration = Duration::from_secs(5);
+/// Orders and commands that wait for one serial port; a further one is refused.
+pub const SERIAL_ORDERS: usize = 16;
+/// One record of a capture; longer ones are skipped when it is read.
+pub const CAPTURE_RECORD: usize = 16 * 1024;
+/// A capture and the one before it, unless configured; then the older one goes.
+pub const CAPTURE_BYTES: u64 = 64 * 1024 * 1024;
 /// Commands remembered after their end, for `GET /api/commands/{id}`.
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.

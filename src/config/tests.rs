@@ -3,7 +3,7 @@
 use super::file::read;
 use super::keys::KEYS;
 use super::lists::LISTS;
-use super::value::{EDGES, PARITIES, PULLS, Type, Value};
+use super::value::{EDGES, FLOWS, PARITIES, PULLS, Type, Value};
 use super::*;
 use crate::model::Severity;
 use proptest::prelude::*;
@@ -213,12 +213,13 @@ map = [{ from = "1", to = "volts", unit = "V", scale = 2, offset = -0.5, words =
     assert_eq!(config.gpio[0].debounce, Debounce::StableFor(Duration::from_millis(20)));
     assert_eq!(config.gpio[0].sink, Sink::Recorder("deck".into()));
     let port = &config.serial[0];
+    let ProtocolConfig::Line(line) = &port.protocol;
     assert_eq!(
-        (port.baud, port.parity, &port.format),
+        (port.baud, port.parity, &line.format),
         (115_200, Parity::Even, &LineFormat::Csv { separator: ';' })
     );
-    assert_eq!((port.map[0].scale, port.map[0].offset), (2.0, -0.5));
-    assert_eq!(port.map[0].words["OL"], "overload");
+    assert_eq!((line.map[0].scale, line.map[0].offset), (2.0, -0.5));
+    assert_eq!(line.map[0].words["OL"], "overload");
 }
 
 #[test]
@@ -285,7 +286,29 @@ fn what_is_wrong_is_said() {
             &["5:10", "did you mean \"recording\"?"],
         ),
         (PIN.replace("stream = \"door\"", "topic = \"scan/x\""), &["topic under app/"]),
-        (port("baud = 9601\n"), &["9601", "9600, 19200"]),
+        (port("baud = 49\n"), &["49", "from 50 to 4000000"]),
+        (port("flow = \"rts\"\n"), &["\"rts\"", "\"hardware\""]),
+        (port("protocol = \"lines\"\n"), &["\"lines\"", "did you mean \"line\"?"]),
+        (PORT.replace("format = \"json\"\n", ""), &["[[serial]] lacks `format`"]),
+        (PORT.replace("device = \"/dev/ttyAMA0\"\n", ""), &["lacks `device`", "device, usb, replay"]),
+        (port("usb = \"0403:6001\"\n"), &["`device` and `usb` are set"]),
+        (
+            PORT.replace("device = \"/dev/ttyAMA0\"", "usb = \"403:6001\""),
+            &["\"403:6001\"", "as lsusb shows them"],
+        ),
+        (port("replay_rate = 10\n"), &["only used with `replay`"]),
+        (
+            PORT.replace("device = \"/dev/ttyAMA0\"", "replay = \"x\"\nreplay_rate = -1"),
+            &["4:15", "`serial.replay_rate` is -1", "0 to 1000"],
+        ),
+        (
+            format!(
+                "{PORT}capture = \"c\"\n{}capture = \"c\"\n",
+                PORT.replace("\"psu\"\ndev", "\"b\"\ndev").replace("ttyAMA0", "ttyAMA1")
+            ),
+            &["capture \"c\" is used twice"],
+        ),
+        (port("capture_limit = \"1MiB\"\n"), &["only used with `capture`"]),
         (port("separator = \";\"\n"), &["only used with format = \"csv\""]),
         (PORT.replace("\"json\"", "\"csv\"\nseparator = \"ab\""), &["\"ab\"", "one character"]),
         (PORT.replace("\"json\"", "\"regex\""), &["lacks `pattern`"]),
@@ -739,7 +762,15 @@ fn any_config() -> impl Strategy<Value = Config> {
             }
             for (i, port) in serial.iter_mut().enumerate() {
                 port.id = format!("s{i}");
-                port.device.push(format!("{i}"));
+                if let Device::Path(path) = &mut port.device {
+                    path.push(format!("{i}"));
+                }
+                if let Some(capture) = &mut port.capture {
+                    capture.file.push(format!("{i}"));
+                }
+                if let Device::Usb(rule) = &mut port.device {
+                    rule.pid = i as u16;
+                }
             }
             let with_alerts = if top.4 { good(ALERTS) } else { Config::default() };
             Config {
@@ -829,23 +860,41 @@ fn port() -> impl Strategy<Value = SerialPort> {
         proptest::collection::btree_map(text(), text(), 0..4),
     );
     let line = (
-        proptest::sample::select(vec![50u32, 9_600, 4_000_000]),
+        16usize..=65_536,
+        proptest::option::of(proptest::sample::select(vec![";", "\r\n", "\\"])),
+        proptest::option::of(proptest::sample::select(vec!["#", "//"])),
+        0u32..=1_000,
+    );
+    let serial = any::<u16>().prop_map(|n| format!("A{n}"));
+    let rule = (any::<u16>(), proptest::option::of(serial), proptest::option::of(any::<u8>()));
+    let device = prop_oneof![
+        Just(Device::Path("/dev".into())),
+        rule.prop_map(|(vid, serial, interface)| Device::Usb(UsbRule { vid, pid: 0, serial, interface })),
+        (path(), 0.0..=1_000.0, any::<bool>()).prop_map(|(file, rate, again)| Device::Replay(Replay {
+            file,
+            rate,
+            again
+        })),
+    ];
+    let wire = (
+        device,
+        proptest::sample::select(vec![50u32, 9_600, 31_250, 4_000_000]),
         5u8..=8,
         1u8..=2,
-        16usize..=65_536,
-        time(100, 86_400_000),
+        proptest::sample::select(vec![Parity::None, Parity::Even, Parity::Odd]),
+        proptest::sample::select(vec![FlowControl::None, FlowControl::Software, FlowControl::Hardware]),
     );
-    let parity = proptest::sample::select(vec![Parity::None, Parity::Even, Parity::Odd]);
-    (
-        format,
-        sink(),
-        proptest::collection::vec(mapping, 0..2),
-        line,
-        parity,
+    let capture = (path(), 65_536u64..1 << 40).prop_map(|(file, limit)| Capture { file, limit });
+    let rest = (
         proptest::option::of(text()),
+        time(100, 86_400_000),
         proptest::option::of(text()),
-    )
-        .prop_map(|(format, sink, maps, line, parity, name, hello)| {
+        any::<bool>(),
+        1u32..=1_000_000,
+        proptest::option::of(capture),
+    );
+    (format, sink(), proptest::collection::vec(mapping, 0..2), line, wire, rest).prop_map(
+        |(format, sink, maps, line, wire, rest)| {
             let from = |i: usize| match &format {
                 LineFormat::Csv { .. } => i.to_string(),
                 _ => ["a", "b"][i].to_string(),
@@ -858,22 +907,33 @@ fn port() -> impl Strategy<Value = SerialPort> {
                 offset,
                 words,
             });
-            SerialPort {
-                id: String::new(),
-                device: "/dev".into(),
-                baud: line.0,
-                data_bits: line.1,
-                parity,
-                stop_bits: line.2,
+            let line = LineConfig {
                 map: map.collect(),
                 format: format.clone(),
+                max_line: line.0,
+                terminator: line.1.map(str::to_string),
+                comment: line.2.map(str::to_string),
+                skip_lines: line.3,
+            };
+            SerialPort {
+                id: String::new(),
+                device: wire.0,
+                baud: wire.1,
+                data_bits: wire.2,
+                stop_bits: wire.3,
+                parity: wire.4,
+                flow: wire.5,
+                protocol: ProtocolConfig::Line(line),
                 sink,
-                name,
-                stale_after: line.4,
-                max_line: line.3,
-                hello,
+                name: rest.0,
+                stale_after: rest.1,
+                hello: rest.2,
+                alert: rest.3,
+                max_rate: rest.4,
+                capture: rest.5,
             }
-        })
+        },
+    )
 }
 
 // ---- documents ----
@@ -901,8 +961,10 @@ fn words_of_choices_are_complete() {
             good(&format!("{PIN}{from} = \"{word}\"\n"));
         }
     }
-    for word in PARITIES {
-        good(&format!("{PORT}parity = \"{word}\"\n"));
+    for (words, from) in [(PARITIES, "parity"), (FLOWS, "flow")] {
+        for word in words {
+            good(&format!("{PORT}{from} = \"{word}\"\n"));
+        }
     }
 }
 

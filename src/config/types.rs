@@ -416,13 +416,155 @@ pub enum LineFormat {
     Regex(String),
 }
 
-/// `[[serial]]`: one port that sends lines.
+/// What holds a sender back while the receiver is busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowControl {
+    /// Nothing.
+    None,
+    /// XON and XOFF among the bytes.
+    Software,
+    /// The lines RTS and CTS.
+    Hardware,
+}
+
+/// Which USB adapter: `0403:6001`, `0403:6001:A50285BI`, with `@1` after either for the second of its interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsbRule {
+    /// Of the vendor.
+    pub vid: u16,
+    /// Of the product.
+    pub pid: u16,
+    /// Where several of a kind are plugged in.
+    pub serial: Option<String>,
+    /// Of an adapter with several ports.
+    pub interface: Option<u8>,
+}
+
+impl std::str::FromStr for UsbRule {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (ids, interface) = match text.rsplit_once('@') {
+            Some((ids, interface)) => (ids, Some(interface.parse().map_err(|_| ())?)),
+            None => (text, None),
+        };
+        let mut parts = ids.splitn(3, ':');
+        let mut id = || {
+            let part = parts.next().filter(|p| p.len() == 4 && p.bytes().all(|b| b.is_ascii_hexdigit()));
+            part.and_then(|p| u16::from_str_radix(p, 16).ok()).ok_or(())
+        };
+        let (vid, pid) = (id()?, id()?);
+        let serial = parts.next().map(str::to_string);
+        if serial.as_ref().is_some_and(String::is_empty) {
+            return Err(());
+        }
+        Ok(UsbRule { vid, pid, serial, interface })
+    }
+}
+
+impl std::fmt::Display for UsbRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04x}:{:04x}", self.vid, self.pid)?;
+        self.serial.as_ref().map_or(Ok(()), |serial| write!(f, ":{serial}"))?;
+        self.interface.map_or(Ok(()), |interface| write!(f, "@{interface}"))
+    }
+}
+
+/// A capture, or any file of bytes, in place of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replay {
+    /// The file.
+    pub file: PathBuf,
+    /// 1 is as it was, 10 ten times as fast, 0 as fast as it is taken.
+    pub rate: f64,
+    /// From the beginning again at the end.
+    pub again: bool,
+}
+
+/// Where the bytes of a port come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Device {
+    /// Such as `/dev/serial/by-id/...` or `/dev/ttyAMA0`. Kept as it is written and resolved at every opening.
+    Path(PathBuf),
+    /// Looked for among the adapters at every opening.
+    Usb(UsbRule),
+    /// No device.
+    Replay(Replay),
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Device::Path(path) => path.display().fmt(f),
+            Device::Usb(rule) => write!(f, "usb {rule}"),
+            Device::Replay(replay) => replay.file.display().fmt(f),
+        }
+    }
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProtocolConfig {
+    /// Lines, each with values.
+    Line(LineConfig),
+}
+
+impl ProtocolConfig {
+    /// Whether more than one value is known to come, so that streams get a name for each.
+    pub fn gives_several(&self) -> bool {
+        match self {
+            ProtocolConfig::Line(line) => line.map.len() > 1,
+        }
+    }
+}
+
+/// How lines are told apart and read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineConfig {
+    /// How a line is read.
+    pub format: LineFormat,
+    /// Which of it is used; empty: every member, group or column under its own name.
+    pub map: Vec<Mapping>,
+    /// The longest line, in bytes.
+    pub max_line: usize,
+    /// What ends a line; none: LF, CRLF or CR.
+    pub terminator: Option<String>,
+    /// A line that begins with this says nothing.
+    pub comment: Option<String>,
+    /// So many lines after each opening are a heading.
+    pub skip_lines: u32,
+}
+
+impl LineConfig {
+    /// Lines of this format, all else as the file has it by default.
+    pub fn of(format: LineFormat) -> Self {
+        LineConfig {
+            format,
+            map: Vec::new(),
+            max_line: crate::limits::SERIAL_LINE,
+            terminator: None,
+            comment: None,
+            skip_lines: 0,
+        }
+    }
+}
+
+/// A record of what goes over a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// The file; the one before it has `.old` after its name.
+    pub file: PathBuf,
+    /// Of both together, in bytes.
+    pub limit: u64,
+}
+
+/// `[[serial]]`: one port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SerialPort {
     /// Id of the source, unique.
     pub id: String,
-    /// Such as `/dev/serial/by-id/...` or `/dev/ttyAMA0`. Kept as it is written and resolved at every opening.
-    pub device: PathBuf,
+    /// See [`Device`].
+    pub device: Device,
     /// Bits per second.
     pub baud: u32,
     /// 5 to 8.
@@ -431,18 +573,45 @@ pub struct SerialPort {
     pub parity: Parity,
     /// 1 or 2.
     pub stop_bits: u8,
-    /// How a line is read.
-    pub format: LineFormat,
-    /// Which of it is used; empty: every member, group or column under its own name.
-    pub map: Vec<Mapping>,
+    /// See [`FlowControl`].
+    pub flow: FlowControl,
+    /// What is spoken.
+    pub protocol: ProtocolConfig,
     /// What it becomes.
     pub sink: Sink,
     /// The name people see.
     pub name: Option<String>,
     /// Silence after which it is stale.
     pub stale_after: Duration,
-    /// The longest line, in bytes.
-    pub max_line: usize,
     /// Sent when the port has been opened, such as `*IDN?\n`.
     pub hello: Option<String>,
+    /// Whether its loss is an alert.
+    pub alert: bool,
+    /// Readings a second; more are counted and dropped.
+    pub max_rate: u32,
+    /// What goes over it is kept.
+    pub capture: Option<Capture>,
+}
+
+impl SerialPort {
+    /// A port with these, all else as the file has it by default.
+    pub fn of(id: &str, device: Device, protocol: ProtocolConfig, sink: Sink) -> Self {
+        SerialPort {
+            id: id.into(),
+            device,
+            baud: 9_600,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            flow: FlowControl::None,
+            protocol,
+            sink,
+            name: None,
+            stale_after: Duration::from_secs(10),
+            hello: None,
+            alert: true,
+            max_rate: crate::limits::SERIAL_READINGS,
+            capture: None,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{Edge, Parity, Pull};
+use super::types::{Edge, FlowControl, Parity, Pull};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -33,8 +33,6 @@ pub enum Type {
     Switch,
     /// A whole number from, to.
     Whole(u64, u64),
-    /// One of these whole numbers.
-    OneOf(&'static [u64]),
     /// Any finite number.
     Number,
     /// A number from, to.
@@ -108,9 +106,6 @@ impl Type {
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
             Type::Whole(from, to) => format!("a whole number from {from} to {to}"),
-            Type::OneOf(all) => {
-                format!("one of {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
-            }
             Type::Number => "a number".into(),
             Type::Between(from, to) => format!("a number from {from} to {to}"),
             Type::Duration(from, to) => {
@@ -161,7 +156,6 @@ impl Type {
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
             Type::Whole(from, to) => format!("whole number, {from} to {to}"),
-            Type::OneOf(_) => "whole number".into(),
             Type::Number => "number".into(),
             Type::Between(from, to) => format!("number, {from} to {to}"),
             Type::Duration(from, to) => format!("duration, {} to {}", span(from), span(to)),
@@ -183,7 +177,7 @@ impl Type {
         let wrong = || Mismatch { written: describe(value), expected: self.words() };
         match (self, value) {
             (Type::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
-            (Type::Whole(..) | Type::OneOf(_), DeValue::Integer(n)) => {
+            (Type::Whole(..), DeValue::Integer(n)) => {
                 let n = u64::from_str_radix(n.as_str(), n.radix()).map_err(|_| wrong())?;
                 self.whole(n).ok_or_else(wrong)
             }
@@ -229,7 +223,7 @@ impl Type {
                 "false" | "0" | "no" | "off" => Ok(Value::Switch(false)),
                 _ => Err(wrong(self.words())),
             },
-            Type::Whole(..) | Type::OneOf(_) => {
+            Type::Whole(..) => {
                 text.parse().ok().and_then(|n| self.whole(n)).ok_or_else(|| wrong(self.words()))
             }
             Type::Number | Type::Between(..) => {
@@ -271,7 +265,6 @@ impl Type {
             self,
             Type::Switch
                 | Type::Whole(..)
-                | Type::OneOf(_)
                 | Type::Number
                 | Type::Between(..)
                 | Type::Paths
@@ -285,7 +278,6 @@ impl Type {
     fn whole(&self, n: u64) -> Option<Value> {
         let fits = match self {
             Type::Whole(from, to) => (from..=to).contains(&&n),
-            Type::OneOf(all) => all.contains(&n),
             _ => false,
         };
         fits.then_some(Value::Whole(n))
@@ -624,6 +616,7 @@ words! {
     Pull, PULLS: "off" => Off, "up" => Up, "down" => Down;
     Edge, EDGES: "rising" => Rising, "falling" => Falling, "both" => Both;
     Parity, PARITIES: "none" => None, "even" => Even, "odd" => Odd;
+    FlowControl, FLOWS: "none" => None, "software" => Software, "hardware" => Hardware;
 }
 
 #[cfg(test)]
@@ -693,7 +686,7 @@ mod tests {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
                 Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
-                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::OneOf(&[1]),
+                Type::Separator, Type::Pattern, Type::Words, Type::Mappings,
             ] {
                 let _ = kind.read_text(&text);
             }

@@ -2,14 +2,14 @@
 
 use super::fold::Fold;
 use super::gpio::GpioSource;
-use super::hardware::{PiPins, PiPorts};
+use super::hardware::{BoardPorts, OpenPort, PiPins};
 use super::host::HostSource;
-use super::serial::SerialSource;
+use super::serial::{Links, ReplayPorts, SerialSource};
 use super::streams::Streams;
 use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
 use crate::bus::Bus;
-use crate::config::{Config, StreamRule};
+use crate::config::{Config, Device, StreamRule};
 use crate::limits;
 use crate::threads::{self, Stop};
 use crossbeam::channel::select;
@@ -107,7 +107,11 @@ impl Sources {
             .serial
             .iter()
             .map(|port| {
-                SerialSource::new(port.clone(), Box::new(PiPorts), Arc::clone(bus), Arc::clone(&fold))
+                let opener: Box<dyn OpenPort> = match port.device {
+                    Device::Replay(_) => Box::new(ReplayPorts),
+                    Device::Path(_) | Device::Usb(_) => Box::new(BoardPorts),
+                };
+                SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))
             })
             .collect();
         if let Some(pins) = pins {

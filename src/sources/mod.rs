@@ -1,4 +1,4 @@
-//! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
+//! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal and serialport.
 
 pub mod detections;
 mod fold;

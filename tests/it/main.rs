@@ -12,5 +12,6 @@ mod http;
 mod pty;
 mod real_input;
 mod resume;
+mod serial;
 mod signals;
 mod streams;

@@ -27,6 +27,11 @@ impl Device {
         device
     }
 
+    /// Its own name.
+    pub fn path(&self) -> &Path {
+        &self.tty
+    }
+
     /// Sends bytes.
     pub fn say(&self, bytes: &[u8]) {
         let mut rest = bytes;

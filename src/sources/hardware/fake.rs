@@ -129,12 +129,18 @@ struct Wire {
     script: VecDeque<Step>,
     written: Vec<u8>,
     opened: usize,
+    deaf: bool,
 }
 
 impl FakePorts {
     /// Plugs the device in or pulls it out.
     pub fn plug(&self, there: bool) {
         self.inner.0.lock().unwrap().plugged = there;
+    }
+
+    /// Takes nothing of what is written, or takes it again.
+    pub fn deafen(&self, deaf: bool) {
+        self.inner.0.lock().unwrap().deaf = deaf;
     }
 
     /// Adds to the script.
@@ -158,19 +164,23 @@ impl OpenPort for FakePorts {
     fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>> {
         let mut wire = self.inner.0.lock().unwrap();
         if !wire.plugged {
-            let text = format!("failed to open `{}`: it is not there", settings.device.display());
+            let text = format!("failed to open `{}`: it is not there", settings.device);
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         wire.opened += 1;
         Ok(Box::new(self.clone()))
     }
+
+    fn is_there(&self, _settings: &SerialPort) -> bool {
+        self.inner.0.lock().unwrap().plugged
+    }
 }
 
 impl Port for FakePorts {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
         let wire = self.inner.0.lock().unwrap();
         let empty = |wire: &mut Wire| wire.script.is_empty();
-        let (mut wire, _) = self.inner.1.wait_timeout_while(wire, Duration::from_millis(20), empty).unwrap();
+        let (mut wire, _) = self.inner.1.wait_timeout_while(wire, wait, empty).unwrap();
         match wire.script.pop_front() {
             None | Some(Step::Silence) => Ok(0),
             Some(Step::HangUp) => Err(io::ErrorKind::NotConnected.into()),
@@ -185,8 +195,18 @@ impl Port for FakePorts {
         }
     }
 
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.inner.0.lock().unwrap().written.extend(bytes);
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = self.inner.0.lock().unwrap();
+        if wire.deaf {
+            return Ok(0);
+        }
+        wire.written.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn clear_input(&mut self) -> io::Result<()> {
+        let mut wire = self.inner.0.lock().unwrap();
+        wire.script.retain(|step| !matches!(step, Step::Bytes(_)));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The seam to the hardware: input pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`) and a
-//! fake beside them (`fake`) for tests. Only `pi` names rppal.
+//! The seam to the hardware: input pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`, `ports`) and
+//! a fake beside them (`fake`) for tests. Only this folder names rppal and serialport.
 //!
 //! **Blocking.** Every call returns within about a quarter of a second, so that one thread can serve its hardware,
 //! the stop token and its timers. **Signals.** A handled signal, and SIGSTOP followed by SIGCONT, makes `epoll_wait`
@@ -10,8 +10,12 @@
 #[cfg(test)]
 pub mod fake;
 mod pi;
+mod ports;
+mod uart;
+mod usb;
 
-pub use self::pi::{PiPins, PiPorts};
+pub use self::pi::PiPins;
+pub use self::ports::{BoardPorts, advice};
 
 use crate::config::{Pull, SerialPort};
 use std::fmt;
@@ -100,27 +104,36 @@ pub trait OpenPins: Send + Sync {
     fn open(&self) -> Result<Box<dyn Pins>, PinsError>;
 }
 
-/// An open serial port.
+/// An open serial port. Only its own thread uses it.
 pub trait Port {
-    /// Waits for bytes, at most about 0.2 s; 0 when none came, or a signal came first.
+    /// Waits for bytes, at most `wait` and at most about 0.2 s; 0 when none came, or a signal came first.
     ///
     /// # Errors
     /// When the device is gone or fails: close it.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize>;
 
-    /// Writes all of it within a second.
+    /// Hands over as much as fits now and gives how much that was; never waits.
     ///
     /// # Errors
-    /// When the device is gone, fails or takes nothing.
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// When the device is gone or fails.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Drops what has come and was not read.
+    ///
+    /// # Errors
+    /// When the device is gone or fails.
+    fn clear_input(&mut self) -> io::Result<()>;
 }
 
 /// Opens serial ports.
 pub trait OpenPort: Send + Sync {
-    /// Opens the port that `settings.device` names at this moment: links are followed anew each time, as an adapter
-    /// that was plugged in again may have another number.
+    /// Opens the port that `settings.device` names at this moment: links are followed and adapters looked for anew each
+    /// time, as one that was plugged in again may have another number.
     ///
     /// # Errors
     /// `NotFound` when the device is not there; the text is a whole sentence otherwise.
     fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>>;
+
+    /// Whether there is such a device now, without opening it.
+    fn is_there(&self, settings: &SerialPort) -> bool;
 }

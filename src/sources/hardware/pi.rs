@@ -1,30 +1,17 @@
-//! Pins and ports through rppal 0.22.1. The ports work on any Linux tty, the pins on a Raspberry Pi only.
+//! Pins through rppal 0.22.1, on a Raspberry Pi only.
 //!
 //! What rppal does that has to be worked around, from its source:
 //! - `poll_interrupts` reads one event of every ready line and caches it; a line that is not in the polled list has
 //!   its cached event overwritten. So all claimed pins are always polled.
 //! - It gives `EINTR` back as an error: read as "nothing yet". A finite time-out, as it holds a global lock.
 //! - `set_interrupt` on a pin that has one keeps the old debounce: none is ever given, debouncing is ours.
-//! - A `Uart` gives `Ok(0)` both for silence and for an adapter that was pulled out. After a hang-up the kernel
-//!   answers `TIOCINQ` with `EIO`, so `input_len()` tells the two apart.
-//! - `Uart` takes no lock. A second descriptor holds an advisory `flock`, which finds a second telltale and every
-//!   program that keeps to the same custom (not a login console; docs/hardware.md says how to switch that off).
 
-use super::{OpenPins, OpenPort, PinEvent, Pins, PinsError, Port};
-use crate::config::{Parity, Pull, SerialPort};
+use super::{OpenPins, PinEvent, Pins, PinsError};
+use crate::config::Pull;
 use rppal::gpio::{self, Gpio, InputPin, Trigger};
-use rppal::uart::{self, Uart};
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long a read waits. rppal counts in tenths of a second.
-const READ_WAIT: Duration = Duration::from_millis(200);
-/// A device that takes none of what is written for this long fails.
-const WRITE_TIME: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 /// Opens the pins of a Raspberry Pi.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,183 +87,5 @@ fn refused(e: gpio::Error, pin: u8) -> PinsError {
         gpio::Error::Io(e) if e.kind() == io::ErrorKind::ResourceBusy => PinsError::Busy(pin),
         gpio::Error::Io(e) => PinsError::Io(e),
         e => PinsError::Io(io::Error::other(e)),
-    }
-}
-
-/// Opens serial ports of any kind: the header's UART, USB adapters, pseudo-terminals.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PiPorts;
-
-impl OpenPort for PiPorts {
-    fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>> {
-        let path = &settings.device;
-        // Followed here, once: the lock and the port must be the same device.
-        let device = path.canonicalize().map_err(|e| failed(path, e))?;
-        let lock = lock(&device).map_err(|e| failed(path, e))?;
-        let parity = match settings.parity {
-            Parity::None => uart::Parity::None,
-            Parity::Even => uart::Parity::Even,
-            Parity::Odd => uart::Parity::Odd,
-        };
-        let open = || {
-            let mut uart =
-                Uart::with_path(&device, settings.baud, parity, settings.data_bits, settings.stop_bits)?;
-            uart.set_read_mode(0, READ_WAIT)?;
-            Ok(uart)
-        };
-        let uart = open().map_err(|e| match e {
-            uart::Error::InvalidValue => io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
-                    "failed to set up `{}`: {} baud, {} data bits and {} stop bits are not possible together",
-                    path.display(),
-                    settings.baud,
-                    settings.data_bits,
-                    settings.stop_bits
-                ),
-            ),
-            e => failed(path, plain(e)),
-        })?;
-        Ok(Box::new(Tty { uart, _lock: lock }))
-    }
-}
-
-struct Tty {
-    uart: Uart,
-    _lock: OwnedFd,
-}
-
-impl Port for Tty {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.uart.read(buffer).map_err(plain) {
-            Ok(0) => match self.uart.input_len().map_err(plain) {
-                Ok(_) => Ok(0),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
-                Err(_) => Err(gone()),
-            },
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
-            // The kernel's word for a tty that was hung up while we read.
-            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Err(gone()),
-            other => other,
-        }
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let start = Instant::now();
-        while !bytes.is_empty() {
-            match self.uart.write(bytes).map_err(plain) {
-                Ok(0) if start.elapsed() > WRITE_TIME => {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the device takes nothing"));
-                }
-                // The output queue is full: wait about as long as a few bytes need.
-                Ok(0) => std::thread::sleep(Duration::from_millis(10)),
-                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Holds an advisory lock on the device until it is dropped.
-fn lock(device: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(device, flags, Mode::empty())?;
-    rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(fd)
-}
-
-fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the device is gone (hung up)")
-}
-
-fn plain(e: uart::Error) -> io::Error {
-    match e {
-        uart::Error::Io(e) => e,
-        e => io::Error::other(e),
-    }
-}
-
-fn failed(path: &Path, e: io::Error) -> io::Error {
-    let hint = match e.kind() {
-        io::ErrorKind::PermissionDenied => "permission denied; is the user in group dialout?".to_string(),
-        io::ErrorKind::WouldBlock => "another program holds it".to_string(),
-        io::ErrorKind::NotFound => "it is not there".to_string(),
-        _ => e.to_string(),
-    };
-    // ENXIO and ENODEV: the node is there, the device behind it is not.
-    let kind = match e.raw_os_error() {
-        Some(code)
-            if [rustix::io::Errno::NXIO, rustix::io::Errno::NODEV]
-                .iter()
-                .any(|e| e.raw_os_error() == code) =>
-        {
-            io::ErrorKind::NotFound
-        }
-        _ => e.kind(),
-    };
-    io::Error::new(kind, format!("failed to open `{}`: {hint}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{LineFormat, Sink};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    fn settings(device: &Path) -> SerialPort {
-        SerialPort {
-            id: "t".into(),
-            device: device.into(),
-            baud: 9600,
-            data_bits: 8,
-            parity: Parity::None,
-            stop_bits: 1,
-            format: LineFormat::Json,
-            map: Vec::new(),
-            sink: Sink::Stream("t".into()),
-            name: None,
-            stale_after: Duration::from_secs(5),
-            max_line: 64,
-            hello: None,
-        }
-    }
-
-    #[test]
-    fn a_port_tells_silence_from_a_hang_up() {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let path = Path::new(name.to_str().unwrap());
-        let mut port = PiPorts.open(&settings(path)).unwrap();
-        let second = PiPorts.open(&settings(path)).err().unwrap();
-        assert!(second.to_string().contains("another program holds it"), "{second}");
-        let mut buffer = [0; 16];
-        assert_eq!(port.read(&mut buffer).unwrap(), 0);
-        rustix::io::write(&master, b"ab\n").unwrap();
-        assert_eq!(port.read(&mut buffer).unwrap(), 3);
-        port.write_all(b"hello").unwrap();
-        assert_eq!(rustix::io::read(&master, &mut buffer).unwrap(), 5);
-        drop(master);
-        let start = Instant::now();
-        let gone = loop {
-            match port.read(&mut buffer) {
-                Ok(0) => assert!(start.elapsed() < Duration::from_secs(5), "a hang-up reads as silence"),
-                Ok(_) => {}
-                Err(e) => break e,
-            }
-        };
-        assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
-    }
-
-    #[test]
-    fn what_can_not_be_opened_says_why() {
-        let missing = PiPorts.open(&settings(Path::new("/dev/no-such-tty"))).err().unwrap();
-        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-        assert_eq!(missing.to_string(), "failed to open `/dev/no-such-tty`: it is not there");
-        let no_tty = PiPorts.open(&settings(Path::new("/dev/null"))).err().unwrap();
-        assert!(no_tty.to_string().starts_with("failed to open `/dev/null`"), "{no_tty}");
     }
 }

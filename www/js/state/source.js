@@ -28,6 +28,15 @@ export function feeds({ feeds: said, ...detail } = {}) {
   return [...new Set([...named.map(String), ...TARGETS.filter((kind) => typeof detail[kind] === 'string').map((kind) => (kind === 'topic' ? detail[kind] : `${kind}/${detail[kind]}`))])];
 }
 
+/** What the file says a source feeds, and the list it stands in; null when it is in none. */
+export function configured(lists, id) {
+  for (const list of lists ?? []) {
+    const item = list.items.find((one) => one.id === id);
+    if (item) return { list: list.name, feeds: [...item.text.matchAll(/^\s*(recorder|instrument|stream|topic)\s*=\s*["']([^"'\n]+)["']/gm)].map(([, kind, to]) => (kind === 'topic' ? to : `${kind}/${to}`)) };
+  }
+  return null;
+}
+
 /** Bytes as a person can read them: what can't be printed is written as \xNN, \r, \n, \t. */
 export function visible(text) {
   const short = { '\r': '\\r', '\n': '\\n', '\t': '\\t' };

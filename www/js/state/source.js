@@ -8,7 +8,7 @@ export function silent_s(entry, age_s) {
 }
 
 /** The members of `detail` that are no figure of the table: shown in places of their own. */
-const APART = ['last_bad', 'feeds'];
+const APART = ['last_bad', 'feeds', 'streams'];
 const TARGETS = ['recorder', 'instrument', 'stream', 'topic'];
 
 /** {name, value} of everything a source counts, nested ones as `a.b`. */
@@ -23,8 +23,8 @@ export function counters(detail = {}) {
 }
 
 /** What a source feeds, as `kind/id`: what it says itself. */
-export function feeds({ feeds: said, ...detail } = {}) {
-  const named = Array.isArray(said) ? said : said ? [said] : [];
+export function feeds({ feeds: said, streams, ...detail } = {}) {
+  const named = [...(Array.isArray(said) ? said : said ? [said] : []), ...(Array.isArray(streams) ? streams.map((id) => `stream/${id}`) : [])];
   return [...new Set([...named.map(String), ...TARGETS.filter((kind) => typeof detail[kind] === 'string').map((kind) => (kind === 'topic' ? detail[kind] : `${kind}/${detail[kind]}`))])];
 }
 

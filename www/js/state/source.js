@@ -8,7 +8,7 @@ export function silent_s(entry, age_s) {
 }
 
 /** The members of `detail` that are no figure of the table: shown in places of their own. */
-const APART = ['last_bad', 'feeds', 'streams'];
+const APART = ['last_bad', 'feeds'];
 const TARGETS = ['recorder', 'instrument', 'stream', 'topic'];
 
 /** {name, value} of everything a source counts, nested ones as `a.b`. */
@@ -18,7 +18,7 @@ export function counters(detail = {}) {
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) for (const [k, v] of Object.entries(value)) walk(`${prefix}.${k}`, v);
     else rows.push({ name: prefix, value: Array.isArray(value) ? value.map((v) => (typeof v === 'object' ? JSON.stringify(v) : String(v))).join(', ') : value });
   };
-  for (const [name, value] of Object.entries(detail)) if (!APART.includes(name) && !TARGETS.includes(name)) walk(name, value);
+  for (const [name, value] of Object.entries(detail)) if (!APART.includes(name) && !TARGETS.includes(name) && !(name === 'streams' && Array.isArray(value))) walk(name, value);
   return rows;
 }
 

@@ -8,6 +8,7 @@
 mod fanout;
 mod footprint;
 mod ingest;
+mod pins;
 mod ports;
 mod process;
 mod publisher;
@@ -68,7 +69,7 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 12] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
@@ -78,6 +79,8 @@ const FIGURES: [Figure; 10] = [
     ("rss", footprint::bench),
     ("start", footprint::start),
     ("slow", slow::slow_readers),
+    ("pins", pins::sixty_four),
+    ("edge", pins::latency),
     ("ports", ports::full_speed),
 ];
 

@@ -1,8 +1,11 @@
 //! The settings the program uses, with their defaults.
 
+use super::lists::modbus::Modbus;
+use super::lists::nmea::Nmea;
+use super::lists::scpi::Scpi;
 use super::lists::{AlertRule, Ntfy, Webhook};
 use crate::limits;
-use crate::model::Bands;
+use crate::model::{Bands, Severity};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,6 +44,8 @@ pub struct Config {
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
+    /// `[[recorder]]`.
+    pub recorder: Vec<Recorder>,
     /// `[[stream]]`.
     pub streams: Vec<StreamRule>,
     /// `[[alert]]`.
@@ -69,6 +74,7 @@ impl Default for Config {
             alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
+            recorder: Vec::new(),
             streams: Vec::new(),
             alert: Vec::new(),
             webhook: Vec::new(),
@@ -370,13 +376,88 @@ pub enum Debounce {
     IgnoreAfter(Duration),
 }
 
-/// `[[gpio]]`: one input.
+/// What becomes of a pin's edges on a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeRecords {
+    /// Each is a record, as long as there are few; then a record holds many.
+    Each,
+    /// They are counted, and the count is a record now and then.
+    Count,
+}
+
+/// What a pin says to its stream or instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// 1 while active, else 0.
+    Level,
+    /// How often it became active since the start.
+    Count,
+    /// How often it becomes active, in Hz.
+    Rate,
+    /// How long it was active the last time, in ms.
+    Pulse,
+}
+
+/// What a pin is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Direction {
+    Input,
+    Output,
+}
+
+/// A level to be driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Drive {
+    Low,
+    High,
+    /// As it is.
+    Keep,
+}
+
+impl Drive {
+    /// True is high; none keeps what there is.
+    pub fn high(self) -> Option<bool> {
+        match self {
+            Drive::Low => Some(false),
+            Drive::High => Some(true),
+            Drive::Keep => None,
+        }
+    }
+}
+
+/// What is particular to an output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The level it has before it drives for the first time.
+    pub initial: Drive,
+    /// The level it is left with at the end.
+    pub safe: Drive,
+    /// The longest pulse that may be asked for.
+    pub pulse_max: Duration,
+}
+
+/// An alert that is raised while a pin is active.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinAlert {
+    /// How bad.
+    pub severity: Severity,
+    /// What has happened.
+    pub message: String,
+    /// What to do.
+    pub guidance: String,
+}
+
+/// `[[gpio]]`: one pin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GpioPin {
     /// Id of the source, unique.
     pub id: String,
     /// BCM number, as printed on pinout sheets after "GPIO".
     pub pin: u8,
+    /// Set when it is an output.
+    pub output: Option<Output>,
     /// Bias.
     pub pull: Pull,
     /// Low means active.
@@ -385,12 +466,166 @@ pub struct GpioPin {
     pub edge: Edge,
     /// See [`Debounce`].
     pub debounce: Debounce,
-    /// What it becomes.
-    pub sink: Sink,
+    /// What it becomes; an alert or an output need not become anything else.
+    pub sink: Option<Sink>,
     /// For a recorder: the status while active, such as `recording`. For an instrument: the channel's name.
     pub active: Option<String>,
     /// For a recorder: the status while not active.
     pub inactive: Option<String>,
+    /// See [`EdgeRecords`].
+    pub edges: EdgeRecords,
+    /// See [`Measure`].
+    pub value: Measure,
+    /// The time over which a rate is measured.
+    pub window: Duration,
+    /// What it says is published at most this often.
+    pub interval: Duration,
+    /// Edges a second past which it is parked.
+    pub flood: u32,
+    /// Raised while it is active.
+    pub alert: Option<PinAlert>,
+}
+
+impl Default for GpioPin {
+    fn default() -> Self {
+        GpioPin {
+            id: String::new(),
+            pin: 0,
+            output: None,
+            pull: Pull::Off,
+            active_low: false,
+            edge: Edge::Both,
+            debounce: Debounce::None,
+            sink: None,
+            active: None,
+            inactive: None,
+            edges: EdgeRecords::Each,
+            value: Measure::Level,
+            window: Duration::from_secs(1),
+            interval: limits::GPIO_INTERVAL,
+            flood: limits::GPIO_FLOOD,
+            alert: None,
+        }
+    }
+}
+
+/// How a command reaches a recorder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// An output becomes active or not.
+    Level {
+        /// Source id of the output.
+        pin: String,
+        /// Whether it becomes active.
+        active: bool,
+    },
+    /// An output is active for a time.
+    Pulse {
+        /// Source id of the output.
+        pin: String,
+        /// For this long.
+        time: Duration,
+    },
+    /// A port sends something.
+    Serial {
+        /// Source id of the port.
+        port: String,
+        /// What.
+        send: String,
+    },
+    /// A request over HTTP, which succeeds with any 2xx.
+    Http {
+        /// Where.
+        url: String,
+        /// Usually POST.
+        method: String,
+        /// The body.
+        body: String,
+    },
+}
+
+/// What confirms a command to a recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmBy {
+    /// Its status, whoever tells it.
+    Status,
+    /// Only what is posted to `/api/recorders/{id}/state`.
+    Http,
+}
+
+/// `[[recorder]]`: what is known of a recorder besides what pins and ports say of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorder {
+    /// Its id, as the sinks of pins and ports name it.
+    pub id: String,
+    /// The name people see.
+    pub name: Option<String>,
+    /// How it is started; none: it can't be.
+    pub start: Option<Effect>,
+    /// How it is stopped.
+    pub stop: Option<Effect>,
+    /// How it begins another recording.
+    pub split: Option<Effect>,
+    /// How it is made to start by itself.
+    pub auto_on: Option<Effect>,
+    /// And made not to.
+    pub auto_off: Option<Effect>,
+    /// What confirms a command.
+    pub confirm: ConfirmBy,
+    /// The time a command has to show its effect.
+    pub confirm_within: Duration,
+    /// Silence after which what was posted of it no longer counts.
+    pub stale_after: Duration,
+    /// The recorder splits by itself after this long; shown.
+    pub split_after: Option<Duration>,
+    /// Where it can be listened to; shown.
+    pub listen_url: Option<String>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Recorder {
+            id: String::new(),
+            name: None,
+            start: None,
+            stop: None,
+            split: None,
+            auto_on: None,
+            auto_off: None,
+            confirm: ConfirmBy::Status,
+            confirm_within: limits::COMMAND_TIME,
+            stale_after: limits::RECORDER_STALE,
+            split_after: None,
+            listen_url: None,
+        }
+    }
+}
+
+impl Recorder {
+    /// The effect of an action with these parameters, where one is configured.
+    pub fn effect(&self, action: &str, on: bool) -> Option<&Effect> {
+        match (action, on) {
+            ("start", _) => self.start.as_ref(),
+            ("stop", _) => self.stop.as_ref(),
+            ("split", _) => self.split.as_ref(),
+            ("auto", true) => self.auto_on.as_ref(),
+            ("auto", false) => self.auto_off.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Every effect with the name of its key.
+    pub fn effects(&self) -> impl Iterator<Item = (&'static str, &Effect)> {
+        [
+            ("start", &self.start),
+            ("stop", &self.stop),
+            ("split", &self.split),
+            ("auto_on", &self.auto_on),
+            ("auto_off", &self.auto_off),
+        ]
+        .into_iter()
+        .filter_map(|(name, effect)| Some((name, effect.as_ref()?)))
+    }
 }
 
 /// Parity bit.
@@ -507,6 +742,12 @@ impl std::fmt::Display for Device {
 pub enum ProtocolConfig {
     /// Lines, each with values.
     Line(LineConfig),
+    /// An instrument that is asked and set.
+    Scpi(Scpi),
+    /// A receiver or a sensor that talks by itself.
+    Nmea(Nmea),
+    /// A line of Modbus devices that are asked and set.
+    Modbus(Modbus),
 }
 
 impl ProtocolConfig {
@@ -514,6 +755,9 @@ impl ProtocolConfig {
     pub fn gives_several(&self) -> bool {
         match self {
             ProtocolConfig::Line(line) => line.map.len() > 1,
+            ProtocolConfig::Scpi(scpi) => scpi.channels.len() > 1,
+            ProtocolConfig::Nmea(nmea) => nmea.values.len() != 1,
+            ProtocolConfig::Modbus(modbus) => modbus.registers.len() > 1,
         }
     }
 }

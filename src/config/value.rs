@@ -4,7 +4,7 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{Edge, FlowControl, Parity, Pull};
+use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +17,8 @@ use toml::de::DeValue;
 pub enum Type {
     /// Text of 1 to so many bytes.
     Text(usize),
+    /// The same, or none: what is switched off.
+    TextOrNone(usize),
     /// 1 to 64 characters of `A-Z a-z 0-9 _ . : -`.
     Id,
     /// A topic under `app/`.
@@ -53,8 +55,12 @@ pub enum Type {
     Pattern,
     /// A table of text: what a word becomes.
     Words,
+    /// A table of text: how a command reaches a recorder.
+    Effect,
     /// A list of tables; read by `file`, with keys of its own.
     Mappings,
+    /// A table; read by its list, with keys of its own.
+    Table,
 }
 
 /// A setting between the text and the program.
@@ -97,6 +103,7 @@ impl Type {
     pub fn words(&self) -> String {
         match *self {
             Type::Text(most) => format!("text in quotes, 1 to {most} bytes"),
+            Type::TextOrNone(most) => format!("text in quotes, up to {most} bytes"),
             Type::Id => "an id in quotes: 1 to 64 characters of A-Z a-z 0-9 _ . : -".into(),
             Type::Topic => "a topic under app/ in quotes, such as \"app/door\"".into(),
             Type::Path => "a path in quotes".into(),
@@ -139,14 +146,18 @@ impl Type {
                 "a regular expression in quotes with named groups, such as '^T=(?<temp>[0-9.]+)'".into()
             }
             Type::Words => "a table of texts, such as { REC = \"recording\" }".into(),
+            Type::Effect => "a table of texts: { pin = \"...\", pulse = \"200ms\" }, { pin = \"...\", level = \"active\" }, \
+                             { serial = \"...\", send = \"REC\\r\" } or { url = \"http://...\" }"
+                .into(),
             Type::Mappings => "a list of tables, such as [{ from = \"temp\", to = \"temperature\" }]".into(),
+            Type::Table => "a table with keys of its own".into(),
         }
     }
 
     /// The type in a word or two, for lists of keys.
     pub fn name(&self) -> String {
         match *self {
-            Type::Text(_) | Type::Separator => "text".into(),
+            Type::Text(_) | Type::TextOrNone(_) | Type::Separator => "text".into(),
             Type::Id => "id".into(),
             Type::Topic => "topic".into(),
             Type::Path => "path".into(),
@@ -165,7 +176,9 @@ impl Type {
             Type::Choice(words) => words.join(", "),
             Type::Pattern => "regular expression".into(),
             Type::Words => "table of texts".into(),
+            Type::Effect => "pin, serial or url".into(),
             Type::Mappings => "list of tables".into(),
+            Type::Table => "table".into(),
         }
     }
 
@@ -194,7 +207,7 @@ impl Type {
                 self.list(texts.ok_or_else(wrong)?)
                     .map_err(|expected| Mismatch { written: describe(value), expected })
             }
-            (Type::Words, DeValue::Table(table)) => {
+            (Type::Words | Type::Effect, DeValue::Table(table)) => {
                 let words: Option<BTreeMap<String, String>> = table
                     .iter()
                     .map(|(k, v)| Some((k.get_ref().to_string(), v.get_ref().as_str()?.to_string())))
@@ -251,6 +264,7 @@ impl Type {
             (_, Value::List(items)) => {
                 format!("[{}]", items.iter().map(|t| quoted(t)).collect::<Vec<_>>().join(", "))
             }
+            (Type::Effect, Value::Words(words)) if words.is_empty() => return None,
             (_, Value::Words(words)) if words.is_empty() => "{}".into(),
             (_, Value::Words(words)) => {
                 let pairs: Vec<_> =
@@ -271,7 +285,9 @@ impl Type {
                 | Type::Names
                 | Type::Ids
                 | Type::Words
+                | Type::Effect
                 | Type::Mappings
+                | Type::Table
         )
     }
 
@@ -309,6 +325,7 @@ impl Type {
         let kept = |fits: bool| if fits { Ok(Value::Text(text.to_string())) } else { Err(self.words()) };
         match *self {
             Type::Text(most) => kept((1..=most).contains(&text.len())),
+            Type::TextOrNone(most) => kept(text.len() <= most),
             Type::Id => kept(Topic::of("stream", text).is_ok()),
             Type::Topic => kept(text.starts_with("app/") && Topic::parse(text).is_ok()),
             Type::Path => kept(!text.is_empty() && text.len() <= TEXT_BYTES && !text.contains('\0')),
@@ -513,7 +530,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64);
+optional!(String, PathBuf, f64, u8, u32);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {
@@ -541,7 +558,7 @@ macro_rules! whole {
         }
     )*};
 }
-whole!(u8, u32, u64, usize);
+whole!(u8, u16, u32, u64, usize);
 
 macro_rules! plain {
     ($($field:ty => $variant:ident),*) => {$(
@@ -599,7 +616,7 @@ impl Setting for char {
 macro_rules! words {
     ($($field:ident, $name:ident: $($word:literal => $variant:ident),*;)*) => {$(
         #[doc = concat!("The words of [`", stringify!($field), "`].")]
-        pub(super) const $name: &[&str] = &[$($word),*];
+        pub(in crate::config) const $name: &[&str] = &[$($word),*];
         impl Setting for $field {
             fn value(&self) -> Value {
                 Value::Text(match self { $($field::$variant => $word),* }.into())
@@ -612,10 +629,16 @@ macro_rules! words {
         }
     )*};
 }
+pub(super) use words;
 words! {
     Pull, PULLS: "off" => Off, "up" => Up, "down" => Down;
     Edge, EDGES: "rising" => Rising, "falling" => Falling, "both" => Both;
     Parity, PARITIES: "none" => None, "even" => Even, "odd" => Odd;
+    Direction, DIRECTIONS: "input" => Input, "output" => Output;
+    Drive, DRIVES: "low" => Low, "high" => High, "keep" => Keep;
+    EdgeRecords, EDGE_RECORDS: "each" => Each, "count" => Count;
+    Measure, MEASURES: "level" => Level, "count" => Count, "rate" => Rate, "pulse" => Pulse;
+    ConfirmBy, CONFIRMS: "status" => Status, "http" => Http;
     FlowControl, FLOWS: "none" => None, "software" => Software, "hardware" => Hardware;
 }
 

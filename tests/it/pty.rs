@@ -40,6 +40,13 @@ impl Device {
         }
     }
 
+    /// Whether the daemon has sent something that was not heard yet.
+    pub fn has_something(&self) -> bool {
+        let mut fds = [rustix::event::PollFd::new(&self.master, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).unwrap() > 0
+    }
+
     /// What the daemon has sent, at most 100 bytes of it.
     pub fn hear(&self) -> String {
         let mut buffer = [0; 100];

@@ -13,6 +13,7 @@ use crate::model::{Draft, Severity};
 use crate::push::Push;
 use crate::sources::detections::Detections;
 use crate::sources::signals::Signals;
+use crate::sources::streams::Streams;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
@@ -127,7 +128,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, the signals and the detections.
+    /// The threads of the bench, streams, signals and detections.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -170,6 +171,8 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let (streams, streams_thread) =
+            Streams::start(&context, &config.streams).map_err(|e| StartError::System("the streams", e))?;
         let planned = if config.bench { simulated::planogram() } else { Vec::new() };
         let (detections, detections_thread) =
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
@@ -184,6 +187,7 @@ impl Daemon {
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
             alerts: Arc::clone(&alerts),
+            streams: Arc::clone(&streams),
             detections,
             signals,
             bench: bench_control,
@@ -193,7 +197,10 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().chain([signals_thread, detections_thread]).for_each(threads::join);
+                bench
+                    .into_iter()
+                    .chain([streams_thread, signals_thread, detections_thread])
+                    .for_each(threads::join);
                 alerts.stop();
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
@@ -201,7 +208,7 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &config, extras(&bus, &store))
+        let sources = Sources::start(&context, &streams, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
@@ -215,7 +222,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain([signals_thread, detections_thread]).collect(),
+            bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
         };
@@ -314,7 +321,8 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
+                let inputs =
+                    |c: &Config| (c.gpio.clone(), c.serial.clone(), c.streams.clone(), c.host.clone());
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {

@@ -83,6 +83,18 @@ pub const VISION_SOURCES: usize = 64;
 pub const FOLLOWED: usize = 1_000;
 /// See [`FOLLOWED`].
 pub const FOLLOWED_BYTES: usize = 1024 * 1024;
+/// Streams with a history and an age; further ones are only passed on.
+pub const STREAMS_KNOWN: usize = 128;
+/// Hours of history of a stream on the disk.
+pub const STREAM_HOURS: u64 = 24;
+/// `[[stream]]`s; more are refused by the configuration.
+pub const STREAM_RULES: usize = 64;
+/// A message of a feed; a larger one closes its connection, which is made anew.
+pub const FEED_MESSAGE: usize = 1024 * 1024;
+/// Silence after which a feed is stale, unless configured.
+pub const FEED_STALE: Duration = Duration::from_secs(15);
+/// The longest rest of a feed's thread, and how often its counts are said.
+pub const FEED_REST: Duration = Duration::from_secs(5);
 /// Signals, generated and posted; a further one is refused.
 pub const SIGNALS: usize = 256;
 /// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.

@@ -26,6 +26,6 @@ pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, Ntfy, Webh
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
-    Access, Alerts, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push,
-    SerialPort, Signals, Sink, Store,
+    Access, Alerts, Config, Debounce, Edge, Feed, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull,
+    Push, SerialPort, Signals, Sink, Store, StreamRule,
 };

@@ -784,6 +784,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 alert: with_alerts.alert,
                 webhook: with_alerts.webhook,
                 ntfy: with_alerts.ntfy,
+                streams: Vec::new(),
             }
         })
 }

@@ -2,6 +2,7 @@
 
 use super::lists::{AlertRule, Ntfy, Webhook};
 use crate::limits;
+use crate::model::Bands;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ pub struct Config {
     pub webhook: Vec<Webhook>,
     /// `[[ntfy]]`.
     pub ntfy: Vec<Ntfy>,
+    /// `[[stream]]`.
+    pub streams: Vec<StreamRule>,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             alert: Vec::new(),
             webhook: Vec::new(),
             ntfy: Vec::new(),
+            streams: Vec::new(),
         }
     }
 }
@@ -291,6 +295,50 @@ pub struct Mapping {
     pub offset: f64,
     /// For words: what they become, such as `REC = "recording"`.
     pub words: BTreeMap<String, String>,
+}
+
+/// `[[stream]]`: what is known of a value stream, and the feed it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRule {
+    /// Id of the stream.
+    pub id: String,
+    /// The name people see.
+    pub name: Option<String>,
+    /// Its unit, where the source gives none.
+    pub unit: Option<String>,
+    /// Warning and alarm limits.
+    pub limits: Bands,
+    /// A value older than this is stale.
+    pub stale_after: Option<Duration>,
+    /// A value older than this is no value any more.
+    pub expire_after: Option<Duration>,
+    /// Where it comes from; none: from a serial port, a pin or a publisher.
+    pub feed: Option<Feed>,
+}
+
+/// A WebSocket that gives values, and REST where it does not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// `ws://` or `wss://`; streams with the same one share a connection.
+    pub url: String,
+    /// Texts sent once it is open.
+    pub subscribe: Vec<String>,
+    /// Path of the value in a message.
+    pub value: String,
+    /// Path of its time.
+    pub time: Option<String>,
+    /// Only messages that have this text at this path.
+    pub only: Option<(String, String)>,
+    /// `http://` or `https://`, asked while the socket gives nothing.
+    pub rest: Option<String>,
+    /// Path of the value in its answer; none: as in a message.
+    pub rest_value: Option<String>,
+    /// How often it is asked.
+    pub rest_interval: Duration,
+    /// Every tick is published; otherwise the newest at most once in `interval`.
+    pub every_tick: bool,
+    /// See `every_tick`.
+    pub interval: Duration,
 }
 
 /// Bias of an input.

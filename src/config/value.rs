@@ -521,7 +521,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64);
+optional!(String, PathBuf);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {

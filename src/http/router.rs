@@ -8,7 +8,7 @@ use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
 use super::routes::{
-    alerts, bench, commands, detections, events, login, operations, publish, resources, state, typed,
+    alerts, bench, commands, detections, events, login, operations, publish, resources, state, streams, typed,
 };
 use super::server::Shared;
 use crate::model::Role;
@@ -114,6 +114,12 @@ pub(crate) static ROUTES: &[Route] = &[
         "Every stream: its newest value and how its connection stands",
     ),
     get("/api/streams/{id}", VIEW, resources::one, "One stream"),
+    get(
+        "/api/streams/{id}/history",
+        VIEW,
+        streams::history,
+        "What a stream was: the least and the greatest of each span",
+    ),
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),

@@ -40,6 +40,8 @@ pub struct Parts {
     pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The streams, which have a history.
+    pub streams: Arc<crate::sources::streams::Streams>,
     /// The detections, which can be filtered and summed up.
     pub detections: Arc<Detections>,
     /// The signals, which number and judge what is posted.

@@ -1,6 +1,7 @@
 //! The vocabulary: plain types, no I/O. One noun a file; names are those of the wire (docs/api.md).
 
 mod alert;
+mod bands;
 mod command;
 mod cursor;
 mod detection;
@@ -23,6 +24,7 @@ mod stream;
 mod topic;
 
 pub use self::alert::{Alert, AlertState, RaisedBy, Severity};
+pub use self::bands::Bands;
 pub use self::command::{CommandResult, CommandState};
 pub use self::cursor::{Cursor, Since};
 pub use self::detection::{BoundingBox, Detection, DetectionSummary};

@@ -14,6 +14,7 @@ mod reading;
 pub mod serial;
 pub mod signals;
 pub mod simulated;
+pub mod streams;
 
 pub use self::inputs::Sources;
 pub use self::outlets::{Order, Outlets};

@@ -13,3 +13,4 @@ mod pty;
 mod real_input;
 mod resume;
 mod signals;
+mod streams;

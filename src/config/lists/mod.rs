@@ -5,6 +5,7 @@ mod alert;
 mod gpio;
 mod ntfy;
 mod serial;
+mod stream;
 mod webhook;
 
 pub use self::alert::{AlertLimits, AlertRule, AlertTest};
@@ -37,7 +38,8 @@ pub(super) struct List {
 }
 
 /// Every list.
-pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST, alert::LIST, webhook::LIST, ntfy::LIST];
+pub(super) static LISTS: &[List] =
+    &[gpio::LIST, serial::LIST, stream::LIST, alert::LIST, webhook::LIST, ntfy::LIST];
 
 fn sink_of<'a>(
     sink: &Sink,

@@ -170,6 +170,8 @@ impl Device for Stream {
                     last_seen: link.last_seen(),
                     reconnects: link.reconnects(),
                     dropped: link.dropped,
+                    ticks: None,
+                    conflated: None,
                 },
             );
         }

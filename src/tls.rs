@@ -52,6 +52,9 @@ mod with {
     pub fn connect(tcp: TcpStream, host: &str) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
         let name =
             ServerName::try_from(host.to_string()).map_err(|_| format!("{host:?} is no name of a host"))?;
+        if roots().is_empty() {
+            return Err("this system has no list of trusted certificates; install ca-certificates".into());
+        }
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(roots().iter().map(|c| c.der().to_vec().into()));
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -105,5 +108,18 @@ mod tests {
         assert!(said.contains("is this box's clock right?"), "{said}");
         assert!(refused("invalid peer certificate: UnknownIssuer").unwrap().contains("trusts"));
         assert_eq!(refused("connection reset"), None);
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_is_no_tls_is_an_error_and_no_panic() {
+        use std::io::Write;
+        use std::net::{TcpListener, TcpStream};
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        other.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // Without certificates on this system it is an error already.
+        assert!(connect(tcp, "localhost").is_err());
     }
 }

@@ -781,10 +781,10 @@ fn any_config() -> impl Strategy<Value = Config> {
                 },
                 gpio,
                 serial,
+                streams: Vec::new(),
                 alert: with_alerts.alert,
                 webhook: with_alerts.webhook,
                 ntfy: with_alerts.ntfy,
-                streams: Vec::new(),
             }
         })
 }

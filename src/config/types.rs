@@ -41,14 +41,14 @@ pub struct Config {
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
+    /// `[[stream]]`.
+    pub streams: Vec<StreamRule>,
     /// `[[alert]]`.
     pub alert: Vec<AlertRule>,
     /// `[[webhook]]`.
     pub webhook: Vec<Webhook>,
     /// `[[ntfy]]`.
     pub ntfy: Vec<Ntfy>,
-    /// `[[stream]]`.
-    pub streams: Vec<StreamRule>,
 }
 
 impl Default for Config {
@@ -69,10 +69,10 @@ impl Default for Config {
             alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
+            streams: Vec::new(),
             alert: Vec::new(),
             webhook: Vec::new(),
             ntfy: Vec::new(),
-            streams: Vec::new(),
         }
     }
 }

@@ -38,8 +38,15 @@ pub(super) struct List {
 }
 
 /// Every list.
-pub(super) static LISTS: &[List] =
-    &[gpio::LIST, serial::LIST, stream::LIST, alert::LIST, webhook::LIST, ntfy::LIST];
+#[rustfmt::skip]
+pub(super) static LISTS: &[List] = &[
+    gpio::LIST,
+    serial::LIST,
+    stream::LIST,
+    alert::LIST,
+    webhook::LIST,
+    ntfy::LIST,
+];
 
 fn sink_of<'a>(
     sink: &Sink,

@@ -4,6 +4,7 @@
 mod alert;
 mod gpio;
 mod ntfy;
+mod recorder;
 mod serial;
 mod stream;
 mod webhook;
@@ -42,6 +43,7 @@ pub(super) struct List {
 pub(super) static LISTS: &[List] = &[
     gpio::LIST,
     serial::LIST,
+    recorder::LIST,
     stream::LIST,
     alert::LIST,
     webhook::LIST,

@@ -33,5 +33,4 @@ pub mod push;
 pub mod sources;
 pub mod store;
 pub mod threads;
-#[cfg(feature = "tls")]
 pub mod tls;

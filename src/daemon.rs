@@ -6,7 +6,7 @@
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::clock::Wall;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, AlertRule, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Severity};
@@ -161,6 +161,9 @@ impl Daemon {
             outlets: Arc::new(Outlets::default()),
             stop: stop.clone(),
         };
+        alerts
+            .start(&store, &commands, &config, &bench_rules(&config))
+            .map_err(|e| StartError::System("the alerts", e))?;
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
             let (handles, control) = simulated::start(&context, config.bench_seed)
                 .map_err(|e| StartError::System("the simulated bench", e))?;
@@ -184,6 +187,7 @@ impl Daemon {
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
             streams: Arc::clone(&streams),
+            alerts: Arc::clone(&alerts),
             detections,
             signals,
             bench: bench_control,
@@ -197,6 +201,7 @@ impl Daemon {
                     .into_iter()
                     .chain([streams_thread, signals_thread, detections_thread])
                     .for_each(threads::join);
+                alerts.stop();
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
@@ -325,6 +330,10 @@ impl Daemon {
                 }
                 // What waits for the next start stays as it runs, and is named again at the next reload.
                 self.config = new.config.live_over(&self.config);
+                let judged = ["name", "store", "alerts", "alert", "webhook", "ntfy"];
+                if changes.sections.iter().any(|s| judged.contains(s)) {
+                    self.alerts.configure(&self.config, &bench_rules(&self.config), &self.store);
+                }
                 self.revision += 1;
                 self.alerts.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
@@ -345,6 +354,7 @@ impl Daemon {
         self.stop.stop();
         self.sources.stop();
         self.bench.into_iter().for_each(threads::join);
+        self.alerts.stop();
         self.push.stop();
         self.http.stop();
         self.bus.stop();
@@ -364,6 +374,11 @@ impl Daemon {
         });
         publish(&self.bus, "config_changed", &payload);
     }
+}
+
+/// The rules that go with the bench.
+fn bench_rules(config: &Config) -> Vec<AlertRule> {
+    if config.bench { simulated::rules() } else { Vec::new() }
 }
 
 fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {

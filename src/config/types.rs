@@ -1,5 +1,6 @@
 //! The settings the program uses, with their defaults.
 
+use super::lists::{AlertRule, Ntfy, Webhook};
 use crate::limits;
 use crate::model::Bands;
 use std::collections::BTreeMap;
@@ -34,12 +35,20 @@ pub struct Config {
     pub signals: Signals,
     /// `[host]`.
     pub host: Host,
+    /// `[alerts]`.
+    pub alerts: Alerts,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
     /// `[[stream]]`.
     pub streams: Vec<StreamRule>,
+    /// `[[alert]]`.
+    pub alert: Vec<AlertRule>,
+    /// `[[webhook]]`.
+    pub webhook: Vec<Webhook>,
+    /// `[[ntfy]]`.
+    pub ntfy: Vec<Ntfy>,
 }
 
 impl Default for Config {
@@ -57,9 +66,13 @@ impl Default for Config {
             push: Push::default(),
             signals: Signals::default(),
             host: Host::default(),
+            alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
             streams: Vec::new(),
+            alert: Vec::new(),
+            webhook: Vec::new(),
+            ntfy: Vec::new(),
         }
     }
 }
@@ -209,6 +222,48 @@ pub struct Host {
 impl Default for Host {
     fn default() -> Self {
         Host { interval: Duration::from_secs(5), disks: Vec::new() }
+    }
+}
+
+/// `[alerts]`: the built-in rules, and what messages say of this box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alerts {
+    /// Ids of built-in rules that are not judged; a `*` at the end stands for any end.
+    pub off: Vec<String>,
+    /// Address of this box's page, for links in messages.
+    pub base_url: Option<String>,
+    /// Free space of a file system below which it is minor, in percent.
+    pub disk_minor: f64,
+    /// Free space below which it is major, in percent.
+    pub disk_major: f64,
+    /// Temperature above which it is minor, in degrees Celsius.
+    pub temperature_minor: f64,
+    /// Temperature above which it is major, in degrees Celsius.
+    pub temperature_major: f64,
+    /// Memory of this process above which it is minor, in bytes.
+    pub memory: u64,
+    /// Bytes this process may write in a day.
+    pub written_today: u64,
+    /// How long the clock may be unsynchronised.
+    pub clock_unsynced: Duration,
+    /// How long a source may be lost before its alert.
+    pub source_lost: Duration,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts {
+            off: Vec::new(),
+            base_url: None,
+            disk_minor: 10.0,
+            disk_major: 5.0,
+            temperature_minor: 80.0,
+            temperature_major: 85.0,
+            memory: 256 << 20,
+            written_today: 2 << 30,
+            clock_unsynced: Duration::from_secs(600),
+            source_lost: Duration::from_secs(3),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
 use super::routes::{
-    bench, commands, detections, events, login, operations, publish, resources, state, streams, typed,
+    alerts, bench, commands, detections, events, login, operations, publish, resources, state, streams, typed,
 };
 use super::server::Shared;
 use crate::model::Role;
@@ -126,8 +126,12 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
     get("/api/alerts", VIEW, resources::list, "Every open alert"),
-    get("/api/alerts/{id}", VIEW, resources::one, "One open alert"),
-    post("/api/alerts/{id}/ack", OPERATE, commands::acknowledge, "Acknowledge an occurrence of an alert"),
+    get("/api/alerts/rules", VIEW, alerts::rules, "Every rule of the alerts and how it stands"),
+    get("/api/alerts/deliveries", VIEW, alerts::deliveries, "Every receiver of alerts and how it stands"),
+    post("/api/alerts/test", OPERATE, alerts::test, "Send a test message to every receiver of alerts"),
+    get("/api/alerts/{id}", VIEW, alerts::one, "One open alert"),
+    post("/api/alerts/{id}/ack", OPERATE, alerts::acknowledge, "Acknowledge an occurrence of an alert"),
+    post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     in_bench(get("/api/bench", VIEW, bench::list, "The simulated sources and their faults")),

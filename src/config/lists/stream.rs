@@ -5,7 +5,7 @@ use super::super::file::{Found, Ids, Reader};
 use super::super::keys::{DAY, Key, key, ms, s};
 use super::super::print;
 use super::super::types::{Config, Feed, StreamRule};
-use super::super::value::{Setting, Type, Value};
+use super::super::value::Type;
 use super::List;
 use crate::limits;
 use crate::model::Bands;
@@ -226,17 +226,6 @@ impl Reader<'_> {
                 continue;
             }
             config.streams.push(rule);
-        }
-    }
-}
-
-impl Setting for Option<f64> {
-    fn value(&self) -> Value {
-        self.map_or(Value::Nothing, Value::Number)
-    }
-    fn put(&mut self, value: Value) {
-        if let Value::Number(number) = value {
-            *self = Some(number);
         }
     }
 }

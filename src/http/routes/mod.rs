@@ -1,5 +1,6 @@
 //! The routes, one file an area. Which path leads where is in the table of the router.
 
+pub(super) mod alerts;
 pub(super) mod bench;
 pub(super) mod commands;
 pub(super) mod detections;

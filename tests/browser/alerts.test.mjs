@@ -218,7 +218,8 @@ test('history by pages, one row an occurrence; the rules and how they stand; an 
     await until('another page', async () => (await page.locator('#card-history .row').count()) > n || !(await page.locator('[data-older]').count()));
   }
   assert.equal(await rows(), 60);
-  await page.waitForSelector('#card-rules .row[data-rule]');
+  await page.click('.more-rules summary');
+  await page.waitForSelector('#card-rules .row[data-rule] .chip');
   await it.clean();
 });
 

@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { fake_config } from './fake_config.mjs';
 import { DESK, NAME, PHONE, browser, conn, daemon, open, skip, until, visit } from './harness.mjs';
 
 const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const PAGES = ['overview', 'recorder', 'recordings', 'alerts', 'log', 'system', 'system/sources/rec1', 'system/config/store', 'settings', 'more', 'login'];
+/** The bench, and something to edit. */
+const CONFIG = 'name = "telltale"\nbench = true\n\n[[service]]\nname = "nothing"\nunit = "nothing-of-that-name.service"\n';
 const THEMES = ['auto', 'light', 'dark', 'sun'];
 const CARDS = ['recorder', 'jobs', 'detections', 'queues', 'instruments', 'services', 'streams', 'signals', 'box', 'sources'];
 
@@ -15,7 +16,7 @@ let box;
 let chrome;
 before(async () => {
   if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
+  [box, chrome] = await Promise.all([daemon({ config: CONFIG }), browser()]);
 });
 after(async () => {
   await chrome?.close();
@@ -67,7 +68,6 @@ test('the same by a plain-http name, where much of the browser is missing', { sk
 test('accessible in every theme, on every page; the check itself finds faults', { skip }, async () => {
   const it = await open(chrome, box.url, { device: PHONE });
   const { page } = it;
-  await fake_config(it.context);
   await something_to_see();
   await page.waitForSelector('.spark path[d^="M"]');
   await page.evaluate(AXE);
@@ -97,7 +97,6 @@ test('320 and 390 px: no overflow, targets of 44 px, the chip in sight on every 
   for (const width of [320, 390]) {
     const it = await open(chrome, box.url, { device: { ...PHONE, viewport: { width, height: 700 } } });
     const { page } = it;
-    await fake_config(it.context);
     await something_to_see();
     await page.waitForSelector('.spark path[d^="M"]');
     for (const name of PAGES) {

@@ -2,8 +2,8 @@
 // is sent before Save and nothing that was typed is lost.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, afterEach, before, test } from 'node:test';
-import { fake_config } from './fake_config.mjs';
 import { PHONE, browser, daemon, open, skip, until, visit } from './harness.mjs';
 
 let box;
@@ -71,6 +71,9 @@ test('an unset clock: what happens is said first, and the time goes out only aft
     await page.waitForSelector('#card-clocks .note[data-tone="good"]');
     await page.waitForSelector('#card-clocks:has-text("Set by hand")');
     assert.ok(Math.abs(Date.parse(sent[0].now) - Date.now()) < 10_000);
+    await page.locator('[data-command="forget_time"]').tap();
+    await page.locator('dialog[open] [data-confirm]').tap();
+    await page.waitForSelector('[data-notice="unsynced"]');
     await it.clean();
   } finally {
     await unset.close();
@@ -120,128 +123,159 @@ test('a failing card is named, with what to do', { skip }, async () => {
   await it.clean();
 });
 
-test('configuration: what is typed is kept through updates and other pages, and sent only by Save', { skip }, async () => {
-  const it = await go('settings');
-  const { page } = it;
-  const config = await fake_config(it.context);
-  await visit(page, 'system');
+const CONFIG = `# The van
+name = "van 3"
+
+[store]
+keep = "2GiB" # the card is small
+
+[http]
+origins = ["https://panel.example"]
+
+[[service]] # the first
+name = "tape"
+unit = "tape-of-the-test.service"
+
+[[service]]
+name = "door"
+unit = "door-of-the-test.service"
+`;
+
+/** A box with a file of its own, the page of its configuration, and what it sent. */
+async function with_config(run, { address = 'system/config', lossy = false } = {}) {
+  const own = await daemon({ config: CONFIG });
+  try {
+    const it = await go(address, { url: own.url, lossy });
+    const sent = [];
+    it.page.on('request', (request) => request.method() === 'PUT' && sent.push({ ...request.postDataJSON(), check: request.url().includes('check=true') }));
+    const key = (name) => it.page.locator(`[data-key="${name}"]`);
+    await run({ ...it, own, sent, key, field: (name) => key(name).locator('input, select, textarea'), text: () => readFileSync(own.file, 'utf8'),
+      elsewhere: async (set) => own.put('/api/config', { set }) });
+  } finally {
+    await own.close();
+  }
+}
+
+test('configuration: what is typed is kept through updates and other pages, and sent only by Save', { skip }, () => with_config(async ({ page, own, sent, key, field, text, clean }) => {
   await page.click('#card-config-door a');
-  await page.waitForSelector('#section-store summary');
   await page.click('#section-store summary');
-  const keep = page.locator('#key-store\\.keep');
+  const keep = field('store.keep');
   await keep.click();
   await keep.press('End');
-  await keep.press('Backspace');
-  await keep.press('Backspace');
-  await keep.press('Backspace');
-  const typing = page.keyboard.type('750MB', { delay: 100 });
-  for (let i = 0; i < 4; i += 1) await source('gps', { errors: i });
-  await publish('config_changed', { revision: 3, sections: [], applied: true, error: null });
+  for (let i = 0; i < 4; i += 1) await keep.press('Backspace');
+  const typing = page.keyboard.type('750MiB', { delay: 100 });
+  const events = await own.get('/api/state');
+  assert.ok(events.state.length);
+  for (let i = 0; i < 4; i += 1) await own.post('/api/events', { type: 'source_status', topic: 'system', payload: { source_id: 'gps', kind: 'serial', status: 'ok', quality: 'good', last_seen: null, errors: i, reconnects: 0 } });
+  await own.post('/api/events', { type: 'config_changed', topic: 'system', payload: { revision: 99, sections: [], applied: true, error: null } });
   await typing;
-  assert.equal(await keep.inputValue(), '750MB');
+  assert.equal(await keep.inputValue(), '750MiB');
   assert.ok(await keep.evaluate((e) => e === document.activeElement), 'still at it');
   await page.waitForSelector('[data-key="store.keep"][data-changed]');
   await visit(page, 'overview');
   await visit(page, 'system/config/store');
-  await page.waitForSelector('[data-key="store.keep"][data-changed]');
-  assert.equal(await keep.inputValue(), '750MB');
-  assert.deepEqual(config.sent, [], 'nothing is sent before Save');
+  await key('store.keep').and(page.locator('[data-changed]')).waitFor();
+  assert.equal(await keep.inputValue(), '750MiB');
+  assert.deepEqual(sent, [], 'nothing is sent before Save');
   await page.click('[data-save="store"]');
   await page.waitForSelector('#section-store [data-outcome="saved"]');
-  assert.deepEqual(config.sent.map(({ set, unset, if_revision }) => ({ set, unset, if_revision })), [{ set: { 'store.keep': '750MB' }, unset: [], if_revision: 'r1' }]);
-  assert.match(config.text, /keep = "750MB" # the card is small/);
-  assert.equal(await page.locator('[data-key][data-changed]').count(), 0);
-  await it.clean();
-});
+  assert.deepEqual(sent.map(({ set, unset }) => ({ set, unset })), [{ set: { 'store.keep': '750MiB' }, unset: [] }]);
+  assert.match(text(), /# The van[\s\S]*keep = "750MiB" # the card is small/);
+  await until('no change left', async () => (await page.locator('[data-key][data-changed]').count()) === 0);
+  await clean();
+}, { address: 'system' }));
 
-test('configuration: a value that is no value is said at once, and the daemon has the last word; restart and default are marked', { skip }, async () => {
-  const it = await go('settings', { lossy: true });
-  const { page } = it;
-  const config = await fake_config(it.context);
-  await visit(page, 'system/config/store');
-  const keep = page.locator('#key-store\\.keep');
-  await keep.fill('12');
-  await page.waitForSelector('[data-key="store.keep"] .note:has-text("Expected a size")');
+test('configuration: what is no value is said at once, and the daemon has the last word; types, defaults and restarts', { skip }, () => with_config(async ({ page, sent, field, key, text }) => {
+  await page.waitForSelector('#section-store');
+  await page.evaluate(() => document.querySelectorAll('details.fold').forEach((fold) => { fold.open = true; }));
+  await field('store.keep').fill('12');
+  await key('store.keep').locator('.note:has-text("Expected a size")').waitFor();
   await page.click('[data-save="store"]');
-  await page.waitForSelector('[data-key="store.keep"] .note:has-text("expected a size")');
-  assert.equal(await keep.inputValue(), '12', 'what was typed stays');
+  await key('store.keep').locator('.note:has-text("expected a size in quotes")').waitFor();
+  assert.equal(await field('store.keep').inputValue(), '12', 'what was typed stays');
   await page.click('[data-reset="store"]');
-  await until('the value of the file', async () => (await keep.inputValue()) === '2GB');
-  await page.click('[data-key="store.keep"] button:has-text("Use the default")');
-  await until('the default', async () => (await keep.inputValue()) === '1GiB');
-  await page.evaluate(() => { document.querySelectorAll('details.fold').forEach((fold) => { fold.open = true; }); });
-  await page.fill('#key-listen', '0.0.0.0:9000');
-  assert.match(await page.innerText('[data-key="listen"]'), /needs a restart/);
+  await until('the value of the file', async () => (await field('store.keep').inputValue()) === '2GiB');
+  await key('store.keep').locator('button:has-text("Use the default")').click();
+  await field('http.connections').fill('300');
+  await field('http.origins').fill('https://a.example\nhttps://b.example');
+  await field('access.open_view').uncheck();
+  assert.match(await key('http.connections').innerText(), /needs a restart/);
   await page.click('[data-save="all"]');
-  await page.waitForSelector('[data-outcome="saved"]:has-text("at the next start: listen")');
-  assert.deepEqual([config.sent.at(-1).set, config.sent.at(-1).unset], [{ listen: '0.0.0.0:9000' }, ['store.keep']]);
-});
+  await page.waitForSelector('[data-outcome="saved"]:has-text("http.connections")');
+  assert.deepEqual([sent.at(-1).set, sent.at(-1).unset], [{ 'http.connections': 300, 'http.origins': ['https://a.example', 'https://b.example'], 'access.open_view': false }, ['store.keep']]);
+  assert.match(text(), /connections = 300/);
+  assert.doesNotMatch(text(), /keep =/);
+}, { lossy: true }));
 
-test('configuration: changed elsewhere while editing: both are kept, compared, and the person decides', { skip }, async () => {
-  const it = await go('settings', { lossy: true });
-  const { page } = it;
-  const config = await fake_config(it.context);
-  await visit(page, 'system/config/store');
-  await page.fill('#key-store\\.keep', '3GB');
-  config.elsewhere((text) => text.replace('van 3', 'van 4'));
-  await page.click('[data-save="store"]');
+test('configuration: changed elsewhere while editing: both are kept, compared, and the person decides', { skip }, () => with_config(async ({ page, field, text, elsewhere }) => {
+  await field('store.keep').fill('3GiB');
+  await elsewhere({ name: 'van 4' });
   await page.waitForSelector('[data-config="conflict"]');
-  assert.equal(await page.inputValue('#key-store\\.keep'), '3GB');
+  await page.click('[data-save="store"]');
+  await page.waitForSelector('#section-store [data-outcome="refused"]:has-text("changed elsewhere")');
+  assert.equal(await field('store.keep').inputValue(), '3GiB');
   await page.click('[data-config="conflict"] button:has-text("Compare")');
-  assert.match(await page.innerText('table.compare'), /name[\s\S]*van 3[\s\S]*van 4[\s\S]*store\.keep[\s\S]*2GB[\s\S]*3GB/);
+  assert.match(await page.innerText('table.compare'), /name[\s\S]*van 3[\s\S]*van 4[\s\S]*store\.keep[\s\S]*2GiB[\s\S]*3GiB/);
   await page.click('[data-conflict="mine"]');
+  await page.waitForSelector('[data-config="conflict"]', { state: 'detached' });
   await page.click('[data-save="store"]');
   await page.waitForSelector('#section-store [data-outcome="saved"]');
-  assert.match(config.text, /van 4[\s\S]*3GB/, 'nothing of theirs was overwritten');
-  await page.fill('#key-store\\.keep', '4GB');
-  config.elsewhere((text) => text.replace('3GB', '5GB'));
-  await publish('config_changed', { revision: 4, sections: ['store'], applied: true, error: null });
+  assert.match(text(), /van 4[\s\S]*3GiB/, 'nothing of theirs was overwritten');
+  await field('store.keep').fill('4GiB');
+  await elsewhere({ 'store.keep': '5GiB' });
   await page.waitForSelector('[data-config="conflict"]');
   await page.click('[data-conflict="theirs"]');
   await page.waitForSelector('[data-config="conflict"]', { state: 'detached' });
-  assert.equal(await page.inputValue('#key-store\\.keep'), '5GB');
-});
+  assert.equal(await field('store.keep').inputValue(), '5GiB');
+}, { address: 'system/config/store', lossy: true }));
 
-test('configuration: lists as blocks of text, the whole file with its faults by line', { skip }, async () => {
-  const it = await go('settings', { lossy: true });
-  const { page } = it;
-  const config = await fake_config(it.context);
-  await visit(page, 'system/config/gpio');
-  await page.fill('[data-block="gpio/door"] textarea', '[[gpio]]\nid = "door"\npin = 22');
-  await page.click('[data-save="gpio/door"]');
-  await page.waitForSelector('[data-block="gpio/door"] [data-outcome="saved"]');
-  assert.match(config.text, /pin = 22/);
-  assert.match(config.text, /# The van[\s\S]*id = "tape"\npin = 17/, 'the rest is as it was');
-  await page.click('[data-remove="gpio/tape"]');
+test('configuration: lists as blocks of text, faults by the line of the block; added, taken out', { skip }, () => with_config(async ({ page, text }) => {
+  const block = (name) => page.locator(`[data-block="service/${name}"]`);
+  await block('door').locator('textarea').fill('name = "door"\nunit = "gate.service"\nnonsense = 1');
+  await page.click('[data-save="service/door"]');
+  await block('door').locator('[data-outcome="refused"]').waitFor();
+  await block('door').locator('[data-jump="3"]').click();
+  const chosen = () => page.evaluate(() => document.activeElement.value?.slice(document.activeElement.selectionStart, document.activeElement.selectionEnd));
+  await until('the cursor', async () => (await chosen()) === 'nonsense = 1');
+  await block('door').locator('textarea').fill('name = "door"\nunit = "gate.service"');
+  await page.click('[data-save="service/door"]');
+  await block('door').locator('[data-outcome="saved"]').waitFor();
+  assert.match(text(), /# The van[\s\S]*\[\[service\]\] # the first\nname = "tape"[\s\S]*gate\.service/, 'the rest is as it was');
+  await page.click('[data-remove="service/tape"]');
   await page.click('dialog[open] [data-confirm]');
-  await page.waitForSelector('[data-block="gpio/tape"]', { state: 'detached' });
-  assert.doesNotMatch(config.text, /tape/);
-  await page.click('[data-add="gpio"]');
-  await page.fill('[data-block="gpio/+"] textarea', '[[gpio]]\nid = "new"\npin = 5\n');
-  await page.click('[data-save="gpio/+"]');
-    await until('the new block', () => config.text.endsWith('[[gpio]]\nid = "new"\npin = 5\n'));
-  await page.click('#section-raw summary');
-  const text = await page.inputValue('#config-raw');
-  await page.fill('#config-raw', `${text}\nnonsense = 1\n`);
+  await block('tape').waitFor({ state: 'detached' });
+  assert.doesNotMatch(text(), /tape|the first/);
+  await page.click('[data-add="service"]');
+  await block('+').locator('textarea').fill('name = "new"\nunit = "new.service"\n');
+  await page.click('[data-save="service/+"]');
+  await block('new').waitFor();
+  assert.ok(text().endsWith('[[service]]\nname = "new"\nunit = "new.service"\n'), text());
+}, { address: 'system/config/service', lossy: true }));
+
+test('configuration: the whole file as text, checked before it is changed, with its faults by line', { skip }, () => with_config(async ({ page, text, sent }) => {
+  const before = text();
+  const editor = page.locator('#config-raw');
+  await editor.fill(`${before}\n[store2]\nx = 1\n`);
   await page.click('[data-check]');
   await page.waitForSelector('#section-raw [data-outcome="refused"]');
-  await page.click('[data-jump]');
-  await until('the cursor', () => page.evaluate(() => {
-    const editor = document.activeElement;
-    return editor.id === 'config-raw' && editor.value.slice(editor.selectionStart, editor.selectionEnd) === 'nonsense = 1';
-  }));
-  await page.fill('#config-raw', text.replace('van 3', 'van 9'));
+  await page.locator('#section-raw [data-jump]').first().click();
+  await until('the cursor', () => page.evaluate(() => /store2|x = 1/.test(document.activeElement.value?.slice(document.activeElement.selectionStart, document.activeElement.selectionEnd) ?? '')));
+  assert.equal(text(), before);
+  await editor.fill(before.replace('van 3', 'van 9'));
+  await page.click('[data-check]');
+  await page.waitForSelector('#section-raw [data-outcome="valid"]');
+  assert.equal(text(), before, 'checking changes nothing');
   await page.click('[data-save="raw"]');
   await page.waitForSelector('#section-raw [data-outcome="saved"]');
-  assert.match(config.text, /van 9/);
-});
+  assert.equal(text(), before.replace('van 3', 'van 9'));
+  assert.equal(sent.length, 3);
+  await page.waitForSelector('#box:has-text("van 9")');
+}, { address: 'system/config/raw', lossy: true }));
 
 test('configuration: what may not be changed is shown with the reason', { skip }, async () => {
-  const it = await go('settings');
+  const it = await go('system/config/store');
   const { page } = it;
-  await fake_config(it.context, { writable: false });
-  await visit(page, 'system/config/store');
-  await page.waitForSelector('[data-config="locked"]:has-text("may not write /etc/telltale/telltale.toml")');
+  await page.waitForSelector('[data-config="locked"]:has-text("without a configuration file")');
   assert.equal(await page.locator('[data-save], [data-reset], [data-remove], [data-add]').count(), 0);
   assert.ok(await page.locator('#key-store\\.keep').evaluate((e) => e.readOnly));
   await it.clean();

@@ -67,6 +67,21 @@ test('every file that is imported is there', () => {
   }
 });
 
+test('stylesheets that come with pages do not depend on which came first', () => {
+  const classes = (file) => new Set([...text(file).replace(/\/\*[\s\S]*?\*\//g, '').replace(/\{[^{}]*\}/g, '').matchAll(/\.([a-z][\w-]*)/g)].map((m) => m[1]));
+  const sheets = readdirSync(`${WWW}css`).map((f) => `css/${f}`);
+  const first = first_page();
+  const shared = new Set(sheets.filter((f) => first.includes(f)).flatMap((f) => [...classes(f)]));
+  const seen = new Map();
+  for (const file of sheets.filter((f) => !first.includes(f))) {
+    for (const name of classes(file)) {
+      if (shared.has(name)) continue;
+      assert.ok(!seen.has(name), `.${name} is in ${seen.get(name)} and in ${file}`);
+      seen.set(name, file);
+    }
+  }
+});
+
 test('nothing names a remote host', () => {
   for (const file of own) {
     const code = text(file).replace(/http:\/\/www\.w3\.org\/[\w/.#-]*/g, '');

@@ -266,11 +266,12 @@ const span_of = (rows) => (rows.length ? `${rows[0].id}..${rows.at(-1).id} ${row
 test('the log is at most 500 rows, in order, each once', () => {
   let book = log.loaded(log.initial(), page(100, 300), '7-100');
   assert.equal(span_of(book.rows), '7-100..7-299 200');
-  assert.ok(book.older);
+  assert.equal(book.older, '7-100');
   book = log.came(book, [...lines(290, 310), live_line(305)]);
   assert.equal(span_of(book.rows), '7-100..7-309 210');
   book = log.came(book, lines(310, 2_000));
   assert.equal(span_of(book.rows), '7-1500..7-1999 500');
+  assert.equal(book.older, '7-1500', 'what was cut can be asked for again');
 });
 
 test('paused: what comes waits, is counted, and is there again without a hole', () => {
@@ -285,7 +286,7 @@ test('paused: what comes waits, is counted, and is there again without a hole', 
   assert.equal(book.held.length, log.MOST);
   const back = log.follow(book);
   assert.equal(span_of(back.rows), '7-4500..7-4999 500', 'the newest, and nothing from before the hole');
-  assert.ok(back.older);
+  assert.equal(back.older, '7-4500');
 });
 
 test('older pages come before; what they push out at the end is held', () => {
@@ -297,14 +298,15 @@ test('older pages come before; what they push out at the end is held', () => {
   book = log.came(book, lines(1_400, 1_405));
   assert.equal(span_of(log.follow(book).rows), '7-905..7-1404 500');
   const last = log.before(book, page(1, 800), null);
-  assert.ok(!last.older);
+  assert.equal(last.older, null);
   assert.ok(last.dropped && last.held.length === log.MOST);
 });
 
 test('lines that came while a page was loading are kept', () => {
   const book = log.loaded(log.came(log.initial(), lines(50, 60)), page(1, 55), null);
   assert.equal(span_of(book.rows), '7-1..7-59 59');
-  assert.ok(!book.older);
+  assert.equal(book.older, null);
+  assert.equal(log.loaded(log.initial(), [], '7-3').older, '7-3', 'nothing found so far is not the beginning');
 });
 
 test('filters: the level is the least one, the text is found anywhere', () => {
@@ -346,12 +348,13 @@ const HOSTS = { key: 'http.hosts', kind: 'list', value: '["a", "b, c"]', default
 const BENCH = { key: 'bench', kind: 'switch', value: 'false', default: 'false' };
 const base = { revision: 'r1', text: 'a\n\n[[x]]\nid = 1\n', sections: [{ name: 'store', keys: [KEEP] }, { name: 'http', keys: [HOSTS, BENCH] }] };
 
-test('values of the file are shown without quotes and sent as for the environment', () => {
+test('values of the file are shown without quotes and sent as JSON of their type', () => {
   for (const [expected, kind, value] of [['2GB', 'size', '"2GB"'], ['a "b"', 'text', '"a \\"b\\""'], ['^T=', 'text', "'^T='"], ['5', 'number', '5'], ['', 'text', null], ['a\nb, c', 'list', '["a", "b, c",]'], ['', 'list', '[]']]) {
     assert.equal(config.typed(kind, value), expected, String(value));
   }
-  assert.equal(config.sent('list', 'a\n\n b \n'), 'a,b');
-  assert.equal(config.sent('size', ' 3GB '), '3GB');
+  for (const [expected, kind, text] of [[['a', 'b'], 'list', 'a\n\n b \n'], [[], 'list', ' '], ['3GB', 'size', ' 3GB '], [true, 'switch', 'true'], [false, 'switch', 'false'], [1500, 'number', '1_500'], ['x', 'number', 'x'], ['5', 'text', '5']]) {
+    assert.deepEqual(config.sent(kind, text), expected, text);
+  }
 });
 
 test('a draft is what differs; as it was is no change', () => {
@@ -365,7 +368,7 @@ test('a draft is what differs; as it was is no change', () => {
   draft = config.type(config.type(draft, KEEP, null), BENCH, null);
   assert.deepEqual(draft.values, { 'store.keep': null }, 'the default of what has its default is no change');
   assert.equal(config.field(draft, KEEP), '1GB');
-  assert.deepEqual(config.order(base, config.type(draft, BENCH, 'true'), ['store.keep', 'bench']), { set: { bench: 'true' }, unset: ['store.keep'], if_revision: 'r1' });
+  assert.deepEqual(config.order(base, config.type(draft, BENCH, 'true'), ['store.keep', 'bench']), { set: { bench: true }, unset: ['store.keep'], if_revision: 'r1' });
   assert.ok(config.is_empty(config.reset(draft, ['store.keep'])));
 });
 
@@ -387,13 +390,14 @@ test('what is plainly wrong is said at once', () => {
 });
 
 test('a block of a list is replaced where it stands, added at the end, taken out', () => {
-  const block = '[[x]]\nid = 1';
-  assert.equal(config.with_block(base.text, block, '[[x]]\nid = 2'), 'a\n\n[[x]]\nid = 2\n');
-  assert.equal(config.with_block(base.text, block, ''), 'a\n\n\n');
-  assert.equal(config.with_block(base.text, null, '[[x]]\nid = 3\n'), `${base.text}\n[[x]]\nid = 3\n`);
-  assert.equal(config.with_block('', null, 'b'), 'b\n');
-  assert.equal(config.with_block(base.text, '[[y]]', ''), null);
-  assert.equal(config.with_block(`${block}\n${block}`, block, ''), null, 'twice is not known which');
+  const file = 'a\n\n[[x]] # one\nid = 1\n\n[[x]]\nid = 2\n';
+  assert.deepEqual(config.with_block(file, 'x', 'id = 1', 'id = 5\n'), { text: file.replace('id = 1', 'id = 5'), line: 4 });
+  assert.deepEqual(config.with_block(file, 'x', 'id = 1', null), { text: 'a\n\n[[x]]\nid = 2\n', line: 3 });
+  assert.deepEqual(config.with_block(file, 'x', null, 'id = 3\n'), { text: `${file}\n[[x]]\nid = 3\n`, line: 10 });
+  assert.deepEqual(config.with_block('', 'x', null, 'b'), { text: '[[x]]\nb\n', line: 2 });
+  assert.equal(config.with_block(file, 'x', 'id = 9', ''), null);
+  assert.equal(config.with_block(file, 'y', 'id = 1', null), null, 'below another head');
+  assert.equal(config.with_block('id = 1\nid = 1', 'x', 'id = 1', ''), null, 'twice is not known which');
 });
 
 test('changed elsewhere: every key that differs there or here, and where the texts part', () => {

@@ -47,11 +47,6 @@ export function request(method, path, body, { limit_ms, signal } = {}) {
   return send(method, path, { body, limit_ms, signal });
 }
 
-/** PUT of a JSON body. */
-export function put(path, body, { limit_ms, signal, query } = {}) {
-  return send('PUT', path, { body, limit_ms, signal, query });
-}
-
 async function send(method, path, { query, body, limit_ms = LIMIT_MS, signal } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort('timeout'), limit_ms);

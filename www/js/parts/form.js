@@ -10,7 +10,7 @@ import { chip } from './chip.js';
 /** `key` as in GET /api/config; `text` is what stands in the field; `errors` are the daemon's about this key. */
 export function key_field({ key, text, changed, preset, readonly, typed, errors = [] }) {
   const id = `key-${key.key}`;
-  const wrong = fault(key, text);
+  const wrong = preset ? null : fault(key, text);
   const notes = [...errors, ...(wrong ? [t(`form.expected.${wrong}`)] : [])];
   return html`<div class="key" data-key=${key.key} ?data-changed=${changed}>
     <div class="key-head"><label for=${id}><code>${key.key}</code></label>
@@ -31,8 +31,10 @@ function input(id, key, text, readonly, typed, invalid) {
     case 'switch':
       return html`<label class="option switch" for=${id}><input id=${id} type="checkbox" aria-describedby=${describe} .checked=${live(text === 'true')} ?disabled=${readonly}
         @change=${(e) => typed(e.target.checked ? 'true' : 'false')}><span>${t(text === 'true' ? 'form.on' : 'form.off')}</span></label>`;
-    case 'choice': {
-      const choices = key.choices ?? [];
+    case 'choice':
+    case 'number': {
+      const choices = key.choices;
+      if (!choices) break;
       return html`<select id=${id} aria-describedby=${describe} ?disabled=${readonly} @change=${take}>
         ${choices.includes(text) ? nothing : html`<option value=${text} ?selected=${true}>${text || '–'}</option>`}
         ${choices.map((choice) => html`<option value=${choice} ?selected=${live(choice === text)}>${choice}</option>`)}</select>`;
@@ -41,7 +43,7 @@ function input(id, key, text, readonly, typed, invalid) {
       return html`<textarea id=${id} rows=${Math.min(8, Math.max(2, text.split('\n').length + 1))} aria-describedby=${describe} aria-invalid=${invalid ? 'true' : 'false'}
         autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${readonly} .value=${live(text)} @input=${take}></textarea>`;
     default:
-      return html`<input id=${id} type="text" inputmode=${key.kind === 'number' ? 'decimal' : 'text'} aria-describedby=${describe} aria-invalid=${invalid ? 'true' : 'false'}
-        autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${readonly} .value=${live(text)} @input=${take}>`;
   }
+  return html`<input id=${id} type="text" inputmode=${key.kind === 'number' ? 'decimal' : 'text'} aria-describedby=${describe} aria-invalid=${invalid ? 'true' : 'false'}
+    autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${readonly} .value=${live(text)} @input=${take}>`;
 }

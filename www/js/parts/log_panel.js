@@ -42,7 +42,7 @@ export class LogPanel extends HTMLElement {
     this.remember();
     render(html`
       <div class="log-scroll" tabindex="0" role="log" aria-live="off" aria-label=${label} @scroll=${() => this.scrolled()}>
-        ${book.older ? html`<button type="button" class="button small log-older" aria-disabled=${busy ? 'true' : 'false'} @click=${() => this.say('older')}>${
+        ${book.older !== null ? html`<button type="button" class="button small log-older" aria-disabled=${busy ? 'true' : 'false'} @click=${() => this.say('older')}>${
           busy ? t('log.loading_older') : t('log.older')}</button>` : nothing}
         ${book.rows.length ? html`<ol class="log-rows" data-rows=${book.rows.length}>${repeat(book.rows, (line) => line.id, (line) => row(line, now_ms))}</ol>` : none}
       </div>

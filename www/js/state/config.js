@@ -1,8 +1,7 @@
 // The configuration as the page edits it. Pure. `base` is what the daemon last gave (`GET /api/config`); a draft is only
 // what differs from it, so that an update of the base never touches what was typed.
 //
-// Values come as the file has them (`"1GB"`, `["a", "b"]`, `true`) and go as for an environment variable (`1GB`, `a,b`,
-// `true`): see docs/configuration.md.
+// Values come as the file has them (`"1GB"`, `["a", "b"]`, `true`) and go as JSON of the same type.
 
 /** `values`: key -> text as typed, null for "use the default". `blocks`: `list/id` -> text. `raw`: the whole file. */
 export const no_draft = () => ({ values: {}, blocks: {}, raw: null });
@@ -31,8 +30,13 @@ function items_of(text) {
   return [...text.matchAll(/"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,[\]]+/g)].map(([item]) => unquoted(item));
 }
 
-/** What was typed as it is sent. */
-export const sent = (kind, text) => (kind === 'list' ? text.split('\n').map((item) => item.trim()).filter(Boolean).join(',') : text.trim());
+/** What was typed as it is sent; what is no number or switch goes as it is, for the daemon to say what was expected. */
+export function sent(kind, typed_text) {
+  const text = typed_text.trim();
+  if (kind === 'list') return text.split('\n').map((item) => item.trim()).filter(Boolean);
+  if (kind === 'switch') return text === 'true';
+  return kind === 'number' && UNITS.number.test(text) ? Number(text.replaceAll('_', '')) : text;
+}
 
 /** Every key of every section: path -> key. */
 export const keys_of = (base) => new Map((base?.sections ?? []).flatMap((section) => section.keys.map((key) => [key.key, key])));
@@ -44,7 +48,7 @@ export function field(draft, key) {
 }
 
 /** Whether a key has its default. */
-export const is_default = (draft, key) => (key.key in draft.values ? draft.values[key.key] === null : String(key.value ?? '') === String(key.default ?? ''));
+export const is_default = (draft, key) => (key.key in draft.values ? draft.values[key.key] === null : key.value === null || key.value === undefined || String(key.value) === String(key.default ?? ''));
 
 /** Takes what was typed (null: the default); what is as it was is no change. */
 export function type(draft, key, text) {
@@ -108,13 +112,24 @@ export function find_block(text, block) {
   return at >= 0 && text.indexOf(block, at + 1) < 0 ? at : -1;
 }
 
-/** The file with one block replaced; '' takes it out; without a block before it is put at the end. Null: not found. */
-export function with_block(text, before, after) {
-  if (before === null) return `${text.replace(/\s*$/, '')}${text.trim() ? '\n\n' : ''}${after.trim()}\n`;
+/**
+ * The file with one block of the list `name` replaced: {text, line}, the line it begins at. A block is what stands below its
+ * `[[name]]`. Without a block before it is put at the end; without one after it goes, with its head. Null: not found.
+ */
+export function with_block(text, name, before, after) {
+  if (before === null) {
+    const kept = text.trim() ? `${text.replace(/\s*$/, '')}\n\n` : '';
+    return { text: `${kept}[[${name}]]\n${after.trim()}\n`, line: line_at(`${kept}[[${name}]]\n`) };
+  }
   const at = find_block(text, before);
   if (at < 0) return null;
-  return text.slice(0, at) + after + text.slice(at + before.length);
+  const rest = text.slice(at + before.length);
+  if (after !== null) return { text: text.slice(0, at) + after.trim() + rest, line: line_at(text.slice(0, at)) };
+  const head = new RegExp(`\\[\\[${name}\\]\\][^\\n]*\\n\\s*$`).exec(text.slice(0, at));
+  return head && { text: text.slice(0, head.index) + rest.replace(/^\n+/, ''), line: line_at(text.slice(0, head.index)) };
 }
+
+const line_at = (before) => before.split('\n').length;
 
 // ---- changed elsewhere ----
 

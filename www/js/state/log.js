@@ -9,8 +9,11 @@ export const MOST = 500;
 
 export const LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'];
 
-/** `older`: there may be more before the first row. `dropped`: held lines that are gone and would leave a hole. */
-export const initial = () => ({ rows: [], held: [], newer: 0, following: true, older: false, dropped: false });
+/** `older`: the id from which to ask for more, or null at the beginning. `dropped`: held lines are gone, which leaves a hole. */
+export const initial = () => ({ rows: [], held: [], newer: 0, following: true, older: null, dropped: false });
+
+/** Rows cut to what the page holds; what was cut at the top can be asked for again. */
+const cut = (rows, older) => (rows.length > MOST ? { rows: rows.slice(-MOST), older: rows.at(-MOST).id } : { rows, older });
 
 /** A line as the page has it, from an event of the stream. */
 export function line_of({ id, topic, timestamp, clock, corrected, payload = {} }) {
@@ -36,7 +39,7 @@ export function loaded(book, items, next) {
   const rows = items.map(line_of_item).reverse();
   const last = rows.at(-1)?.id ?? null;
   const live = [...book.rows, ...book.held].filter((line) => is_after(line.id, last));
-  return { ...initial(), rows: [...rows, ...live].slice(-MOST), older: next !== null && next !== undefined };
+  return { ...initial(), ...cut([...rows, ...live], next ?? null) };
 }
 
 /** Lines that came, oldest first. */
@@ -48,8 +51,7 @@ export function came(book, lines) {
     const held = [...book.held, ...fresh];
     return { ...book, held: held.slice(-MOST), newer: book.newer + fresh.length, dropped: book.dropped || held.length > MOST };
   }
-  const rows = [...book.rows, ...fresh];
-  return { ...book, rows: rows.slice(-MOST), older: book.older || rows.length > MOST };
+  return { ...book, ...cut([...book.rows, ...fresh], book.older) };
 }
 
 /** A page before the first row, newest first as the daemon gave it. */
@@ -60,7 +62,7 @@ export function before(book, items, next) {
   const over = rows.slice(MOST);
   const held = [...over, ...book.held];
   return {
-    ...book, rows: rows.slice(0, MOST), older: next !== null && next !== undefined, held: held.slice(-MOST), newer: book.newer + over.length,
+    ...book, rows: rows.slice(0, MOST), older: next ?? null, held: held.slice(-MOST), newer: book.newer + over.length,
     following: book.following && !over.length, dropped: book.dropped || held.length > MOST,
   };
 }
@@ -70,8 +72,8 @@ export const pause = (book) => (book.following ? { ...book, following: false } :
 
 /** Back to the end. */
 export function follow(book) {
-  const rows = book.dropped ? book.held : [...book.rows, ...book.held];
-  return { ...book, rows: rows.slice(-MOST), held: [], newer: 0, following: true, dropped: false, older: book.older || book.dropped || rows.length > MOST };
+  const whole = book.dropped ? cut(book.held, book.held[0].id) : cut([...book.rows, ...book.held], book.older);
+  return { ...book, ...whole, held: [], newer: 0, following: true, dropped: false };
 }
 
 /** Lines as text, a line each; a message of several lines is indented. */

@@ -133,10 +133,16 @@ class AlertsView {
   rules_card() {
     const { rules } = this;
     const items = rules.body?.items ?? [];
+    // Those that are raised or about to be; the others are many and of interest only to who looks for one.
+    const is_loud = (r) => r.enabled !== false && ['firing', 'pending'].includes(r.state);
+    const [loud, quiet] = [items.filter(is_loud), items.filter((r) => !is_loud(r))];
     return card('rules', {
       title: t('alerts.rules'),
       summary: items.length ? html`<span class="num">${count(items.length)}</span>` : null,
-      body: () => (items.length ? html`<ul class="rows tight">${repeat(items, (r) => r.rule, (r) => rule_row(this.app, r))}</ul>`
+      body: () => (items.length ? html`
+        ${loud.length ? html`<ul class="rows tight">${repeat(loud, (r) => r.rule, (r) => rule_row(this.app, r))}</ul>` : html`<p class="calm" data-tone="good">${chip('rule', 'ok', { quiet: true, text: t('alerts.rules_fine') })}</p>`}
+        <details class="more-rules"><summary class="button small">${t('alerts.rules_quiet', { n: quiet.length })}</summary>
+          <ul class="rows tight">${repeat(quiet, (r) => r.rule, (r) => rule_row(this.app, r))}</ul></details>`
         : remote_empty(rules, t('alerts.rules_none'))),
     });
   }

@@ -5,7 +5,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { put } from '../core/api.js';
+import { request } from '../core/api.js';
 import { t } from '../core/i18n.js';
 import { Remote } from '../core/remote.js';
 import { card } from '../parts/card.js';
@@ -17,6 +17,10 @@ import { remote_empty } from '../parts/remote.js';
 import * as config from '../state/config.js';
 
 const LIMIT_MS = 15_000;
+
+/** The keys above the first table have no section in the file. */
+const name_of = (section) => section.name || 'top';
+const title_of = (section) => (section.name ? section.title || section.name : t('config.top'));
 
 export class ConfigView {
   constructor(app, route, signal) {
@@ -106,7 +110,7 @@ export class ConfigView {
     this.errors = [];
     this.app.ticker.now();
     try {
-      const answer = await put('api/config', body, { limit_ms: LIMIT_MS, query: check ? { check: 'true' } : undefined });
+      const answer = await request('PUT', `api/config${check ? '?check=true' : ''}`, body, { limit_ms: LIMIT_MS });
       if (!check) await this.saved(sent);
       this.outcome = { what, ok: true, check, ...answer.body };
       return true;
@@ -137,20 +141,26 @@ export class ConfigView {
     await this.send(what, config.order(this.base, this.draft, keys), { sent: config.part(this.draft, keys) });
   }
 
-  async save_block(path, before, after) {
-    const text = config.with_block(this.base.text, before, after);
-    if (text === null) {
+  /** Sends the file with one block changed; `after` of null takes it out. */
+  async save_block(path, list, before, after) {
+    const changed = config.with_block(this.base.text, list.name, before, after);
+    if (changed === null) {
       this.outcome = { what: path, ok: false, reason: t('config.block_lost') };
       return this.app.ticker.now();
     }
-    await this.send(path, { text, if_revision: this.base.revision }, { sent: { blocks: { [path]: after } } });
+    const { text, line } = changed;
+    if (await this.send(path, { text, if_revision: this.base.revision }, { sent: { blocks: { [path]: after } } })) return;
+    // Lines are told as they stand in the block, where they can be changed.
+    const last = line + (after ?? '').trim().split('\n').length - 1;
+    this.errors = this.errors.map((e) => (e.line >= line && e.line <= last ? { ...e, line: e.line - line + 1, within: path } : { ...e, line: null }));
+    this.app.ticker.now();
   }
 
   async remove_block(path, list, item) {
     const yes = await confirm({ title: t('config.remove_title', { name: `${list.name} ${item.id}` }), loss: t('config.remove_loss'), action: t('config.remove') });
     if (!yes) return;
-    this.change((now) => config.type_block(now, path, ''));
-    await this.save_block(path, item.text, '');
+    this.change((now) => config.type_block(now, path, undefined));
+    await this.save_block(path, list, item.text, null);
   }
 
   async save_raw() {
@@ -163,14 +173,14 @@ export class ConfigView {
     for (const list of this.base.lists ?? []) {
       for (const item of [...list.items, { id: '+', text: null }]) {
         const path = `${list.name}/${item.id}`;
-        if (path in this.draft.blocks) await this.save_block(path, item.text, this.draft.blocks[path]);
+        if (path in this.draft.blocks) await this.save_block(path, list, item.text, this.draft.blocks[path]);
         if (this.outcome?.ok === false) return;
       }
     }
   }
 
-  jump(line) {
-    const editor = document.getElementById('config-raw');
+  jump(line, within) {
+    const editor = within ? document.querySelector(`[data-block="${CSS.escape(within)}"] textarea`) : document.getElementById('config-raw');
     if (!editor) return;
     const [from, to] = config.line_range(editor.value, line);
     editor.focus();
@@ -214,7 +224,7 @@ export class ConfigView {
           ${locked ? html`<p class="note" data-tone="off" data-config="locked">${icon('key-round')}<span>${locked}</span></p>` : html`<p class="hint first">${t('config.hint')}</p>`}
           ${this.conflict()}
           ${base.errors?.length ? html`<p class="note" data-tone="bad">${t('config.file_faults')}</p>${this.error_list(base.errors)}` : nothing}
-          <nav class="index" aria-label=${t('config.sections')}>${base.sections.map((s) => html`<button type="button" class="button small" @click=${() => this.go(s.name)}>${s.title || s.name}${
+          <nav class="index" aria-label=${t('config.sections')}>${base.sections.map((s) => html`<button type="button" class="button small" @click=${() => this.go(name_of(s))}>${title_of(s)}${
             config.changed(draft, s).length ? ' •' : ''}</button>`)}</nav>
           ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save="all" aria-disabled=${changed && !this.busy ? 'false' : 'true'} @click=${() => this.dirty() && this.save_all()}>${
             this.busy === 'all' ? t('config.saving') : t('config.save_all', { n: changed })}</button>
@@ -253,14 +263,14 @@ export class ConfigView {
   error_list(errors) {
     if (!errors.length) return nothing;
     const raw = this.draft.raw !== null || this.base.text;
-    return html`<ul class="errors">${errors.map((e) => html`<li>${typeof e.line === 'number' && raw ? html`<button type="button" class="button small" data-jump=${e.line} @click=${() => this.jump_to(e.line)}>${
+    return html`<ul class="errors">${errors.map((e) => html`<li>${typeof e.line === 'number' && raw ? html`<button type="button" class="button small" data-jump=${e.line} @click=${() => this.jump_to(e)}>${
       t('config.line', { line: e.line, column: e.column ?? 1 })}</button>` : nothing}<span>${e.detail}</span></li>`)}</ul>`;
   }
 
-  jump_to(line) {
-    this.unfolded.add('raw');
+  jump_to({ line, within }) {
+    if (!within) this.unfolded.add('raw');
     this.app.ticker.now();
-    setTimeout(() => this.jump(line), 200);
+    setTimeout(() => this.jump(line, within), 200);
   }
 
   conflict() {
@@ -292,19 +302,19 @@ export class ConfigView {
     const { draft } = this;
     const changed = config.changed(draft, section);
     const about = (key) => this.errors.filter((e) => e.detail?.includes(`\`${key}\``)).map((e) => e.detail);
-    const open = this.unfolded.has(section.name);
-    return html`<details class="card fold" id=${`section-${section.name}`} data-section=${section.name} ?open=${open} @toggle=${(e) => this.unfold(section.name, e.target.open)}>
-      <summary><h2>${section.title || section.name}</h2><span class="card-summary">${changed.length ? chip('job', 'queued', { quiet: true, text: t('config.n_changed', { n: changed.length }) })
+    const name = name_of(section);
+    return html`<details class="card fold" id=${`section-${name}`} data-section=${name} ?open=${this.unfolded.has(name)} @toggle=${(e) => this.unfold(name, e.target.open)}>
+      <summary><h2>${title_of(section)}</h2><span class="card-summary">${changed.length ? chip('job', 'queued', { quiet: true, text: t('config.n_changed', { n: changed.length }) })
         : t('config.n_keys', { n: section.keys.length })}</span></summary>
       <div class="card-body">
         ${section.keys.map((key) => key_field({
           key, text: config.field(draft, key), changed: key.key in draft.values, preset: config.is_default(draft, key), readonly: locked !== null,
           errors: about(key.key), typed: (text) => this.change((now) => config.type(now, key, text)),
         }))}
-        ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save=${section.name} aria-disabled=${changed.length && !this.busy ? 'false' : 'true'}
-            @click=${() => this.save_keys(section.name, config.changed(this.draft, section))}>${this.busy === section.name ? t('config.saving') : t('config.save')}</button>
-          <button type="button" class="button" data-reset=${section.name} aria-disabled=${changed.length ? 'false' : 'true'} @click=${() => this.change((now) => config.reset(now, config.changed(now, section)))}>${t('config.reset')}</button></div>`}
-        ${this.said(section.name)}
+        ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save=${name} aria-disabled=${changed.length && !this.busy ? 'false' : 'true'}
+            @click=${() => this.save_keys(name, config.changed(this.draft, section))}>${this.busy === name ? t('config.saving') : t('config.save')}</button>
+          <button type="button" class="button" data-reset=${name} aria-disabled=${changed.length ? 'false' : 'true'} @click=${() => this.change((now) => config.reset(now, config.changed(now, section)))}>${t('config.reset')}</button></div>`}
+        ${this.said(name)}
       </div></details>`;
   }
 
@@ -313,13 +323,13 @@ export class ConfigView {
     const mine = Object.keys(draft.blocks).filter((path) => path.startsWith(`${list.name}/`));
     const adding = `${list.name}/+` in draft.blocks;
     return html`<details class="card fold" id=${`section-${list.name}`} data-list=${list.name} ?open=${this.unfolded.has(list.name)} @toggle=${(e) => this.unfold(list.name, e.target.open)}>
-      <summary><h2><code>[[${list.name}]]</code> ${list.title ?? ''}</h2><span class="card-summary">${mine.length ? chip('job', 'queued', { quiet: true, text: t('config.n_changed', { n: mine.length }) })
+      <summary><h2>${list.title || `[[${list.name}]]`}</h2><span class="card-summary">${mine.length ? chip('job', 'queued', { quiet: true, text: t('config.n_changed', { n: mine.length }) })
         : t('config.n_items', { n: list.items.length })}</span></summary>
       <div class="card-body">
         ${list.items.length || adding ? nothing : html`<p class="empty" data-empty="none">${t('config.no_items', { name: list.name })}</p>`}
         ${repeat(list.items, (item) => item.id, (item) => this.block(list, item, locked))}
         ${adding ? this.block(list, { id: '+', text: null }, locked) : locked ? nothing : html`<div class="actions"><button type="button" class="button" data-add=${list.name}
-          @click=${() => this.change((now) => config.type_block(now, `${list.name}/+`, `[[${list.name}]]\nid = ""\n`))}>${t('config.add', { name: list.name })}</button></div>`}
+          @click=${() => this.change((now) => config.type_block(now, `${list.name}/+`, `${list.keys?.[0]?.key.split('.').at(-1) ?? 'id'} = ""\n`))}>${t('config.add', { name: list.name })}</button></div>`}
         ${list.keys?.length ? html`<details class="keys"><summary class="button small">${t('config.keys')}</summary><dl class="keys-list">${list.keys.map((k) => html`<div><dt><code>${k.key}</code> <span class="muted">${k.type ?? ''}</span></dt>
           <dd>${k.doc} <span class="muted">${t('config.default', { value: k.default ?? '–' })}</span></dd></div>`)}</dl></details>` : nothing}
       </div></details>`;
@@ -333,11 +343,11 @@ export class ConfigView {
     const name = item.id === '+' ? t('config.new') : item.id;
     const edit = (value) => this.change((now) => config.type_block(now, path, value === item.text ? undefined : value));
     return html`<div class="entry" data-block=${path}>
-      <label class="field"><span><code>${name}</code>${changed ? html` ${chip('job', 'queued', { quiet: true, text: t('config.changed') })}` : nothing}</span>
+      <label class="field"><span><code>[[${list.name}]] ${name}</code>${changed ? html` ${chip('job', 'queued', { quiet: true, text: t('config.changed') })}` : nothing}</span>
         <textarea class="code" rows=${Math.min(24, text.split('\n').length + 1)} autocapitalize="off" autocomplete="off" spellcheck="false" ?readonly=${locked !== null}
           .value=${live(text)} @input=${(e) => edit(e.target.value)}></textarea></label>
       ${locked ? nothing : html`<div class="actions"><button type="button" class="button primary" data-save=${path} aria-disabled=${changed && !this.busy ? 'false' : 'true'}
-          @click=${() => path in this.draft.blocks && this.save_block(path, item.text, this.draft.blocks[path])}>${this.busy === path ? t('config.saving') : t('config.save')}</button>
+          @click=${() => path in this.draft.blocks && this.save_block(path, list, item.text, this.draft.blocks[path])}>${this.busy === path ? t('config.saving') : t('config.save')}</button>
         <button type="button" class="button" data-reset=${path} aria-disabled=${changed ? 'false' : 'true'} @click=${() => this.change((now) => config.type_block(now, path, undefined))}>${t('config.reset')}</button></div>
         ${item.id === '+' ? nothing : html`<div class="actions apart"><button type="button" class="button danger" data-remove=${path} aria-disabled=${this.busy ? 'true' : 'false'} @click=${() => !this.busy && this.remove_block(path, list, item)}>${t('config.remove')}</button></div>`}`}
       ${this.said(path)}</div>`;

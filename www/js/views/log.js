@@ -85,13 +85,13 @@ class LogView {
   }
 
   async older() {
-    if (this.busy) return;
+    if (this.busy || this.book.older === null) return;
     this.busy = true;
     this.app.ticker.now();
     const { turn } = this;
     try {
-      const { body } = await read('api/log', { query: { ...this.filter, limit: PAGE, before: this.book.rows[0]?.id }, signal: this.signal });
-      if (turn === this.turn) this.book = before(pause(this.book), body.items ?? [], body.next);
+      const { body } = await read('api/log', { query: { ...this.filter, limit: PAGE, before: this.book.older }, signal: this.signal });
+      if (turn === this.turn) this.book = before(this.book.rows.length ? pause(this.book) : this.book, body.items ?? [], body.next);
       this.note = null;
     } catch (error) {
       this.note = ['bad', t('log.older_failed', { reason: error.message })];
@@ -140,14 +140,14 @@ class LogView {
       title: t('log.title'),
       summary: html`<span class="num">${t('log.shown', { n: book.rows.length, count: count(book.rows.length) })}</span>`,
       body: () => html`
-        <form class="filters" @submit=${(event) => event.preventDefault()}>
+        <form class="log-filters" @submit=${(event) => event.preventDefault()}>
           <label class="field"><span>${t('log.level')}</span><select name="level" .value=${live(filter.level)} @change=${(e) => this.choose('level', e.target.value)}>
             <option value="" ?selected=${filter.level === ''}>${t('log.level.all')}</option>
             ${LEVELS.slice(1).map((level) => html`<option value=${level} ?selected=${filter.level === level}>${t(`log.level.${level}`)}</option>`)}</select></label>
           <label class="field"><span>${t('log.source')}</span><select name="source" @change=${(e) => this.choose('source', e.target.value)}>
             <option value="" ?selected=${filter.source === ''}>${t('log.source.all')}</option>
             ${sources.map((source) => html`<option value=${source} ?selected=${filter.source === source}>${source}</option>`)}</select></label>
-          <label class="field grow"><span>${t('log.text')}</span><input type="search" name="text" maxlength=${TEXT_MOST} autocomplete="off" autocapitalize="off" spellcheck="false"
+          <label class="field log-search"><span>${t('log.text')}</span><input type="search" name="text" maxlength=${TEXT_MOST} autocomplete="off" autocapitalize="off" spellcheck="false"
             .value=${live(filter.text)} @input=${(e) => this.choose('text', e.target.value, TYPED_MS)}></label>
         </form>
         <log-panel .view=${{ book, label: t('log.title'), now_ms: app.store.clock.now_ms(), none: this.none(filtered), busy: this.busy }}
@@ -165,12 +165,14 @@ class LogView {
   /** Four reasons for an empty panel. */
   none(filtered) {
     const kind = this.status === 'loading' ? 'loading' : this.status === 'error' || this.status === 'denied' ? 'error' : filtered ? 'filter' : 'none';
-    const key = `${kind}/${this.reason ?? ''}`;
+    // The daemon looks through so much at a time; what it did not reach is asked for by hand.
+    const part = kind === 'filter' && this.book.older !== null;
+    const key = `${kind}/${part}/${this.reason ?? ''}`;
     // The same template every time, so that the panel sees that nothing changed.
     if (this.none_key !== key || this.none_word !== t('log.none')) {
       this.none_key = key;
       this.none_word = t('log.none');
-      const words = { loading: t('log.loading'), error: t('empty.error', { reason: this.reason ?? '' }), filter: t('log.no_match'), none: t('log.none') }[kind];
+      const words = { loading: t('log.loading'), error: t('empty.error', { reason: this.reason ?? '' }), filter: t(part ? 'log.no_match_yet' : 'log.no_match'), none: t('log.none') }[kind];
       this.none_shown = html`<div class="empty" data-empty=${kind}><p>${words}</p>${
         kind === 'filter' ? html`<button type="button" class="button small" @click=${() => this.clear()}>${t('log.clear')}</button>` : nothing}${
         kind === 'error' ? html`<button type="button" class="button small" @click=${() => this.load()}>${t('page.retry')}</button>` : nothing}</div>`;

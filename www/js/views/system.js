@@ -89,6 +89,8 @@ function source_row(app, id, entry) {
 
 const SET = { target: 'clock', action: 'set_time', path: 'api/time', body: () => ({ now: new Date().toISOString() }) };
 
+const FORGET = { target: 'clock', action: 'forget_time', path: 'api/time', method: 'DELETE' };
+
 function clocks_card(app) {
   const { clock: daemon, hello, slices } = app.store;
   const said = clock_of(slices.health.box?.payload) ?? (hello?.clock ? clock_of({ clock: hello.clock }) : null);
@@ -108,7 +110,7 @@ function clocks_card(app) {
       ${typeof said?.offset_s === 'number' ? fact(t('clocks.manual'), num(t('clocks.by', { span: signed(said.offset_s) }))) : nothing}</dl>
       ${offset !== null && Math.abs(offset) > CLOCKS_DIFFER_S ? html`<p class="note" data-tone="warn" data-notice="clock">${t('system.clock_differs', { span: span(Math.abs(offset)) })}</p>` : nothing}
       ${said?.quality === 'unsynced' ? html`<p class="note" data-tone="warn" data-notice="unsynced">${t('system.clock_unsynced')}</p>` : nothing}
-      ${unsynced ? set_clock(app, offset) : nothing}
+      ${unsynced ? set_clock(app, offset, said.quality === 'manual') : nothing}
       ${said?.steps.length ? html`<h3 class="card-sub">${t('clocks.steps')}</h3><ul class="rows tight">${said.steps.map((step) => html`<li class="row"><div class="row-sub">
         ${num(clock(step.at, now))}${num(t('clocks.by', { span: signed(step.delta_s) }))}</div></li>`)}</ul>` : nothing}`,
   });
@@ -117,14 +119,15 @@ function clocks_card(app) {
 const signed = (s) => (typeof s === 'number' ? `${s < 0 ? '−' : '+'}${Math.abs(s) < 60 ? `${number(Math.abs(s), 1)} s` : span(Math.abs(s))}` : '–');
 
 /** The clock of the box is changed for everybody: what happens is said before it does. */
-function set_clock(app, offset) {
+function set_clock(app, offset, manual) {
   const blocked = app.store.may_admin() ? null : t('action.no_admin');
   const destructive = {
     title: t('clocks.set_title'), action: t('clocks.set_confirm'),
     loss: t('clocks.set_loss', { time: clock(new Date().toISOString()), span: signed(offset ?? NaN) }),
   };
-  return html`<div class="actions">${command_button(app, { order: SET, label: t('clocks.set'), shape: 'clock', blocked, destructive })}</div>
-    ${blocked ? html`<p class="hint">${blocked}</p>` : nothing}<div class="notes">${command_note(app, { order: SET })}</div>`;
+  return html`<div class="actions">${command_button(app, { order: SET, label: t('clocks.set'), shape: 'clock', blocked, destructive })}
+      ${manual ? command_button(app, { order: FORGET, label: t('clocks.forget'), blocked, destructive: { title: t('clocks.forget_title'), loss: t('clocks.forget_loss'), action: t('clocks.forget') } }) : nothing}</div>
+    ${blocked ? html`<p class="hint">${blocked}</p>` : nothing}<div class="notes">${[SET, FORGET].map((order) => command_note(app, { order }))}</div>`;
 }
 
 // ---- storage ----
@@ -136,16 +139,16 @@ function storage_card(app, recordings) {
   const disk = summary?.disk ?? (p?.disks?.length === 1 ? p.disks[0] : null);
   const parts = [['database', p?.store?.bytes], ['recordings', summary?.bytes], ['bin', summary?.bin?.bytes]].filter(([, n]) => typeof n === 'number');
   return card('storage', {
-    title: t('storage.title'),
+    title: t('disk.title'),
     body: () => (p ? html`
       ${sd_card(p.card, app)}
       ${disk ? bar(disk, parts) : nothing}
       <dl class="facts wide">
-        ${parts.map(([name, n]) => fact(t(`storage.${name}`), num(bytes(n))))}
-        ${(p.disks ?? []).map((d) => fact(t('box.disk', { path: d.path }), num(t('storage.of', { free: bytes(d.free), total: bytes(d.total) }))))}
+        ${parts.map(([name, n]) => fact(t(`disk.${name}`), num(bytes(n))))}
+        ${(p.disks ?? []).map((d) => fact(t('box.disk', { path: d.path }), num(t('disk.of', { free: bytes(d.free), total: bytes(d.total) }))))}
         ${typeof p.store?.written_today === 'number' ? fact(t('box.written'), num(bytes(p.store.written_today))) : nothing}
-        ${typeof p.store?.commit_ms === 'number' ? fact(t('storage.commit'), num(`${number(p.store.commit_ms)} ms`)) : nothing}
-        ${typeof p.store?.lag_ms === 'number' ? fact(t('storage.lag'), num(`${number(p.store.lag_ms)} ms`)) : nothing}
+        ${typeof p.store?.commit_ms === 'number' ? fact(t('disk.commit'), num(`${number(p.store.commit_ms)} ms`)) : nothing}
+        ${typeof p.store?.lag_ms === 'number' ? fact(t('disk.lag'), num(`${number(p.store.lag_ms)} ms`)) : nothing}
       </dl>` : empty(app, t('box.none'))),
   });
 }
@@ -153,25 +156,25 @@ function storage_card(app, recordings) {
 function sd_card(sd, app) {
   if (!sd?.errors) return nothing;
   return html`<div class="note block" data-tone="bad" data-notice="card" role="status">${icon('octagon-alert')}<div>
-    <p><strong>${t('storage.card', { n: sd.errors })}</strong></p>
+    <p><strong>${t('disk.card', { n: sd.errors })}</strong></p>
     ${sd.last_error ? html`<p><code class="wrap">${sd.last_error}</code>${sd.at ? html` <span class="num">${clock(sd.at, app.store.clock.now_ms())}</span>` : nothing}</p>` : nothing}
-    <p>${t('storage.card_help')}</p></div></div>`;
+    <p>${t('disk.card_help')}</p></div></div>`;
 }
 
 function bar(disk, parts) {
   const known = parts.reduce((sum, [, n]) => sum + n, 0);
   const used = Math.max(0, disk.total - disk.free);
-  const shares = [...parts, ['other', Math.max(0, used - known)]].map(([name, n]) => [name, n / disk.total]);
+  const shares = [...parts, ['rest', Math.max(0, used - known)]].map(([name, n]) => [name, n / disk.total]);
   let x = 0;
-  const words = [...shares.map(([name, share]) => `${t(`storage.${name}`)} ${percent(share)}`), `${t('storage.free')} ${percent(disk.free / disk.total)}`].join(', ');
+  const words = [...shares.map(([name, share]) => `${t(`disk.${name}`)} ${percent(share)}`), `${t('disk.free')} ${percent(disk.free / disk.total)}`].join(', ');
   return html`<figure class="shares"><svg viewBox="0 0 1000 24" preserveAspectRatio="none" role="img" aria-label=${words}>
       ${shares.map(([name, share]) => {
         const from = x;
         x += share;
         return svg`<rect data-share=${name} x=${from * 1_000} y="0" width=${share * 1_000} height="24"></rect>`;
       })}</svg>
-    <figcaption>${shares.map(([name, share]) => html`<span class="share" data-share=${name}>${t(`storage.${name}`)} <span class="num">${percent(share)}</span></span>`)}<span class="share" data-share="free">${
-      t('storage.free')} <span class="num">${percent(disk.free / disk.total)}</span></span></figcaption></figure>`;
+    <figcaption>${shares.map(([name, share]) => html`<span class="share" data-share=${name}>${t(`disk.${name}`)} <span class="num">${percent(share)}</span></span>`)}<span class="share" data-share="free">${
+      t('disk.free')} <span class="num">${percent(disk.free / disk.total)}</span></span></figcaption></figure>`;
 }
 
 // ---- the rest ----

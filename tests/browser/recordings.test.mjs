@@ -556,7 +556,7 @@ test('of many only a page is drawn; the pages say where one is', { skip }, async
 test('an open player is accessible in every theme, within 320 px, with targets of 44 px', { skip }, async () => {
   const r = await put('axe.wav', 8, { markers: [{ at_s: 1, kind: 'trigger', label: 'level' }, { at_s: 2, until_s: 3, kind: 'motion' }], triggers: ['level'], transcript: 'a word' });
   for (const width of [320, 1280]) {
-    const it = await show(`#/recordings/${r.recording_id}?text=axe`, { device: width === 320 ? { ...PHONE, viewport: { width, height: 700 } } : DESK });
+    const it = await show(`#/recordings/${r.recording_id}?text=axe`, { device: width === 320 ? { ...PHONE, viewport: { width, height: 700 } } : DESK, preferences: { language: width === 320 ? 'de' : 'en' } });
     const { page } = it;
     await page.waitForSelector('.player[data-wave="ready"]');
     await page.click('[data-key="clip"]');

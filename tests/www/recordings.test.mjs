@@ -5,7 +5,7 @@ import test from 'node:test';
 import * as format from '../../www/js/core/format.js';
 import { Playback } from '../../www/js/core/playback.js';
 import { job_counts } from '../../www/js/state/jobs.js';
-import { LEVELS, actions_of, recorders, recording_names, trend } from '../../www/js/state/recorders.js';
+import { LEVELS, actions_of, louder, recorders, recording_names } from '../../www/js/state/recorders.js';
 import {
   NO_FILTER, PAGE, apply_change, begin_list, cleared, clip_fault, filter_text, live_recordings, matches, name_fault, narrowing, parse_filter, span_of, split_name, storage_parts, take_page,
 } from '../../www/js/state/recordings.js';
@@ -236,12 +236,12 @@ test('the last levels are kept, within bounds, and the last status that had one'
   assert.equal(recorders.reduce(map, [], true).size, 0);
 });
 
-test('the trend is as reported, else the slope of the last half minute, else unknown', () => {
-  const course = (slope, seconds) => ({ payload: {}, levels: Array.from({ length: seconds }, (_, i) => ({ at: i * 1_000, value: -50 + (slope * i) / 60 })) });
-  assert.equal(trend({ payload: { trend_db_per_min: 2.5 }, levels: [] }), 2.5);
-  assert.ok(Math.abs(trend(course(6, 60)) - 6) < 1e-6);
-  assert.equal(trend(course(6, 5)), null);
-  assert.equal(trend({ payload: {} }), null);
+test('how much louder it is than before is told once there is a before', () => {
+  const course = (seconds, at) => ({ levels: Array.from({ length: seconds }, (_, i) => ({ at: i * 1_000, value: at(seconds - 1 - i) })) });
+  assert.equal(louder(course(60, (ago) => (ago < 5 ? -20 : -50))), 30);
+  assert.equal(louder(course(60, () => -50)), 0);
+  assert.equal(louder(course(6, () => -50)), null);
+  assert.equal(louder({}), null);
 });
 
 test('who records is named only while that is known; what may be asked is what the recorder says', () => {

@@ -5,9 +5,9 @@ import { reduce_keyed } from './keyed.js';
 
 /** Levels kept for the course. */
 export const LEVELS = 240;
-/** The slope is that of the last half minute; shorter says nothing. */
-const SLOPE_S = 30;
-const SLOPE_LEAST_S = 10;
+/** Seconds that are compared. */
+const NOW_S = 5;
+const BEFORE_S = 30;
 
 const keyed = reduce_keyed('recorder_id');
 
@@ -53,17 +53,16 @@ export const EFFECT = { start: ['recording', 'hold'], stop: ['idle', 'armed', 's
 
 export const is_recording = (status) => status === 'recording' || status === 'hold';
 
-/** Change of the level in dB a minute: as reported, else from the last levels; null when it can't be told. */
-export function trend(entry) {
-  const said = entry.payload.trend_db_per_min;
-  if (typeof said === 'number') return said;
-  const last = entry.levels?.at(-1)?.at;
-  const points = (entry.levels ?? []).filter((p) => last - p.at <= SLOPE_S * 1_000);
-  if (points.length < 5 || last - points[0].at < SLOPE_LEAST_S * 1_000) return null;
-  const mean = (of) => points.reduce((sum, p) => sum + of(p), 0) / points.length;
-  const [x, y] = [mean((p) => p.at), mean((p) => p.value)];
-  const spread = points.reduce((sum, p) => sum + (p.at - x) ** 2, 0);
-  return spread === 0 ? null : (points.reduce((sum, p) => sum + (p.at - x) * (p.value - y), 0) / spread) * 60_000;
+/** Where a recorder does not report its trend: how much louder the last seconds are than the half minute before, dB, or null. */
+export function louder(entry) {
+  const points = entry.levels ?? [];
+  const last = points.at(-1)?.at;
+  const mean = (from_s, to_s) => {
+    const part = points.filter((p) => last - p.at >= from_s * 1_000 && last - p.at < to_s * 1_000);
+    return part.length < 3 ? null : part.reduce((sum, p) => sum + p.value, 0) / part.length;
+  };
+  const [now, before] = [mean(0, NOW_S), mean(NOW_S, NOW_S + BEFORE_S)];
+  return now === null || before === null ? null : now - before;
 }
 
 /** Names of the recorders that are recording now, as far as `fresh(entry)` says that this is known. */

@@ -17,11 +17,11 @@ import { recorder_actions, recorder_level, recorder_state } from '../parts/recor
 import { age_tag, age_text, fact } from '../parts/value.js';
 import { LIMIT_S } from '../state/freshness.js';
 import { job_counts, shown_jobs } from '../state/jobs.js';
-import { shown_recorders, trend } from '../state/recorders.js';
+import { louder, shown_recorders } from '../state/recorders.js';
 
 const JOBS = 30;
 const HISTORY = 10;
-/** A slope smaller than this is called steady. */
+/** A change smaller than this is called steady. */
 const STEADY_DB = 1;
 
 export function open(app, route, signal) {
@@ -67,7 +67,7 @@ function recorder(app, page, id, entry, signal) {
   const known = away && entry.heard ? entry.heard : entry;
   const known_fresh = away ? { ...app.judge(known, 0.001), stale: true } : fresh;
   motion_history(app, page, id, p, signal);
-  return html`${away ? away_note(app, away, known, known_fresh) : nothing}
+  return html`${away ? away_note(app, away, entry, known, known_fresh) : nothing}
     <div class="columns">
       <div class="column">${state_card(app, id, entry, fresh, known, known_fresh)}</div>
       <div class="column">${facts_card(app, known, known_fresh)}${motion_card(app, page, p, fresh)}${filter_card(p, fresh)}</div>
@@ -84,10 +84,10 @@ function unreachable(app, id, entry, fresh) {
   return fresh.why === 'old' ? { why: t('recorder.silent'), since: entry.stamp } : null;
 }
 
-function away_note(app, away, known, fresh) {
+function away_note(app, away, entry, known, fresh) {
   return html`<p class="note away" data-tone="bad" data-away role="status">${icon('circle-slash')}<span>${away.since
     ? t('recorder.away_since', { why: away.why, time: clock(away.since, app.store.clock.now_ms()) }) : t('recorder.away', { why: away.why })}
-    ${t('recorder.last_known', { age: age_text(fresh) })}</span></p>`;
+    ${known.payload === entry.payload && !entry.heard ? nothing : t('recorder.last_known', { age: age_text(fresh) })}</span></p>`;
 }
 
 function state_card(app, id, entry, fresh, known, known_fresh) {
@@ -109,10 +109,13 @@ function state_card(app, id, entry, fresh, known, known_fresh) {
 
 function levels(app, entry, fresh) {
   const p = entry.payload;
-  const slope = fresh.stale ? null : trend(entry);
-  const tone = slope === null ? 'off' : Math.abs(slope) < STEADY_DB ? 'off' : 'busy';
-  const shape = slope === null || Math.abs(slope) < STEADY_DB ? 'minus' : slope > 0 ? 'arrow-up' : 'arrow-down';
-  const words = slope === null ? DASH : Math.abs(slope) < STEADY_DB ? t('recorder.steady') : t(slope > 0 ? 'recorder.rising' : 'recorder.falling', { rate: number(Math.abs(slope), 1) });
+  const reported = typeof p.trend_db_per_min === 'number';
+  const by = fresh.stale ? null : reported ? p.trend_db_per_min : louder(entry);
+  const steady = by === null || Math.abs(by) < STEADY_DB;
+  const [tone, shape] = steady ? ['off', 'minus'] : ['busy', by > 0 ? 'arrow-up' : 'arrow-down'];
+  const amount = { by: number(Math.abs(by ?? 0), 1) };
+  const words = by === null ? DASH : steady ? t('recorder.steady')
+    : reported ? t(by > 0 ? 'recorder.rising' : 'recorder.falling', amount) : t(by > 0 ? 'recorder.louder' : 'recorder.quieter', amount);
   return html`${entry.levels?.length ? level_course(entry.levels, app.store.clock.mono()) : nothing}
     <dl class="facts">
       ${fact(t('recorder.trend'), html`<span class="chip quiet" data-tone=${tone} data-trend>${icon(shape)}<span>${words}</span></span>`)}

@@ -40,6 +40,16 @@ const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'st
     Route { method: Method::Put, path, role, handler, doc, bench: false }
 }
 
+const fn by(
+    method: Method,
+    path: &'static str,
+    role: Option<Role>,
+    handler: Handler,
+    doc: &'static str,
+) -> Route {
+    Route { method, path, role, handler, doc, bench: false }
+}
+
 const fn in_bench(mut route: Route) -> Route {
     route.bench = true;
     route
@@ -128,6 +138,48 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
+    get("/api/recordings", VIEW, recordings::list, "The recordings: one page of those that match"),
+    get(
+        "/api/recordings/archive.zip",
+        VIEW,
+        recordings::archive,
+        "Many recordings and their sidecars as one archive",
+    ),
+    post(
+        "/api/recordings/purge",
+        OPERATE,
+        recordings::purge_held,
+        "Confirm a purge that retention holds back",
+    ),
+    post("/api/recordings/bin/empty", OPERATE, recordings::empty_bin, "Remove what is in the bin for good"),
+    get("/api/recordings/{id}", VIEW, recordings::one, "One recording"),
+    by(
+        Method::Patch,
+        "/api/recordings/{id}",
+        OPERATE,
+        recordings::patch,
+        "Rename, label, pin a recording, or take it out of the bin",
+    ),
+    by(
+        Method::Delete,
+        "/api/recordings/{id}",
+        OPERATE,
+        recordings::delete,
+        "Move a recording to the bin, or from there remove it for good",
+    ),
+    post(
+        "/api/recordings/{id}/clip",
+        OPERATE,
+        recordings::clip,
+        "Cut a piece out of a WAV into a new recording",
+    ),
+    get("/api/recordings/{id}/audio", VIEW, recordings::audio, "The file, whole or a range"),
+    get(
+        "/api/recordings/{id}/waveform",
+        VIEW,
+        recordings::waveform,
+        "The extremes of its samples, to be drawn",
+    ),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
     get("/api/alerts", VIEW, resources::list, "Every open alert"),

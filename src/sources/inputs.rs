@@ -144,6 +144,7 @@ impl Sources {
             let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
+        self.context.recordings.start(config, &until(), &mut self.handles)?;
         self.streams.set_rules(&config.streams);
         for feed in feeds(&config.streams, bus, &self.streams) {
             let until = until();

@@ -112,7 +112,8 @@ fn source(payload: &mut Map<String, Value>) {
     };
     payload.insert("says".into(), said.into());
     // Ports, pins and feeds raise their own alerts: they know more of the cause.
-    let own = matches!(payload.get("kind").and_then(Value::as_str), Some("gpio" | "serial" | "feed"));
+    let own =
+        matches!(payload.get("kind").and_then(Value::as_str), Some("gpio" | "serial" | "replay" | "feed"));
     let lost = matches!(payload.get("status").and_then(Value::as_str), Some("absent" | "stale" | "error"));
     let word = if own {
         "own"

@@ -9,7 +9,7 @@ use crate::clock::Wall;
 use crate::config::{self, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::model::{Draft, Severity};
+use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
@@ -141,6 +141,7 @@ impl Daemon {
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
         let metrics = Arc::new(Metrics::default());
         let bus = Arc::new(Bus::new(opened.start, metrics));
+        bus.time().take_from(&config.time.from);
         let store = Arc::new(opened.store);
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
         let alerts = Arc::new(Alerts::new(Arc::clone(&bus)));
@@ -250,6 +251,7 @@ impl Daemon {
     /// About once a second.
     fn tick(&mut self) {
         self.commands.expire();
+        self.watch_clock();
         if let Some(bytes) = written_bytes() {
             self.bus.metrics.store_written_bytes_total.set(bytes);
         }
@@ -269,6 +271,29 @@ impl Daemon {
         }
         if !failing {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    /// Looks at the clock and says every step of it.
+    fn watch_clock(&self) {
+        for step in self.bus.watch_clock() {
+            let way = if step.delta_ms > 0 { "forward" } else { "back" };
+            let by = Duration::from_millis(step.delta_ms.unsigned_abs());
+            let mut message = format!("The clock was set {way} by {:.1} s", by.as_secs_f64());
+            if by >= Duration::from_secs(120) {
+                let whole = humantime::format_duration(Duration::from_secs(by.as_secs_f64().round() as u64));
+                message.push_str(&format!(" ({whole})"));
+            }
+            message.push('.');
+            log::warn!("{message}");
+            let line = serde_json::json!({
+                "level": Level::Warning,
+                "message": message,
+                "timestamp": Wall::now(),
+                "source": "clock",
+                "data": { "from": step.from, "to": step.to, "delta_s": step.delta_s() },
+            });
+            publish(&self.bus, "log", &line);
         }
     }
 
@@ -298,6 +323,7 @@ impl Daemon {
                     log::warn!("{key} has changed and takes effect at the next start");
                 }
                 self.store.set_settings(&new.config.store);
+                self.bus.time().take_from(&new.config.time.from);
                 self.http.set_access(new.config.access.clone());
                 let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
                 if inputs(&new.config) != inputs(&self.config)
@@ -403,7 +429,7 @@ fn extras(bus: &Arc<Bus>, store: &Arc<Store>) -> Box<dyn Fn() -> HostExtras + Se
             .into_iter()
             .map(|(k, v)| (k.to_string(), v))
             .collect(),
-            clock: bus.clock(),
+            clock: bus.time().describe(),
         }
     })
 }

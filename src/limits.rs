@@ -122,3 +122,9 @@ pub const GPIO_FLOOD: u32 = 10_000;
 pub const GPIO_FLOOD_TIME: Duration = Duration::from_secs(5);
 /// What is kept of the last line that was not understood, in characters.
 pub const BAD_LINE: usize = 160;
+/// Steps of the clock whose effect on earlier events is remembered. A clock that is set more often while nobody
+/// disciplines it leaves the oldest events uncorrected.
+pub const CLOCK_CORRECTIONS: usize = 64;
+/// After the clock was set forward nothing is deleted by age for this long: a jump to 2037 must not empty the store
+/// before somebody has seen it.
+pub const CLOCK_HOLD: Duration = Duration::from_secs(600);

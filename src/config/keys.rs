@@ -145,4 +145,5 @@ pub static KEYS: &[Key<Config>] = &[
     key!(Config: "push" "stall", Type::Duration(s(1), HOUR), push.stall, "A reader that takes no byte for this long is closed; it resumes where it was.").restart(),
     key!(Config: "host" "interval", Type::Duration(ms(500), HOUR), host.interval, "How often the health of the box is read."),
     key!(Config: "host" "disks", Type::Paths, host.disks, "Paths whose file systems are watched, besides that of the data folder."),
+    key!(Config: "time" "from", Type::SomeOf(&["gps"]), time.from, "What may say what time it is while no network time is there: \"gps\", a receiver with a fix."),
 ];

@@ -107,8 +107,15 @@ impl Overrides {
 }
 
 /// Variables that are ours without being settings.
-const OTHER_VARIABLES: [&str; 5] =
-    ["TELLTALE_CONFIG", "TELLTALE_CLOCK", "TELLTALE_HTTP_TIMES", "TELLTALE_KEY", "TELLTALE_URL"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "TELLTALE_CONFIG",
+    "TELLTALE_CLOCK",
+    "TELLTALE_CLOCK_FILE",
+    "TELLTALE_HTTP_TIMES",
+    "TELLTALE_KEY",
+    "TELLTALE_SYSTEMCTL",
+    "TELLTALE_URL",
+];
 
 fn is_known(name: &str) -> bool {
     OTHER_VARIABLES.contains(&name)

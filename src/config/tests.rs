@@ -120,6 +120,7 @@ fn what_is_wrong_is_said() {
         ("bench_seed = -1".into(), &["-1, a whole number", "a whole number from 0"]),
         ("bench_seed = 99999999999999999999".into(), &["99999999999999999999"]),
         ("[http]\nhosts = [1]".into(), &["a list of 1", "a list of texts"]),
+        ("[time]\nfrom = [\"gps\", \"moon\"]".into(), &["some of \"gps\""]),
         ("[http]\nhosts = [\"\"]".into(), &["without empty items"]),
         ("[store]\nkeep = \"5M\"".into(), &["\"5M\"", "MiB"]),
         ("[store]\nkeep_age = \"1s\"".into(), &["\"1s\"", "never"]),
@@ -333,6 +334,7 @@ fn every_key_has_its_own_variable_that_sets_it() {
             }
             (Type::Size(from, _), _) => format!("{from}B"),
             (Type::Address, _) => "10.0.0.1:99".into(),
+            (Type::SomeOf(all), _) => all.join(","),
             (Type::Text(_) | Type::Path | Type::Paths | Type::Names, _) => "/else".into(),
             other => panic!("{}: how is {other:?} tried?", key.path()),
         };
@@ -625,6 +627,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 },
                 push: Push { threads: rest.1, heartbeat: rest.2, stall: rest.3 },
                 host: Host { interval: rest.4, disks: rest.5 },
+                time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,
                 serial,
             }

@@ -31,6 +31,8 @@ pub struct Config {
     pub push: Push,
     /// `[host]`.
     pub host: Host,
+    /// `[time]`.
+    pub time: Time,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
@@ -51,6 +53,7 @@ impl Default for Config {
             store: Store::default(),
             push: Push::default(),
             host: Host::default(),
+            time: Time::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
         }
@@ -158,6 +161,13 @@ impl Default for Host {
     fn default() -> Self {
         Host { interval: Duration::from_secs(5), disks: Vec::new() }
     }
+}
+
+/// `[time]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Time {
+    /// What may say what time it is while no network time is there, such as `gps`.
+    pub from: Vec<String>,
 }
 
 /// What a reading becomes: `recorder = "rec1"`, `instrument = "psu"`, `stream = "temp"` or `topic = "app/x"`.

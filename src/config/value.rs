@@ -43,6 +43,8 @@ pub enum Type {
     Size(u64, u64),
     /// An IP address and a port.
     Address,
+    /// A list of some of these words.
+    SomeOf(&'static [&'static str]),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One ASCII character that is neither a letter, a digit, a quote nor a line end.
@@ -100,6 +102,10 @@ impl Type {
             Type::Path => "a path in quotes".into(),
             Type::Paths => "a list of paths, such as [\"/\", \"/media/usb\"]".into(),
             Type::Names => "a list of texts, such as [\"a\", \"b\"]".into(),
+            Type::SomeOf(all) => {
+                let words: Vec<_> = all.iter().map(|word| quoted(word)).collect();
+                format!("a list of some of {}", words.join(", "))
+            }
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
             Type::Whole(from, to) => format!("a whole number from {from} to {to}"),
@@ -151,6 +157,7 @@ impl Type {
             Type::Path => "path".into(),
             Type::Paths => "list of paths".into(),
             Type::Names => "list of texts".into(),
+            Type::SomeOf(all) => format!("list of {}", all.join(", ")),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
             Type::Whole(from, to) => format!("whole number, {from} to {to}"),
@@ -187,7 +194,7 @@ impl Type {
                 Ok(n) if n.is_finite() => Ok(Value::Number(n)),
                 _ => Err(wrong()),
             },
-            (Type::Paths | Type::Names, DeValue::Array(list)) => {
+            (Type::Paths | Type::Names | Type::SomeOf(_), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> =
                     list.iter().map(|v| v.get_ref().as_str().map(str::to_string)).collect();
                 self.list(texts.ok_or_else(wrong)?)
@@ -225,10 +232,14 @@ impl Type {
             Type::Whole(..) | Type::OneOf(_) => {
                 text.parse().ok().and_then(|n| self.whole(n)).ok_or_else(|| wrong(self.words()))
             }
-            Type::Paths | Type::Names => {
+            Type::Paths | Type::Names | Type::SomeOf(_) => {
                 let items =
                     text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_string).collect();
-                self.list(items).map_err(|_| wrong("a list with commas, such as a,b".into()))
+                let expected = match self {
+                    Type::SomeOf(all) => format!("some of {}, with commas", all.join(", ")),
+                    _ => "a list with commas, such as a,b".into(),
+                };
+                self.list(items).map_err(|_| wrong(expected))
             }
             _ => self.text(text).map_err(|expected| wrong(expected.replace(" in quotes", ""))),
         }
@@ -265,6 +276,7 @@ impl Type {
                 | Type::Number
                 | Type::Paths
                 | Type::Names
+                | Type::SomeOf(_)
                 | Type::Words
                 | Type::Mappings
         )
@@ -285,6 +297,11 @@ impl Type {
         }
         if items.iter().any(|t| t.is_empty() || t.len() > TEXT_BYTES || t.contains('\0')) {
             return Err(format!("{} without empty items", self.words()));
+        }
+        if let Type::SomeOf(all) = self
+            && !items.iter().all(|item| all.contains(&item.as_str()))
+        {
+            return Err(self.words());
         }
         Ok(Value::List(items))
     }
@@ -670,7 +687,7 @@ mod tests {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
                 Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
-                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::OneOf(&[1]),
+                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::OneOf(&[1]), Type::SomeOf(PULLS),
             ] {
                 let _ = kind.read_text(&text);
             }

@@ -64,12 +64,6 @@ pub(super) fn encode<'a>(epoch: u64, wall_ms: u64, events: impl Iterator<Item = 
     out
 }
 
-/// When the block was committed, in wall milliseconds.
-pub(super) fn wall_ms(block: &[u8]) -> Option<u64> {
-    (block.first() == Some(&VERSION)).then_some(())?;
-    Some(u64::from_le_bytes(block.get(9..17)?.try_into().ok()?))
-}
-
 /// The events of a block; ends early where the bytes make no sense.
 pub(super) fn entries(block: &[u8]) -> impl Iterator<Item = Stored<'_>> {
     let epoch = match (block.first(), block.get(1..9)) {
@@ -109,7 +103,6 @@ mod tests {
         fn what_is_written_is_read(texts in proptest::collection::vec(".*", 0..20)) {
             let events: Vec<_> = texts.iter().enumerate().map(|(i, t)| event(i as u64 + 5, t)).collect();
             let block = encode(7, 99, events.iter());
-            prop_assert_eq!(wall_ms(&block), Some(99));
             let read: Vec<_> = entries(&block).collect();
             prop_assert_eq!(read.len(), events.len());
             for (stored, event) in read.iter().zip(&events) {

@@ -3,7 +3,7 @@
 use super::block;
 pub use super::block::Stored;
 use crate::bus::{Batch, Start};
-use crate::clock::Wall;
+use crate::clock::{ClockMemory, Corrections, Wall};
 use crate::config;
 use crate::limits;
 use crate::model::{Class, Cursor, Event, SharedEvent, Topic};
@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// Blocks of records by the seq of their last record.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-/// Everything that is kept as its newest value: `m` meta, `s:{key}` state, `r:{key}` idempotency, `e:{epoch}` epochs.
+/// Everything that is kept as its newest value: `m` meta, `t` the clock, `s:{key}` state, `r:{key}` idempotency,
+/// `e:{epoch}` epochs.
 const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
 /// What modules put aside themselves, by their own keys: see [`Store::shelve`].
 const SHELF: TableDefinition<&str, &[u8]> = TableDefinition::new("shelf");
@@ -204,6 +205,13 @@ impl Store {
             if meta.version > VERSION {
                 return Err(StoreError::Newer(meta.version));
             }
+            start.clock = match kept.get("t").map_err(failed)? {
+                Some(row) => {
+                    let memory = serde_json::from_slice::<ClockMemory>(row.value());
+                    memory.inspect_err(|e| log::warn!("what was known of the clock is unreadable: {e}")).ok()
+                }
+                None => None,
+            };
             let mut remembered = Vec::new();
             for row in kept.iter().map_err(failed)? {
                 let (key, value) = row.map_err(failed)?;
@@ -322,19 +330,13 @@ impl Store {
             let oldest_kept = settings
                 .keep_age
                 .filter(|_| purge_by_age)
-                .map(|age| now.saturating_sub(age.as_millis() as u64));
-            for _ in 0..EVICT {
-                let Some((last, size, count)) = oldest_block(&log, |size, wall| {
-                    meta.bytes > settings.keep_bytes && meta.bytes > size
-                        || oldest_kept.is_some_and(|oldest| wall < oldest)
-                })?
-                else {
-                    break;
-                };
-                log.remove(last).map_err(failed)?;
-                meta.floor = last;
-                meta.bytes -= size;
-                committed.evicted += count;
+                .map(|age| Wall(now.saturating_sub(age.as_millis() as u64)));
+            let keep = Keep { bytes: settings.keep_bytes, since: oldest_kept };
+            for going in keep.going(&log, meta.bytes, &batch.corrections)? {
+                log.remove(going.last).map_err(failed)?;
+                meta.floor = going.last;
+                meta.bytes -= going.size;
+                committed.evicted += going.records;
             }
         }
         {
@@ -357,6 +359,10 @@ impl Store {
             }
             for key in &batch.forgotten {
                 kept.remove(format!("r:{key}").as_str()).map_err(failed)?;
+            }
+            if let Some(memory) = &batch.clock {
+                let bytes = serde_json::to_vec(memory).map_err(|e| StoreError::Database(e.to_string()))?;
+                kept.insert("t", bytes.as_slice()).map_err(failed)?;
             }
             meta.head = batch.through.seq;
             meta.forgotten = batch.forgotten_through;
@@ -534,16 +540,59 @@ fn begin_write(db: &Database) -> Result<WriteTransaction, StoreError> {
     Ok(txn)
 }
 
-/// The oldest block, if `goes` (given its size and wall time) says it goes.
-fn oldest_block(
-    log: &redb::Table<'_, u64, &'static [u8]>,
-    goes: impl Fn(u64, u64) -> bool,
-) -> Result<Option<(u64, u64, u64)>, StoreError> {
-    let Some((last, block)) = log.first().map_err(failed)? else { return Ok(None) };
-    let bytes = block.value();
-    let size = bytes.len() as u64;
-    let going = goes(size, block::wall_ms(bytes).unwrap_or(u64::MAX));
-    Ok(going.then(|| (last.value(), size, block::entries(bytes).count() as u64)))
+/// What is kept.
+struct Keep {
+    bytes: u64,
+    /// Older ones go; none while the clock can't be trusted.
+    since: Option<Wall>,
+}
+
+/// A block that goes.
+struct Going {
+    last: u64,
+    size: u64,
+    records: u64,
+}
+
+impl Keep {
+    /// The oldest blocks, as far as they go, at most [`EVICT`]. `bytes` is the sum of all.
+    ///
+    /// A block whose time nobody vouches for is older than those behind it, so it goes by age with the first of them that
+    /// does; alone it only goes by size.
+    fn going(
+        &self,
+        log: &redb::Table<'_, u64, &'static [u8]>,
+        mut bytes: u64,
+        corrections: &Corrections,
+    ) -> Result<Vec<Going>, StoreError> {
+        let (mut going, mut sure) = (Vec::new(), 0);
+        for row in log.iter().map_err(failed)?.take(EVICT) {
+            let (last, block) = row.map_err(failed)?;
+            let (last, block) = (last.value(), block.value());
+            let size = block.len() as u64;
+            let too_much = bytes > self.bytes && bytes > size;
+            if !too_much && self.since.is_none() {
+                break;
+            }
+            let (mut records, mut newest) = (0, None);
+            for stored in block::entries(block) {
+                records += 1;
+                newest = Some(stored);
+            }
+            let time = newest.and_then(|stored| corrections.known_time(stored.seq, stored.data));
+            let too_old = time.zip(self.since).map(|(time, since)| time < since);
+            if !too_much && too_old == Some(false) {
+                break;
+            }
+            bytes = bytes.saturating_sub(size);
+            going.push(Going { last, size, records });
+            if too_much || too_old == Some(true) {
+                sure = going.len();
+            }
+        }
+        going.truncate(sure);
+        Ok(going)
+    }
 }
 
 /// Records cut into blocks of about 32 KB: small enough to be read and evicted one by one.

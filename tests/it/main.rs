@@ -10,3 +10,4 @@ mod http;
 mod pty;
 mod real_input;
 mod resume;
+mod time;

@@ -8,6 +8,7 @@ pub(super) mod operations;
 pub(super) mod publish;
 pub(super) mod resources;
 pub(super) mod state;
+pub(super) mod time;
 pub(super) mod typed;
 
 pub(super) use self::state::etag_matches;

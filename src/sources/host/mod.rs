@@ -61,7 +61,7 @@ impl HostSource {
             temperature_c: proc::temperature(&self.root),
             throttled: self.throttled(),
             disks: self.disks.iter().filter_map(|path| disk(path)).collect(),
-            clock: json!(extras.clock).as_str().map(str::to_string),
+            clock: Some(extras.clock),
             network: network::interfaces(&self.root),
             process: proc::process(&self.root),
             store: extras.store,
@@ -103,10 +103,9 @@ fn disk(path: &Path) -> Option<Disk> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ClockQuality;
 
     fn extras() -> HostExtras {
-        HostExtras { store: Map::new(), clients: Map::new(), clock: ClockQuality::Unsynced }
+        HostExtras { store: Map::new(), clients: Map::new(), clock: json!({ "quality": "unsynced" }) }
     }
 
     fn write(root: &Path, path: &str, text: &str) {
@@ -181,7 +180,7 @@ mod tests {
         assert_eq!(health.memory["available"], 700_000 * 1024);
         assert_eq!(health.temperature_c, Some(48.312));
         assert_eq!(health.throttled, Some(json!({"now": [], "since_boot": null})));
-        assert_eq!(health.clock.as_deref(), Some("unsynced"));
+        assert_eq!(health.clock, Some(json!({ "quality": "unsynced" })));
         assert_eq!(json!(health.process), json!({"rss": 9000 * 1024, "threads": 7, "fds": 2}));
         assert!(health.disks[0].total >= health.disks[0].free && health.disks[0].total > 0);
         assert_eq!(
@@ -238,7 +237,10 @@ mod tests {
         let mut health = host.read();
         assert!(health.uptime_s > 0.0, "the clock since boot needs no file");
         health.uptime_s = 0.0;
-        assert_eq!(json!(health), json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": "unsynced"}),);
+        assert_eq!(
+            json!(health),
+            json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": {"quality": "unsynced"}}),
+        );
     }
 
     #[test]

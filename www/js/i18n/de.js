@@ -237,6 +237,7 @@ export default {
   'box.written': 'Heute geschrieben',
   'clock.synced': 'Gestellt',
   'clock.unsynced': 'Nicht gestellt',
+  'clock.manual': 'Von Hand gestellt',
   'clock.unknown': 'Unbekannt',
 
   'services.title': 'Dienste',

@@ -237,6 +237,7 @@ export default {
   'box.written': 'Written today',
   'clock.synced': 'Synchronised',
   'clock.unsynced': 'Not synchronised',
+  'clock.manual': 'Set by hand',
   'clock.unknown': 'Unknown',
 
   'services.title': 'Services',

@@ -38,7 +38,7 @@ function box_body(p, fresh) {
     })}
     ${typeof p.temperature_c === 'number' ? fact(t('box.temperature'), value(number(p.temperature_c, 1), { unit: '°C', fresh, show_age: false })) : nothing}
     ${throttling(p.throttled)}
-    ${p.clock ? fact(t('box.clock'), chip('clock', p.clock, { quiet: true })) : nothing}
+    ${p.clock ? fact(t('box.clock'), chip('clock', p.clock.quality ?? p.clock, { quiet: true })) : nothing}
     ${typeof p.store?.written_today === 'number' ? fact(t('box.written'), html`<span class="num">${bytes(p.store.written_today)}</span>`) : nothing}
     ${fact(t('box.uptime'), html`<span class="num">${duration(p.uptime_s)}</span>`)}
   </dl>`;

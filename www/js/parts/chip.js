@@ -48,7 +48,7 @@ const LOOK = {
     absent: ['bad', 'circle-slash'], opening: ['off', 'circle-dashed'], no_data: ['off', 'clock'], ok: ['good', 'circle-check'],
     stale: ['warn', 'clock'], error: ['bad', 'octagon-alert'], disabled: ['off', 'minus'],
   },
-  clock: { synced: ['good', 'circle-check'], unsynced: ['warn', 'triangle-alert'], unknown: ['off', 'circle-dashed'] },
+  clock: { synced: ['good', 'circle-check'], unsynced: ['warn', 'triangle-alert'], manual: ['busy', 'clock'], unknown: ['off', 'circle-dashed'] },
   quality: { uncertain: ['warn', 'triangle-alert'], bad: ['bad', 'circle-x'] },
   signals: { live: ['good', 'circle-dot'], off: ['off', 'circle-pause'] },
 };

@@ -435,7 +435,8 @@ mod tests {
     /// Looks at (time since boot, offset): which of them is a step, and how far.
     #[test]
     fn a_step_is_told_from_waiting_slewing_and_sleeping() {
-        let table: [(&str, &[(i64, i64)], &[i64]); 7] = [
+        type Row = (&'static str, &'static [(i64, i64)], &'static [i64]);
+        let table: [Row; 7] = [
             ("waiting", &[(0, BASE), (1_000, BASE), (9_000_000, BASE)], &[]),
             ("slewing", &[(0, BASE), (1_000, BASE + 400), (2_000, BASE + 800), (3_000, BASE + 1_200)], &[]),
             ("asleep for a day", &[(0, BASE), (DAY, BASE)], &[]),

@@ -1,20 +1,27 @@
 //! Bytes of a block: the records of one commit, or a single state row. Pure.
 //!
 //! ```text
-//! block   version u8 = 1 | epoch u64 | wall_ms u64 of the commit | entry*
+//! block   version u8 = 1, or 2 when entries are packed | epoch u64 | wall_ms u64 of the commit | entry*
 //! entry   length u32 of what follows | seq u64 | flags u8 | kind_len u8 | topic_len u8 | kind | topic | data
-//! flags   1 = in `global`   2 = state (else record)   4 = the last value of its key
+//! flags   1 = in `global`   2 = state (else record)   4 = the last value of its key   8 = data is packed (`columns`)
 //! ```
-//! Numbers are little-endian; `data` is the envelope, one line of JSON.
+//! Numbers are little-endian; `data` is the envelope, one line of JSON. A block is read through [`expand`], which turns
+//! packed entries back into what they were.
 
+use super::columns;
 use crate::model::{Class, Event};
+use std::borrow::Cow;
 
 const VERSION: u8 = 1;
+const PACKED_VERSION: u8 = 2;
 const HEAD: usize = 1 + 8 + 8;
 const ENTRY: usize = 8 + 1 + 1 + 1;
 const GLOBAL: u8 = 1;
 const STATE: u8 = 2;
 const RETIRED: u8 = 4;
+const PACKED: u8 = 8;
+/// The type whose events are packed.
+const SAMPLES: &str = "signal_batch";
 
 /// One event as it is stored, borrowed from its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +51,20 @@ pub(super) fn encode<'a>(epoch: u64, wall_ms: u64, events: impl Iterator<Item = 
     out.extend(epoch.to_le_bytes());
     out.extend(wall_ms.to_le_bytes());
     for event in events {
-        let (kind, topic, data) =
-            (event.kind.as_bytes(), event.topic.as_str().as_bytes(), event.data().as_bytes());
+        let (kind, topic) = (event.kind.as_bytes(), event.topic.as_str().as_bytes());
+        let packed = if &*event.kind == SAMPLES { columns::pack(event.data()) } else { None };
+        if packed.is_some() {
+            out[0] = PACKED_VERSION;
+        }
+        let data = packed.as_deref().unwrap_or(event.data().as_bytes());
         out.extend(((ENTRY + kind.len() + topic.len() + data.len()) as u32).to_le_bytes());
         out.extend(event.cursor.seq.to_le_bytes());
         let bit = |is: bool, flag: u8| if is { flag } else { 0 };
         out.push(
             bit(event.global, GLOBAL)
                 | bit(event.class == Class::State, STATE)
-                | bit(event.is_retired(), RETIRED),
+                | bit(event.is_retired(), RETIRED)
+                | bit(packed.is_some(), PACKED),
         );
         // Types are at most 64 and topics at most 128 bytes: checked when they were drafted.
         out.push(kind.len() as u8);
@@ -64,7 +76,47 @@ pub(super) fn encode<'a>(epoch: u64, wall_ms: u64, events: impl Iterator<Item = 
     out
 }
 
-/// The events of a block; ends early where the bytes make no sense.
+/// The block with nothing packed. An entry that can't be unpacked is left out.
+pub(super) fn expand(block: &[u8]) -> Cow<'_, [u8]> {
+    if block.first() != Some(&PACKED_VERSION) {
+        return Cow::Borrowed(block);
+    }
+    let mut out = block.get(..HEAD).unwrap_or_default().to_vec();
+    if let Some(version) = out.first_mut() {
+        *version = VERSION;
+    }
+    let mut rest = block.get(HEAD..).unwrap_or_default();
+    while let Some((entry, more)) = next_entry(rest) {
+        rest = more;
+        let Some([flags, kind_len, topic_len]) =
+            entry.get(8..ENTRY).and_then(|b| <[u8; 3]>::try_from(b).ok())
+        else {
+            break;
+        };
+        let data_at = ENTRY + kind_len as usize + topic_len as usize;
+        let (Some(head), Some(data)) = (entry.get(..data_at), entry.get(data_at..)) else { break };
+        let unpacked = if flags & PACKED != 0 {
+            let Some(text) = columns::unpack(data) else { continue };
+            Cow::Owned(text.into_bytes())
+        } else {
+            Cow::Borrowed(data)
+        };
+        out.extend(((data_at + unpacked.len()) as u32).to_le_bytes());
+        let flags_at = out.len() + 8;
+        out.extend(head);
+        out[flags_at] = flags & !PACKED;
+        out.extend(unpacked.iter());
+    }
+    Cow::Owned(out)
+}
+
+/// The first entry without its length, and what follows it.
+fn next_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    bytes.get(4..)?.split_at_checked(length)
+}
+
+/// The events of a block that was expanded; ends early where the bytes make no sense.
 pub(super) fn entries(block: &[u8]) -> impl Iterator<Item = Stored<'_>> {
     let epoch = match (block.first(), block.get(1..9)) {
         (Some(&VERSION), Some(bytes)) => bytes.try_into().ok().map(u64::from_le_bytes),
@@ -73,9 +125,8 @@ pub(super) fn entries(block: &[u8]) -> impl Iterator<Item = Stored<'_>> {
     let mut rest = block.get(HEAD..).unwrap_or_default();
     std::iter::from_fn(move || {
         let epoch = epoch?;
-        let length = u32::from_le_bytes(rest.get(..4)?.try_into().ok()?) as usize;
-        let entry = rest.get(4..)?.get(..length)?;
-        rest = &rest[4 + length..];
+        let (entry, more) = next_entry(rest)?;
+        rest = more;
         let seq = u64::from_le_bytes(entry.get(..8)?.try_into().ok()?);
         let [flags, kind_len, topic_len] = *entry.get(8..ENTRY)? else { return None };
         let text = std::str::from_utf8(&entry[ENTRY..]).ok()?;
@@ -112,10 +163,29 @@ mod tests {
         }
 
         #[test]
+        fn packed_samples_come_back_as_they_were(values in proptest::collection::vec(-1000_i32..1000, 0..50)) {
+            let rows: Vec<_> = values.iter().enumerate().map(|(n, v)| serde_json::json!({
+                "seq": n, "t": "2026-01-07T15:30:00.412Z", "value": f64::from(*v) / 8.0, "anomaly": *v > 990,
+            })).collect();
+            let payload = serde_json::json!({ "signal_id": "a", "events": rows, "totals": { "events": 9, "anomalies": 0 } });
+            let draft = Draft::checked("signal_batch", None, payload).unwrap();
+            let samples = Event::publish(draft, Cursor { epoch: 7, seq: 6 }, "2026-01-07T15:30:00.412Z", false);
+            let all = [event(5, "before"), samples, event(7, "after")];
+            let block = encode(7, 99, all.iter());
+            prop_assert_eq!(block[0] == PACKED_VERSION, values.len() > 1);
+            let block = expand(&block);
+            let read: Vec<_> = entries(&block).map(|s| (s.seq, s.kind, s.topic, s.data)).collect();
+            let written: Vec<_> = all.iter().map(|e| (e.cursor.seq, &*e.kind, e.topic.as_str(), e.data())).collect();
+            prop_assert_eq!(read, written);
+        }
+
+        #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
             let mut block = vec![VERSION];
             block.extend(&bytes);
             prop_assert!(entries(&block).count() <= bytes.len());
+            block[0] = PACKED_VERSION;
+            prop_assert!(entries(&expand(&block)).count() <= bytes.len());
             prop_assert!(entries(&bytes).count() <= bytes.len());
         }
     }

@@ -217,7 +217,8 @@ impl Store {
                 let (key, value) = row.map_err(failed)?;
                 let (key, value) = (key.value(), value.value());
                 if let Some(key) = key.strip_prefix("s:") {
-                    match block::entries(value).next().and_then(|stored| restore(stored, key)) {
+                    match block::entries(&block::expand(value)).next().and_then(|stored| restore(stored, key))
+                    {
                         Some(event) => start.state.push(Arc::new(event)),
                         None => log::warn!("state row {key:?} is unreadable and left out"),
                     }
@@ -423,7 +424,7 @@ impl Store {
         let (mut bytes, mut count, mut through) = (0, 0, seq);
         for row in log.range(seq + 1..).map_err(failed)? {
             let (last, block) = row.map_err(failed)?;
-            for stored in block::entries(block.value()).filter(|stored| stored.seq > seq) {
+            for stored in block::entries(&block::expand(block.value())).filter(|stored| stored.seq > seq) {
                 if bytes >= most_bytes || count >= most {
                     return Ok(Visited::Through(through));
                 }
@@ -575,7 +576,8 @@ impl Keep {
                 break;
             }
             let (mut records, mut newest) = (0, None);
-            for stored in block::entries(block) {
+            let block = block::expand(block);
+            for stored in block::entries(&block) {
                 records += 1;
                 newest = Some(stored);
             }

@@ -6,6 +6,7 @@
 //! Layout and versions are in docs/store.md. Does not decide when to commit: that is the writer's window.
 
 mod block;
+mod columns;
 #[cfg(test)]
 pub(crate) mod crash;
 mod database;

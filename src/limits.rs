@@ -128,3 +128,6 @@ pub const CLOCK_CORRECTIONS: usize = 64;
 /// After the clock was set forward nothing is deleted by age for this long: a jump to 2037 must not empty the store
 /// before somebody has seen it.
 pub const CLOCK_HOLD: Duration = Duration::from_secs(600);
+/// Bytes of blocks that one request that reads the log back decodes; then it is told where to go on. A card reads that
+/// within a second, and nobody waits for minutes because what is looked for is not there.
+pub const SEARCH_BYTES: usize = 8 * 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use super::block;
 pub use super::block::Stored;
+use super::trail::Newest;
 use crate::bus::{Batch, Start};
 use crate::clock::{ClockMemory, Corrections, Wall};
 use crate::config;
@@ -22,8 +23,9 @@ const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
 /// What modules put aside themselves, by their own keys: see [`Store::shelve`].
 const SHELF: TableDefinition<&str, &[u8]> = TableDefinition::new("shelf");
-/// Raised when the layout changes; a newer number than this program knows is refused, never rewritten.
-const VERSION: u32 = 1;
+/// Raised when the layout changes; a newer number than this program knows is refused, never rewritten. 2: packed
+/// samples and trails, which begin at the row `x`.
+const VERSION: u32 = 2;
 /// Epochs whose ends are remembered; an id of an older one is unknown.
 const EPOCHS: usize = 4_096;
 /// Blocks that one commit removes at most, so that a lowered limit does not stall acquisition's durability.
@@ -59,7 +61,7 @@ impl fmt::Display for StoreError {
 }
 impl std::error::Error for StoreError {}
 
-fn failed(e: impl Into<redb::Error>) -> StoreError {
+pub(super) fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Database(e.into().to_string())
 }
 
@@ -123,6 +125,10 @@ pub struct Store {
     db: RwLock<Option<Database>>,
     meta: Mutex<Meta>,
     epochs: Mutex<Epochs>,
+    /// The newest block on each trail.
+    newest: Mutex<Newest>,
+    /// Blocks up to this seq have no trails.
+    untrailed: u64,
     settings: RwLock<config::Store>,
 }
 
@@ -193,8 +199,10 @@ impl Store {
         let mut epochs = Epochs::default();
         let txn = begin_write(&db)?;
         let mut meta;
+        let untrailed;
+        let newest;
         {
-            txn.open_table(LOG).map_err(failed)?;
+            newest = newest_of(&txn.open_table(LOG).map_err(failed)?)?;
             txn.open_table(SHELF).map_err(failed)?;
             let mut kept = txn.open_table(KEPT).map_err(failed)?;
             meta = match kept.get("m").map_err(failed)? {
@@ -204,6 +212,12 @@ impl Store {
             };
             if meta.version > VERSION {
                 return Err(StoreError::Newer(meta.version));
+            }
+            meta.version = VERSION;
+            let known = kept.get("x").map_err(failed)?.map(|row| number(row.value()));
+            untrailed = known.unwrap_or(meta.head);
+            if known.is_none() {
+                kept.insert("x", untrailed.to_le_bytes().as_slice()).map_err(failed)?;
             }
             start.clock = match kept.get("t").map_err(failed)? {
                 Some(row) => {
@@ -252,6 +266,8 @@ impl Store {
             db: RwLock::new(Some(db)),
             meta: Mutex::new(meta),
             epochs: Mutex::new(epochs),
+            newest: Mutex::new(newest),
+            untrailed,
             settings: RwLock::new(settings.clone()),
         };
         Ok((store, start))
@@ -315,6 +331,7 @@ impl Store {
         let settings = self.settings();
         let now = Wall::now().0;
         let mut meta = self.meta();
+        let mut newest = *self.newest.lock().unwrap_or_else(|e| e.into_inner());
         let mut committed = Committed::default();
         let txn = begin_write(db)?;
         {
@@ -323,7 +340,7 @@ impl Store {
             let fresh = batch.records.partition_point(|e| e.cursor.seq <= meta.head);
             for records in chunks(&batch.records[fresh..]) {
                 let Some(last) = records.last() else { continue };
-                let bytes = block::encode(batch.through.epoch, now, records.iter().map(|e| &**e));
+                let bytes = block::encode_log(batch.through.epoch, now, records, &mut newest);
                 meta.bytes += bytes.len() as u64;
                 committed.records += records.len() as u64;
                 log.insert(last.cursor.seq, bytes.as_slice()).map_err(failed)?;
@@ -346,7 +363,7 @@ impl Store {
                 let key = format!("s:{key}");
                 match event {
                     Some(event) => {
-                        let bytes = block::encode(event.cursor.epoch, now, std::iter::once(&**event));
+                        let bytes = block::encode_one(event.cursor.epoch, now, event);
                         kept.insert(key.as_str(), bytes.as_slice()).map_err(failed)?;
                     }
                     None => drop(kept.remove(key.as_str()).map_err(failed)?),
@@ -371,7 +388,28 @@ impl Store {
         }
         txn.commit().map_err(failed)?;
         *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
+        *self.newest.lock().unwrap_or_else(|e| e.into_inner()) = newest;
         Ok(committed)
+    }
+
+    /// Makes the blocks those of a store from before there were trails.
+    #[cfg(test)]
+    pub(super) fn forget_trails(&self) {
+        let guard = self.db.read().unwrap();
+        let txn = guard.as_ref().unwrap().begin_write().unwrap();
+        {
+            let mut log = txn.open_table(LOG).unwrap();
+            let rows: Vec<_> = log
+                .iter()
+                .unwrap()
+                .map(|r| r.map(|(k, v)| (k.value(), v.value().to_vec())).unwrap())
+                .collect();
+            for (last, block) in rows {
+                log.insert(last, block::without_trails(&block).as_slice()).unwrap();
+            }
+            txn.open_table(KEPT).unwrap().remove("x").unwrap();
+        }
+        txn.commit().unwrap();
     }
 
     #[cfg(test)]
@@ -391,6 +429,8 @@ impl Store {
             if let Some(meta) = kept.get("m").map_err(failed)?.and_then(|row| Meta::decode(row.value())) {
                 *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
             }
+            let newest = newest_of(&txn.open_table(LOG).map_err(failed)?)?;
+            *self.newest.lock().unwrap_or_else(|e| e.into_inner()) = newest;
             drop((kept, txn));
             *db = Some(opened);
         }
@@ -436,6 +476,20 @@ impl Store {
             through = last.value();
         }
         Ok(Visited::Through(meta.head.max(seq)))
+    }
+
+    /// A read transaction's table of the log and the meta row, for [`super::search`].
+    pub(super) fn with_log<T>(
+        &self,
+        read: impl FnOnce(&redb::ReadOnlyTable<u64, &'static [u8]>, LogEnds) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let guard = self.db.read().unwrap_or_else(|e| e.into_inner());
+        let txn = guard.as_ref().ok_or_else(closed)?.begin_read().map_err(failed)?;
+        let kept = txn.open_table(KEPT).map_err(failed)?;
+        let meta =
+            kept.get("m").map_err(failed)?.and_then(|row| Meta::decode(row.value())).unwrap_or_default();
+        let log = txn.open_table(LOG).map_err(failed)?;
+        read(&log, LogEnds { floor: meta.floor, untrailed: self.untrailed })
     }
 
     /// The rows of the shelf whose key begins with `prefix`, in order of their keys.
@@ -496,6 +550,15 @@ impl Store {
     }
 }
 
+/// Where the log begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogEnds {
+    /// The last seq that retention removed.
+    pub floor: u64,
+    /// Blocks up to this seq have no trails.
+    pub untrailed: u64,
+}
+
 /// How far a visit came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visited {
@@ -539,6 +602,14 @@ fn begin_write(db: &Database) -> Result<WriteTransaction, StoreError> {
     // Without it a power cut means walking the whole file at the next start.
     txn.set_quick_repair(true);
     Ok(txn)
+}
+
+/// The newest block on each trail, as the last block says.
+fn newest_of(log: &impl ReadableTable<u64, &'static [u8]>) -> Result<Newest, StoreError> {
+    let last = log.last().map_err(failed)?;
+    let trails =
+        last.and_then(|(seq, block)| Some(block::trails(seq.value(), block.value())?.after(seq.value())));
+    Ok(trails.unwrap_or_default())
 }
 
 /// What is kept.

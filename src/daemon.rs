@@ -11,6 +11,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
+use crate::sources::signals::Signals;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
@@ -125,6 +126,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
+    /// The threads of the bench and of the signals.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -165,14 +167,18 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let (signals, signals_thread) =
+            Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let http = http::Server::start(http::Parts {
             config: Arc::new(config.clone()),
             bus: Arc::clone(&bus),
+            store: Arc::clone(&store),
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            signals,
             bench: bench_control,
             ready,
         });
@@ -180,7 +186,7 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().for_each(threads::join);
+                bench.into_iter().chain([signals_thread]).for_each(threads::join);
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
@@ -201,7 +207,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench,
+            bench: bench.into_iter().chain([signals_thread]).collect(),
             stop,
             revision: 1,
         };

@@ -73,6 +73,14 @@ pub const LOGIN_TRIES: u32 = 5;
 pub const LOGIN_ADDRESSES: usize = 1_024;
 /// How long a login lasts.
 pub const LOGIN_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Signals, generated and posted; a further one is refused.
+pub const SIGNALS: usize = 256;
+/// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.
+pub const SIGNAL_RECENT: usize = 4_000;
+/// Commands for signals that wait; a further one is told 503.
+pub const SIGNAL_COMMANDS: usize = 16;
+/// The longest rest of the generator's thread.
+pub const SIGNAL_REST: Duration = Duration::from_secs(5);
 /// Signals and scans that telltale counts for a publisher that does not count; further ones must count themselves.
 pub const TALLIES: usize = 4_096;
 /// A file served from `--www`; a larger one is 404.

@@ -267,7 +267,7 @@ fn put_together(overrides: &Overrides, path: Option<&Path>, text: Vec<u8>) -> Re
             let reading = file::read(path, &text);
             (reading.config, reading.errors)
         }
-        None => (Config { bench: true, ..Config::default() }, Vec::new()),
+        None => (Config::bench(), Vec::new()),
     };
     let mut warnings = Vec::new();
     overrides.apply(&mut config, &mut errors, &mut warnings);

@@ -335,6 +335,8 @@ fn every_key_has_its_own_variable_that_sets_it() {
             (Type::Size(from, _), _) => format!("{from}B"),
             (Type::Address, _) => "10.0.0.1:99".into(),
             (Type::SomeOf(all), _) => all.join(","),
+            (Type::Between(_, to), _) => to.to_string(),
+            (Type::Ids, _) => "else".into(),
             (Type::Text(_) | Type::Path | Type::Paths | Type::Names, _) => "/else".into(),
             other => panic!("{}: how is {other:?} tried?", key.path()),
         };
@@ -626,6 +628,13 @@ fn any_config() -> impl Strategy<Value = Config> {
                     keep_age: store.4,
                 },
                 push: Push { threads: rest.1, heartbeat: rest.2, stall: rest.3 },
+                // Every type of its keys has been made above.
+                signals: Signals {
+                    generate: vec!["alpha".into()],
+                    live: top.4,
+                    interval_s: 2.5,
+                    ..Signals::default()
+                },
                 host: Host { interval: rest.4, disks: rest.5 },
                 time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,

@@ -29,6 +29,8 @@ pub struct Config {
     pub store: Store,
     /// `[push]`.
     pub push: Push,
+    /// `[signals]`.
+    pub signals: Signals,
     /// `[host]`.
     pub host: Host,
     /// `[time]`.
@@ -52,11 +54,21 @@ impl Default for Config {
             access: Access::default(),
             store: Store::default(),
             push: Push::default(),
+            signals: Signals::default(),
             host: Host::default(),
             time: Time::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// What runs without a file: the simulated bench.
+    pub fn bench() -> Self {
+        let generate = ["alpha", "beta", "gamma", "delta"].map(String::from).to_vec();
+        let signals = Signals { generate, live: true, ..Signals::default() };
+        Config { bench: true, signals, ..Config::default() }
     }
 }
 
@@ -145,6 +157,42 @@ impl Default for Push {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         Push { threads: cores.clamp(1, 2), heartbeat: limits::HEARTBEAT, stall: limits::READER_STALL }
+    }
+}
+
+/// `[signals]`: the generator, and how samples are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signals {
+    /// Ids of the signals that are generated.
+    pub generate: Vec<String>,
+    /// Whether they run from the start.
+    pub live: bool,
+    /// Seconds between batches.
+    pub interval_s: f64,
+    /// Samples in a batch.
+    pub batch_size: u64,
+    /// The same seed gives the same samples.
+    pub seed: u64,
+    /// Samples before one that it is judged by.
+    pub window: usize,
+    /// Deviations from which a sample is an anomaly.
+    pub threshold: f64,
+    /// Whether a signal may be reset.
+    pub allow_reset: bool,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Signals {
+            generate: Vec::new(),
+            live: false,
+            interval_s: 2.0,
+            batch_size: 100,
+            seed: 42,
+            window: 50,
+            threshold: 4.5,
+            allow_reset: false,
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Type {
     Paths,
     /// A list of texts.
     Names,
+    /// A list of ids.
+    Ids,
     /// `true` or `false`.
     Switch,
     /// A whole number from, to.
@@ -35,6 +37,8 @@ pub enum Type {
     OneOf(&'static [u64]),
     /// Any finite number.
     Number,
+    /// A number from, to.
+    Between(f64, f64),
     /// A duration from, to.
     Duration(Duration, Duration),
     /// The same, or `"never"`.
@@ -106,6 +110,7 @@ impl Type {
                 let words: Vec<_> = all.iter().map(|word| quoted(word)).collect();
                 format!("a list of some of {}", words.join(", "))
             }
+            Type::Ids => "a list of ids of A-Z a-z 0-9 _ . : -, such as [\"a\", \"b\"]".into(),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
             Type::Whole(from, to) => format!("a whole number from {from} to {to}"),
@@ -113,6 +118,7 @@ impl Type {
                 format!("one of {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
             }
             Type::Number => "a number".into(),
+            Type::Between(from, to) => format!("a number from {from} to {to}"),
             Type::Duration(from, to) => {
                 format!(
                     "a duration in quotes from {} to {}, such as \"{}\"",
@@ -158,11 +164,13 @@ impl Type {
             Type::Paths => "list of paths".into(),
             Type::Names => "list of texts".into(),
             Type::SomeOf(all) => format!("list of {}", all.join(", ")),
+            Type::Ids => "list of ids".into(),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
             Type::Whole(from, to) => format!("whole number, {from} to {to}"),
             Type::OneOf(_) => "whole number".into(),
             Type::Number => "number".into(),
+            Type::Between(from, to) => format!("number, {from} to {to}"),
             Type::Duration(from, to) => format!("duration, {} to {}", span(from), span(to)),
             Type::DurationOrNever(from, to) => format!("duration, {} to {}, or never", span(from), span(to)),
             Type::Size(from, to) => format!("size, {} to {}", bytes(from), bytes(to)),
@@ -186,15 +194,14 @@ impl Type {
                 let n = u64::from_str_radix(n.as_str(), n.radix()).map_err(|_| wrong())?;
                 self.whole(n).ok_or_else(wrong)
             }
-            (Type::Number, DeValue::Integer(n)) => {
+            (Type::Number | Type::Between(..), DeValue::Integer(n)) => {
                 let n = i64::from_str_radix(n.as_str(), n.radix()).map_err(|_| wrong())?;
-                Ok(Value::Number(n as f64))
+                self.number(n as f64).ok_or_else(wrong)
             }
-            (Type::Number, DeValue::Float(n)) => match n.as_str().parse::<f64>() {
-                Ok(n) if n.is_finite() => Ok(Value::Number(n)),
-                _ => Err(wrong()),
-            },
-            (Type::Paths | Type::Names | Type::SomeOf(_), DeValue::Array(list)) => {
+            (Type::Number | Type::Between(..), DeValue::Float(n)) => {
+                n.as_str().parse().ok().and_then(|n| self.number(n)).ok_or_else(wrong)
+            }
+            (Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> =
                     list.iter().map(|v| v.get_ref().as_str().map(str::to_string)).collect();
                 self.list(texts.ok_or_else(wrong)?)
@@ -232,7 +239,10 @@ impl Type {
             Type::Whole(..) | Type::OneOf(_) => {
                 text.parse().ok().and_then(|n| self.whole(n)).ok_or_else(|| wrong(self.words()))
             }
-            Type::Paths | Type::Names | Type::SomeOf(_) => {
+            Type::Number | Type::Between(..) => {
+                text.parse().ok().and_then(|n| self.number(n)).ok_or_else(|| wrong(self.words()))
+            }
+            Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_) => {
                 let items =
                     text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_string).collect();
                 let expected = match self {
@@ -274,9 +284,11 @@ impl Type {
                 | Type::Whole(..)
                 | Type::OneOf(_)
                 | Type::Number
+                | Type::Between(..)
                 | Type::Paths
                 | Type::Names
                 | Type::SomeOf(_)
+                | Type::Ids
                 | Type::Words
                 | Type::Mappings
         )
@@ -291,7 +303,18 @@ impl Type {
         fits.then_some(Value::Whole(n))
     }
 
+    fn number(&self, n: f64) -> Option<Value> {
+        let fits = match self {
+            Type::Between(from, to) => (from..=to).contains(&&n),
+            _ => n.is_finite(),
+        };
+        fits.then_some(Value::Number(n))
+    }
+
     fn list(&self, items: Vec<String>) -> Result<Value, String> {
+        if *self == Type::Ids && !items.iter().all(|t| Topic::of("stream", t).is_ok()) {
+            return Err(self.words());
+        }
         if items.len() > LIST_ITEMS {
             return Err(format!("at most {LIST_ITEMS} items"));
         }

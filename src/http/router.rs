@@ -7,7 +7,9 @@ use super::head::Head;
 use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
-use super::routes::{bench, commands, events, login, operations, publish, resources, state, time, typed};
+use super::routes::{
+    bench, commands, events, log, login, operations, publish, resources, state, time, typed,
+};
 use super::server::Shared;
 use crate::model::Role;
 use std::net::SocketAddr;
@@ -110,11 +112,12 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
-    get("/api/alerts", VIEW, resources::list, "Every open alert"),
+    get("/api/alerts", VIEW, log::alerts, "Every open alert, or the history of all alerts"),
     get("/api/alerts/{id}", VIEW, resources::one, "One open alert"),
     post("/api/alerts/{id}/ack", OPERATE, commands::acknowledge, "Acknowledge an occurrence of an alert"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
+    get("/api/log", VIEW, log::lines, "Lines of the log, newest first"),
     get("/api/time", VIEW, time::read, "The wall clock: what it says, who vouches for it, its last steps"),
     post("/api/time", ADMIN, time::give, "Take this time while nothing sets the clock"),
     delete("/api/time", ADMIN, time::give_up, "Give up a time that was given by hand"),

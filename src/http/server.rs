@@ -12,6 +12,8 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
+use crate::sources::signals::Signals;
+use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -29,12 +31,16 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// Where events are published.
     pub bus: Arc<Bus>,
+    /// Where what happened is read back.
+    pub store: Arc<Store>,
     /// Who serves streams and polls.
     pub push: Arc<Push>,
     /// Where commands go.
     pub commands: Arc<Commands>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The signals, which number and judge what is posted.
+    pub signals: Arc<Signals>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

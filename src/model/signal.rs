@@ -14,6 +14,9 @@ pub struct SignalEvent {
     pub anomaly: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub z: Option<f64>,
+    /// How good its source says it is, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<f64>,
 }
 
 /// Counts since the signal began.
@@ -57,4 +60,22 @@ pub struct SignalStatus {
     pub total_events: u64,
     pub stats: SignalStats,
     pub anomalies: u64,
+    /// Samples before one that it is judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+    /// Deviations from which a sample is an anomaly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// `generated` or `outside`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The number of the next sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_seq: Option<u64>,
+    /// Samples before this number are no longer shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_seq: Option<u64>,
+    /// The time of the newest sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<Wall>,
 }

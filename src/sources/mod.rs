@@ -7,8 +7,10 @@ pub mod host;
 mod inputs;
 mod outlets;
 mod publish;
+mod random;
 mod reading;
 pub mod serial;
+pub mod signals;
 pub mod simulated;
 
 pub use self::inputs::Sources;

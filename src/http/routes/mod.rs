@@ -3,6 +3,7 @@
 pub(super) mod bench;
 pub(super) mod commands;
 pub(super) mod events;
+pub(super) mod log;
 pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;

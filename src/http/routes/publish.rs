@@ -95,6 +95,11 @@ impl<'s> Sum<'s> {
         Ok(())
     }
 
+    /// Whether anything was published that had not been before.
+    pub fn is_new(&self) -> bool {
+        self.accepted > 0
+    }
+
     fn cursor(&self) -> Cursor {
         self.cursor.unwrap_or_else(|| self.shared.parts.bus.head())
     }
@@ -294,6 +299,11 @@ impl Wrong {
             field: String::new(),
             detail: format!("not the JSON expected at column {}: {}", e.column(), shown(what)),
         }
+    }
+
+    /// JSON that breaks a rule.
+    pub fn rule(field: &str, detail: impl Into<String>) -> Wrong {
+        Wrong { status: 422, field: field.into(), detail: detail.into() }
     }
 
     fn field(field: &str, detail: impl Into<String>) -> Wrong {

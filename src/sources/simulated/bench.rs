@@ -9,7 +9,6 @@ use super::out::{Effect, Out};
 use super::queue::{self, Queue};
 use super::recorder::Recorder;
 use super::services::Services;
-use super::signals::signals;
 use super::streams::streams;
 use super::{Actions, Device, Moment, STEPS_PER_S, World, jobs};
 use crate::bus::{Bus, Command, Commands};
@@ -126,7 +125,6 @@ impl Bench {
             Box::new(Meter::new(seed)),
             Box::new(Stage::new(seed)),
         ];
-        devices.extend(signals(seed).into_iter().map(|signal| Box::new(signal) as Box<dyn Device>));
         devices.extend(streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>));
         devices.push(Box::new(Camera::new(seed)));
         devices.push(Box::new(Services::new(seed)));

@@ -1,8 +1,8 @@
 //! A vision process that looks at one shelf after the other and says what it sees.
 
+use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::{Device, Moment, STEPS_PER_S, World, compact, round};
 use crate::model::{BoundingBox, Detection, DetectionSummary};
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Three instruments: a power supply and a multimeter around a diode, and an XY stage.
 
+use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, number, round};
 use crate::bus::Command;
 use crate::clock::Wall;

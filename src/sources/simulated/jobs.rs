@@ -1,7 +1,7 @@
 //! The recorder's work behind the scenes: encoding its recordings, taking in files that were dropped.
 
+use super::super::random::Random;
 use super::out::Out;
-use super::random::Random;
 use super::{Moment, STEP_S, STEPS_PER_S, compact, round};
 use crate::model::{JobState, JobStatus};
 use serde_json::{Value, json};

@@ -2,9 +2,9 @@
 //!
 //! The device behind it goes on whatever happens here, as a real one does; the daemon only knows what arrived.
 
+use super::super::random::Random;
 use super::fault::Faults;
 use super::out::Out;
-use super::random::Random;
 use super::{Moment, STEPS_PER_S};
 use crate::clock::Wall;
 use crate::model::{Level, Quality, QualityReason, SourceState, SourceStatus};

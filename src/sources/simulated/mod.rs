@@ -1,6 +1,6 @@
 //! The simulated bench: one device of every kind, so that everything can be tried on a laptop.
 //!
-//! Owns: a recorder, three instruments, a queue of scans, three signals, two value streams, a camera, two services and
+//! Owns: a recorder, three instruments, a queue of scans, two value streams, a camera, two services and
 //! the alerts on them, all publishing on the bus as ordinary sources of kind `simulated`. Promises: what the devices
 //! do is a function of the seed and of the number of the step alone; wall time only labels. A command ends when its
 //! effect has been seen. Does not: pretend to be real anywhere, touch hardware, or keep anything itself; it goes on
@@ -17,11 +17,9 @@ mod jobs;
 mod link;
 mod out;
 mod queue;
-mod random;
 mod recorder;
 mod scan;
 mod services;
-mod signals;
 mod streams;
 
 pub use self::bench::start;

@@ -3,10 +3,10 @@
 //! A failed scan does not stop it (there is always a next one to watch); an aborted one does, unless the command says
 //! `"then": "continue"`. While the link to the instruments is down, the running scan waits for them.
 
+use super::super::random::Random;
 use super::instruments::diode_ma;
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::scan::{Answer, Ask, Happening, MEASUREMENT, POINT_STEPS, Scan};
 use super::{Actions, Device, Drive, Moment, STEPS_PER_S, World, round};
 use crate::bus::Command;

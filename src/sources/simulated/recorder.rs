@@ -1,9 +1,9 @@
 //! The field recorder: armed, it starts by level, motion or hand and stops after silence.
 
+use super::super::random::Random;
 use super::jobs::{Jobs, recording_changed};
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, compact, round};
 use crate::bus::Command;
 use crate::clock::Wall;

@@ -1,8 +1,8 @@
 //! Two services that the bench pretends to watch; now and then one is restarted.
 
+use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::{Device, Moment, STEPS_PER_S, World};
 use crate::clock::Wall;
 use crate::model::{Level, ServiceStatus};

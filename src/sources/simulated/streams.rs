@@ -1,8 +1,8 @@
 //! Two value streams: the mains frequency and the level of a tank.
 
+use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::random::Random;
 use super::{Device, Moment, STEP_S, STEPS_PER_S, World, round};
 use crate::clock::Wall;
 use crate::model::{Quality, Severity, SourceState, StreamState, StreamStatus, StreamValue};

@@ -121,7 +121,7 @@ fn the_same_seed_gives_the_same_bench_and_another_does_not() {
 }
 
 #[test]
-fn all_five_systems_move_at_a_modest_rate() {
+fn what_is_simulated_moves_at_a_modest_rate() {
     let mut rig = Rig::new(42);
     rig.run(600);
     for kind in [
@@ -134,8 +134,6 @@ fn all_five_systems_move_at_a_modest_rate() {
         "data_point",
         "queue_log",
         "log",
-        "signal_batch",
-        "signal_status",
         "stream_value",
         "stream_status",
         "detection",
@@ -341,18 +339,6 @@ fn instruments_refuse_what_they_must_and_arrive_where_they_are_sent() {
     let status = rig.last("instrument_status", "instrument/stage").unwrap();
     assert_eq!((&status["position"]["x"], &status["position"]["y"]), (&12.5.into(), &80.0.into()));
     assert_eq!(status["is_moving"], false);
-    rig.command("signal", "signal/alpha", "live", serde_json::json!({ "on": false }));
-    assert_eq!(rig.ended("signal"), CommandState::Completed);
-    let count = rig.events.iter().filter(|(k, t, _)| k == "signal_batch" && t == "signal/alpha").count();
-    rig.run(10);
-    assert_eq!(
-        rig.events.iter().filter(|(k, t, _)| k == "signal_batch" && t == "signal/alpha").count(),
-        count
-    );
-    rig.command("one", "signal/alpha", "batch", serde_json::json!({ "batch_size": 50 }));
-    assert_eq!(rig.ended("one"), CommandState::Completed);
-    let batch = rig.last("signal_batch", "signal/alpha").unwrap();
-    assert_eq!(batch["events"].as_array().unwrap().len(), 50);
 }
 
 /// Every source under every fault: it shows, an alert is raised where the source fails, and all is well afterwards.
@@ -372,7 +358,7 @@ fn faults_show_and_heal() {
         rig.run(20);
         for source in &sources {
             // These two send a sample of the faulty kind too seldom for an error within its time.
-            let slow = matches!(*source, "cam1" | "alpha" | "beta" | "gamma") && shows == "error";
+            let slow = *source == "cam1" && shows == "error";
             let seen = rig.source(source);
             assert!(seen == shows || slow && seen == "stale", "{source} under {fault:?} is {seen}");
         }

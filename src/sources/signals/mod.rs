@@ -1,0 +1,535 @@
+//! Signals: sampled values with rolling statistics, from the generator and from outside, on the same way.
+//!
+//! Owns: every signal's window, counts and newest samples. Promises: an anomaly is flagged when the sample is published,
+//! by the samples before it; a pause loses nothing, as counting goes on where it stopped, across restarts as well; what
+//! is posted from outside is judged, counted and shown like what is generated. Live is off unless configured.
+//! **Threads.** One, `signals`; it waits for its clock and for commands. **Bounds.** So many
+//! signals, so many samples of each in memory; older ones are in the store.
+//! Does not: invent samples for a signal that is posted, or tell the page what the generator put in.
+
+pub mod generator;
+pub mod rolling;
+
+use self::generator::Generator;
+use self::rolling::{Rolling, THRESHOLD, WINDOW};
+use super::{Context, publish};
+use crate::bus::{Bus, Command, Commands};
+use crate::clock::Wall;
+use crate::config;
+use crate::limits;
+use crate::model::{CommandState, SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};
+use crate::threads::{self, Stop};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Bounds of what may be asked for.
+pub const INTERVAL_S: (f64, f64) = (1.0, 60.0);
+/// See [`INTERVAL_S`].
+pub const BATCH: (u64, u64) = (1, 1_000);
+
+/// See the module above.
+pub struct Signals {
+    bus: Arc<Bus>,
+    commands: Arc<Commands>,
+    settings: config::Signals,
+    /// Where commands go.
+    to: Sender<Command>,
+    all: Mutex<BTreeMap<String, Signal>>,
+}
+
+/// One signal.
+#[derive(Clone)]
+struct Signal {
+    name: Option<String>,
+    /// None: samples come from outside.
+    generator: Option<Generator>,
+    rolling: Rolling,
+    live: bool,
+    interval_s: f64,
+    batch_size: u64,
+    seed: u64,
+    /// The number of the next sample.
+    next: u64,
+    totals: SignalTotals,
+    /// Samples before this number are no longer shown: the signal was reset.
+    since: u64,
+    recent: VecDeque<SignalEvent>,
+    /// When the next batch is due.
+    due: Option<Instant>,
+}
+
+impl Signals {
+    /// Goes on from what the bus restored; starts the generator's thread where signals are configured.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        context: &Context,
+        settings: &config::Signals,
+    ) -> io::Result<(Arc<Signals>, JoinHandle<()>)> {
+        let (to, from) = bounded(limits::SIGNAL_COMMANDS);
+        let signals = Arc::new(Signals {
+            bus: Arc::clone(&context.bus),
+            commands: Arc::clone(&context.commands),
+            settings: settings.clone(),
+            to,
+            all: Mutex::default(),
+        });
+        {
+            let mut all = signals.lock();
+            for name in &settings.generate {
+                let mut signal = signals.restored(name);
+                signal.generator = Some(Generator::new(settings.seed, name));
+                signal.live = settings.live;
+                signals.introduce(name, &signal);
+                signal.publish_status(name, &signals.bus);
+                all.insert(name.clone(), signal);
+            }
+        }
+        let (inner, stop) = (Arc::clone(&signals), context.stop.clone());
+        let thread = threads::spawn("signals", limits::STACK, move || inner.run(&from, &stop))?;
+        Ok((signals, thread))
+    }
+
+    /// Without a thread.
+    #[cfg(test)]
+    pub fn alone(bus: Arc<Bus>) -> Signals {
+        let commands = Arc::new(Commands::new(Arc::clone(&bus)));
+        let (to, _) = bounded(1);
+        let settings = config::Signals { window: 4, threshold: 3.0, ..config::Signals::default() };
+        Signals { bus, commands, settings, to, all: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Signal>> {
+        self.all.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A signal as an earlier run left it, or a new one.
+    fn restored(&self, id: &str) -> Signal {
+        let settings = &self.settings;
+        let mut signal = Signal {
+            name: None,
+            generator: None,
+            rolling: Rolling::new(settings.window, settings.threshold),
+            live: false,
+            interval_s: settings.interval_s,
+            batch_size: settings.batch_size,
+            seed: settings.seed,
+            next: 0,
+            totals: SignalTotals::default(),
+            since: 0,
+            recent: VecDeque::new(),
+            due: None,
+        };
+        let event = self.bus.state_of(&format!("signal_status/{id}"));
+        let status = event.and_then(|e| serde_json::from_str::<SignalStatus>(e.payload()).ok());
+        if let Some(status) = status {
+            signal.name = status.name;
+            signal.totals = SignalTotals { events: status.total_events, anomalies: status.anomalies };
+            signal.next = status.next_seq.unwrap_or(status.total_events);
+            signal.since = status.since_seq.unwrap_or(0);
+            signal.rolling.set(
+                status.window.unwrap_or(settings.window as u64) as usize,
+                status.threshold.unwrap_or(settings.threshold),
+            );
+        }
+        signal
+    }
+
+    fn introduce(&self, id: &str, signal: &Signal) {
+        let actions: &[&str] = if signal.generator.is_some() {
+            &["live", "batch", "settings", "reset"]
+        } else {
+            &["settings", "reset"]
+        };
+        self.commands.own_with(&format!("signal/{id}"), actions, self.to.clone());
+    }
+
+    fn run(&self, commands: &Receiver<Command>, stop: &Stop) {
+        loop {
+            let now = Instant::now();
+            let next = {
+                let mut all = self.lock();
+                for (id, signal) in all.iter_mut().filter(|(_, s)| s.live && s.generator.is_some()) {
+                    let interval = Duration::from_secs_f64(signal.interval_s);
+                    let due = *signal.due.get_or_insert(now);
+                    if now >= due {
+                        // Late by more than a batch: those are left out, not made up in a burst.
+                        signal.due = Some(if now > due + interval { now + interval } else { due + interval });
+                        signal.generate(id, &self.bus);
+                    }
+                }
+                all.values().filter(|s| s.live).filter_map(|s| s.due).min()
+            };
+            let wait = next.map_or(limits::SIGNAL_REST, |due| due.saturating_duration_since(Instant::now()));
+            crossbeam::channel::select! {
+                recv(stop.receiver()) -> _ => return,
+                recv(commands) -> command => match command {
+                    Ok(command) => self.command(&command),
+                    Err(_) => return,
+                },
+                default(wait.min(limits::SIGNAL_REST)) => {}
+            }
+        }
+    }
+
+    fn command(&self, command: &Command) {
+        let id = command.target.strip_prefix("signal/").unwrap_or_default();
+        let outcome = {
+            let mut all = self.lock();
+            match all.get_mut(id) {
+                Some(signal) => {
+                    let outcome = signal.obey(id, command, self.settings.allow_reset, &self.bus);
+                    signal.publish_status(id, &self.bus);
+                    outcome.map(|()| if signal.live { "live" } else { "paused" })
+                }
+                None => Err(format!("there is no signal {id}")),
+            }
+        };
+        match outcome {
+            Ok(status) => self.commands.finish(&command.id, CommandState::Completed, Some(status), None),
+            Err(why) => self.commands.finish(&command.id, CommandState::Rejected, None, Some(&why)),
+        }
+    }
+
+    /// Begins to take samples from outside; others wait until it is dropped, so that numbers have no gap.
+    pub fn session(&self) -> Session<'_> {
+        Session { signals: self, all: self.lock(), drafts: BTreeMap::new() }
+    }
+
+    /// The newest samples in memory from `from_seq` on, oldest first, at most `most` of the newest; and whether there
+    /// may be older ones in the store.
+    pub fn recent(&self, id: &str, from_seq: u64, most: usize) -> Option<(Vec<SignalEvent>, bool)> {
+        let all = self.lock();
+        let signal = all.get(id)?;
+        let from = from_seq.max(signal.since);
+        let there = signal.recent.iter().filter(|e| e.seq >= from).count();
+        let events: Vec<_> = signal
+            .recent
+            .iter()
+            .filter(|e| e.seq >= from)
+            .skip(there.saturating_sub(most))
+            .cloned()
+            .collect();
+        let complete = signal.recent.front().is_some_and(|e| e.seq <= from);
+        Some((events, !complete))
+    }
+
+    /// The number of the first sample that is shown.
+    pub fn since(&self, id: &str) -> Option<u64> {
+        Some(self.lock().get(id)?.since)
+    }
+}
+
+/// Samples from outside on their way: see [`Signals::session`].
+pub struct Session<'a> {
+    signals: &'a Signals,
+    all: MutexGuard<'a, BTreeMap<String, Signal>>,
+    drafts: BTreeMap<String, Signal>,
+}
+
+impl Session<'_> {
+    /// Numbers, judges and counts the samples of a `signal_batch` from outside. Whatever the publisher said itself
+    /// (`seq`, `t`, `z`, `anomaly`, `totals`) stays.
+    ///
+    /// # Errors
+    /// One sentence: a sample that is none, or too many signals.
+    pub fn fill(
+        &mut self,
+        id: &str,
+        payload: &mut serde_json::Map<String, Value>,
+        now: Wall,
+    ) -> Result<(), String> {
+        if !self.drafts.contains_key(id) {
+            let signal = match self.all.get(id) {
+                Some(signal) => signal.clone(),
+                None if self.all.len() + self.drafts.len() >= limits::SIGNALS => {
+                    return Err(format!(
+                        "there are {} signals already; no new one is taken",
+                        limits::SIGNALS
+                    ));
+                }
+                None => self.signals.restored(id),
+            };
+            self.drafts.insert(id.to_string(), signal);
+        }
+        let Some(signal) = self.drafts.get_mut(id) else { return Ok(()) };
+        let Some(Value::Array(events)) = payload.get_mut("events") else { return Ok(()) };
+        for (n, event) in events.iter_mut().enumerate() {
+            if event.is_number() || event.is_null() {
+                *event = serde_json::json!({ "value": event.take() });
+            }
+            let Value::Object(members) = event else {
+                return Err(format!("sample {n} is {event}; expected a number or an object with a value"));
+            };
+            members.entry("seq").or_insert_with(|| signal.next.into());
+            members.entry("t").or_insert_with(|| now.rfc3339().into());
+            members.entry("value").or_insert(Value::Null);
+            let judged = signal.rolling.take(members.get("value").and_then(Value::as_f64));
+            members.entry("anomaly").or_insert_with(|| judged.anomaly.into());
+            if let Some(z) = judged.z {
+                members.entry("z").or_insert_with(|| round(z, 1e4).into());
+            }
+            let event: SignalEvent =
+                serde_json::from_value(event.clone()).map_err(|e| format!("sample {n}: {e}"))?;
+            signal.next = signal.next.max(event.seq + 1);
+            signal.count(event);
+        }
+        let totals = serde_json::to_value(&signal.totals).unwrap_or_default();
+        payload.entry("totals").or_insert(totals);
+        Ok(())
+    }
+
+    /// They were published: the counts hold, and the signals' status is said.
+    pub fn keep(mut self) {
+        for (id, signal) in std::mem::take(&mut self.drafts) {
+            if !self.all.contains_key(&id) {
+                self.signals.introduce(&id, &signal);
+            }
+            signal.publish_status(&id, &self.signals.bus);
+            self.all.insert(id, signal);
+        }
+    }
+}
+
+impl Signal {
+    /// Publishes `batch_size` samples, the last of them now.
+    fn generate(&mut self, id: &str, bus: &Bus) {
+        let Some(generator) = &self.generator else { return };
+        let apart_ms = 1000.0 * self.interval_s / self.batch_size as f64;
+        let now = Wall::now().0;
+        let samples: Vec<_> = (0..self.batch_size).map(|n| (n, generator.sample(self.next + n))).collect();
+        let mut events = Vec::with_capacity(samples.len());
+        for (n, sample) in samples {
+            let judged = self.rolling.take(sample.value);
+            let before_ms = (self.batch_size - 1 - n) as f64 * apart_ms;
+            let event = SignalEvent {
+                seq: self.next,
+                t: Wall(now.saturating_sub(before_ms as u64)),
+                value: sample.value,
+                anomaly: judged.anomaly,
+                z: judged.z.map(|z| round(z, 100.0)),
+                quality: Some(sample.quality),
+            };
+            self.next += 1;
+            self.count(event.clone());
+            events.push(event);
+        }
+        publish(
+            bus,
+            "signal_batch",
+            &SignalBatch { signal_id: id.into(), events, totals: self.totals.clone() },
+        );
+        self.publish_status(id, bus);
+    }
+
+    fn count(&mut self, event: SignalEvent) {
+        self.totals.events += 1;
+        self.totals.anomalies += u64::from(event.anomaly);
+        if self.recent.len() >= limits::SIGNAL_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event);
+    }
+
+    fn obey(&mut self, id: &str, command: &Command, may_reset: bool, bus: &Bus) -> Result<(), String> {
+        let number = |name: &str, (low, high): (f64, f64), now: f64| match command.params.get(name) {
+            None | Some(Value::Null) => Ok(now),
+            Some(value) => match value.as_f64().filter(|v| (low..=high).contains(v)) {
+                Some(value) => Ok(value),
+                None => Err(format!("{name} is {value}; expected a number from {low} to {high}")),
+            },
+        };
+        let bounds = (BATCH.0 as f64, BATCH.1 as f64);
+        let interval_s = number("interval_s", INTERVAL_S, self.interval_s)?;
+        let batch_size = number("batch_size", bounds, self.batch_size as f64)? as u64;
+        let window =
+            number("window", (WINDOW.0 as f64, WINDOW.1 as f64), self.rolling.window() as f64)? as usize;
+        let threshold = number("threshold", THRESHOLD, self.rolling.threshold())?;
+        let on = command.params.get("on").and_then(Value::as_bool);
+        match command.action.as_str() {
+            "live" if on.is_none() => return Err("expected \"on\": true or false".into()),
+            "batch" if self.live => {
+                return Err("the signal is live; single batches are for when it is paused".into());
+            }
+            "reset" if !may_reset => {
+                return Err(
+                    "resetting is not allowed; signals.allow_reset = true in the configuration allows it"
+                        .into(),
+                );
+            }
+            "reset" if command.params.get("confirm").and_then(Value::as_str) != Some(id) => {
+                return Err(format!(
+                    "expected \"confirm\": \"{id}\", as the samples will no longer be shown"
+                ));
+            }
+            _ => {}
+        }
+        (self.interval_s, self.batch_size) = (interval_s, batch_size);
+        self.rolling.set(window, threshold);
+        match command.action.as_str() {
+            "live" => {
+                self.live = on.unwrap_or(self.live);
+                self.due = None;
+            }
+            "batch" => self.generate(id, bus),
+            "reset" => {
+                self.since = self.next;
+                self.totals = SignalTotals::default();
+                self.recent.clear();
+                self.rolling.clear();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn publish_status(&self, id: &str, bus: &Bus) {
+        let stats = self.rolling.stats();
+        let of = |pick: fn(&rolling::Stats) -> f64| stats.as_ref().map(|s| round(pick(s), 1e6));
+        publish(
+            bus,
+            "signal_status",
+            &SignalStatus {
+                signal_id: id.into(),
+                name: self.name.clone(),
+                live: self.live,
+                interval_s: self.interval_s,
+                batch_size: self.batch_size,
+                seed: self.seed,
+                total_events: self.totals.events,
+                stats: SignalStats {
+                    mean: of(|s| s.mean),
+                    std: of(|s| s.std),
+                    min: of(|s| s.min),
+                    max: of(|s| s.max),
+                },
+                anomalies: self.totals.anomalies,
+                window: Some(self.rolling.window() as u64),
+                threshold: Some(self.rolling.threshold()),
+                source: Some(if self.generator.is_some() { "generated" } else { "outside" }.into()),
+                next_seq: Some(self.next),
+                since_seq: Some(self.since),
+                updated: self.recent.back().map(|e| e.t),
+            },
+        );
+    }
+}
+
+/// Adding zero turns -0 into 0.
+fn round(value: f64, scale: f64) -> f64 {
+    (value * scale).round() / scale + 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Start;
+    use crate::metrics::Metrics;
+    use serde_json::json;
+
+    fn bus() -> Arc<Bus> {
+        Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())))
+    }
+
+    fn status(bus: &Bus, id: &str) -> Value {
+        let event = bus.state_of(&format!("signal_status/{id}"));
+        event.map_or(Value::Null, |e| serde_json::from_str(e.payload()).unwrap())
+    }
+
+    fn post(signals: &Signals, payload: Value, keep: bool) -> Value {
+        let Value::Object(mut payload) = payload else { panic!() };
+        let mut session = signals.session();
+        session.fill("t", &mut payload, Wall(1_767_799_800_000)).unwrap();
+        if keep {
+            session.keep();
+        }
+        Value::Object(payload)
+    }
+
+    #[test]
+    fn samples_from_outside_are_numbered_judged_and_counted() {
+        let bus = bus();
+        let signals = Signals::alone(Arc::clone(&bus));
+        let first = post(&signals, json!({ "events": [0, 1, { "value": 0 }, 1] }), true);
+        assert_eq!((&first["events"][3]["seq"], &first["totals"]["events"]), (&json!(3), &json!(4)));
+        // What was not published is not counted.
+        post(&signals, json!({ "events": [9] }), false);
+        let second = post(
+            &signals,
+            json!({ "events": [2.5, null, { "value": 0, "anomaly": true, "z": -7.5 }] }),
+            true,
+        );
+        let events = &second["events"];
+        assert_eq!(
+            (&events[0]["seq"], &events[0]["z"], &events[0]["anomaly"]),
+            (&json!(4), &json!(4.0), &json!(true))
+        );
+        assert_eq!((&events[1]["value"], &events[1]["anomaly"]), (&Value::Null, &json!(false)));
+        assert_eq!(events[2]["z"], -7.5, "what the publisher says stays");
+        assert_eq!(second["totals"], json!({ "events": 7, "anomalies": 2 }));
+        let status = status(&bus, "t");
+        assert_eq!((&status["total_events"], &status["source"]), (&json!(7), &json!("outside")));
+        assert_eq!(signals.recent("t", 0, 3).map(|(e, more)| (e.len(), e[0].seq, more)), Some((3, 4, false)));
+    }
+
+    #[test]
+    fn counting_goes_on_after_a_restart() {
+        let bus = bus();
+        post(&Signals::alone(Arc::clone(&bus)), json!({ "events": [1, 2, 3] }), true);
+        let again = post(&Signals::alone(Arc::clone(&bus)), json!({ "events": [4] }), true);
+        assert_eq!((&again["events"][0]["seq"], &again["totals"]["events"]), (&json!(3), &json!(4)));
+    }
+
+    #[test]
+    fn what_is_no_sample_is_refused() {
+        let signals = Signals::alone(bus());
+        for bad in [
+            json!({ "events": ["x"] }),
+            json!({ "events": [{ "value": "high" }] }),
+            json!({ "events": [{ "t": 3 }] }),
+        ] {
+            let Value::Object(mut payload) = bad else { panic!() };
+            assert!(signals.session().fill("t", &mut payload, Wall(0)).unwrap_err().starts_with("sample 0"));
+        }
+    }
+
+    #[test]
+    fn commands_are_weighed() {
+        let bus = bus();
+        let signals = Signals::alone(Arc::clone(&bus));
+        let mut signal = signals.restored("a");
+        signal.generator = Some(Generator::new(1, "a"));
+        let mut ask = |action: &str, params: Value, may_reset: bool| {
+            let params = params.as_object().unwrap().clone();
+            let command = Command {
+                id: "c".into(),
+                target: "signal/a".into(),
+                action: action.into(),
+                params,
+                by: None,
+                reason: None,
+            };
+            signal.obey("a", &command, may_reset, &bus)?;
+            Ok::<_, String>((signal.live, signal.totals.events, signal.since, signal.rolling.window()))
+        };
+        assert_eq!(ask("batch", json!({ "batch_size": 7 }), false), Ok((false, 7, 0, 4)));
+        assert_eq!(ask("live", json!({ "on": true, "interval_s": 60 }), false), Ok((true, 7, 0, 4)));
+        assert!(ask("batch", json!({}), false).unwrap_err().contains("is live"));
+        assert!(ask("live", json!({}), false).unwrap_err().contains("expected \"on\""));
+        assert!(
+            ask("live", json!({ "on": true, "interval_s": 0.5 }), false)
+                .unwrap_err()
+                .contains("from 1 to 60")
+        );
+        assert_eq!(ask("settings", json!({ "window": 9, "threshold": 2 }), false), Ok((true, 7, 0, 9)));
+        assert!(ask("reset", json!({ "confirm": "a" }), false).unwrap_err().contains("allow_reset"));
+        assert!(ask("reset", json!({}), true).unwrap_err().contains("confirm"));
+        assert_eq!(ask("reset", json!({ "confirm": "a" }), true), Ok((true, 0, 7, 9)));
+    }
+}

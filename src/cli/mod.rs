@@ -4,6 +4,7 @@
 mod check;
 mod client;
 mod completions;
+mod export;
 mod key;
 mod publish;
 mod run;
@@ -73,6 +74,7 @@ enum Command {
     Publish(PublishArgs),
     Tail(TailArgs),
     Status(StatusArgs),
+    Export(ExportArgs),
     Completions(CompletionsArgs),
 }
 
@@ -275,6 +277,41 @@ struct StatusArgs {
     server: ServerArgs,
 }
 
+/// Write what is stored as lines of JSON or as CSV
+///
+/// Records that are still stored and the newest values of what changed after --since, oldest first, up to the moment it
+/// begins. The time of an event whose clock was set later is the corrected one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  telltale export --topics 'scan/SCAN_001' --types data_point > points.jsonl
+  telltale export --format csv --types stream_value --topics 'stream/*' --columns stream_id,value,unit -o values.csv
+  telltale export --topics log --since 2026-01-07
+
+Exit codes: 0 everything was written, 1 refused or not written, 2 usage, 3 the server can't be reached")]
+struct ExportArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Topics with commas: global, kind/*, kind/id, *
+    #[arg(long, value_name = "TOPICS", default_value = "*")]
+    topics: String,
+    /// Only these event types, with commas
+    #[arg(long, value_name = "TYPES")]
+    types: Option<String>,
+    /// Only after this id, or from this day or time on, in UTC
+    #[arg(long, value_name = "ID|DAY|TIME")]
+    since: Option<String>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", value_parser = ["jsonl", "csv"])]
+    format: String,
+    /// With csv: members of the payload that get a column each, with commas; else the payload is one column of JSON
+    #[arg(long, value_name = "NAMES")]
+    columns: Option<String>,
+    /// Write to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
 /// Print a script for the completion of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -321,6 +358,7 @@ impl Cli {
             Some(Command::Publish(args)) => publish::publish(args),
             Some(Command::Tail(args)) => tail::tail(args),
             Some(Command::Status(args)) => status::status(args),
+            Some(Command::Export(args)) => export::export(args),
             Some(Command::Completions(args)) => completions::completions(args, &mut Cli::command()),
         }
     }

@@ -7,6 +7,7 @@ mod fakepi;
 mod harness;
 mod hostile;
 mod http;
+mod log;
 mod pty;
 mod real_input;
 mod resume;

@@ -16,7 +16,7 @@ use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, 
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
-use crossbeam::channel::{RecvTimeoutError, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;
 use std::io::Write;
@@ -98,13 +98,22 @@ pub fn run(loaded: Loaded) -> u8 {
     };
     daemon.announce();
     let mut loaded = loaded;
+    let asked = daemon.asked.clone();
     let code = loop {
-        match signals.recv_timeout(Duration::from_secs(1)) {
-            Ok(SIGHUP) => daemon.reload(&mut loaded),
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => break DONE,
-            Err(RecvTimeoutError::Timeout) => daemon.tick(),
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(SIGHUP) => drop(daemon.reload(&mut loaded)),
+                Ok(_) | Err(_) => break DONE,
+            },
+            // Whoever asked may have given up waiting.
+            recv(asked) -> answer => if let Ok(answer) = answer {
+                let _ = answer.send(daemon.reload(&mut loaded));
+            },
+            default(Duration::from_secs(1)) => daemon.tick(),
         }
     };
+    // Whoever asks from now on is told at once that nobody answers.
+    drop(asked);
     log::info!("stopping");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let stored = daemon.stop();
@@ -130,7 +139,12 @@ pub struct Daemon {
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
+    /// Those who wrote the configuration ask for it to be read, and wait here.
+    asked: Receiver<Sender<Reloaded>>,
 }
+
+/// What reading the configuration again gave.
+type Reloaded = Result<config::Changes, Vec<config::ConfigError>>;
 
 impl Daemon {
     /// Starts everything.
@@ -171,7 +185,10 @@ impl Daemon {
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
+        let (ask, asked) = bounded(1);
         let http = http::Server::start(http::Parts {
+            editor: config::Editor::new(loaded),
+            reload: asking(ask),
             config: Arc::new(config.clone()),
             bus: Arc::clone(&bus),
             store: Arc::clone(&store),
@@ -210,6 +227,7 @@ impl Daemon {
             bench: bench.into_iter().chain([signals_thread]).collect(),
             stop,
             revision: 1,
+            asked,
         };
         if let Some((aside, why)) = opened.set_aside {
             daemon.alerts.raise("store.damaged", Severity::Major, &format!(
@@ -303,10 +321,10 @@ impl Daemon {
         }
     }
 
-    /// SIGHUP: validates, then swaps what can be swapped.
-    fn reload(&mut self, loaded: &mut Loaded) {
+    /// SIGHUP, or somebody who changed the file: validates, then swaps what can be swapped.
+    fn reload(&mut self, loaded: &mut Loaded) -> Reloaded {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
-        match loaded.reload() {
+        let reloaded = match loaded.reload() {
             Err(errors) => {
                 for error in &errors {
                     log::error!("{error}");
@@ -316,6 +334,7 @@ impl Daemon {
                     &[],
                     Some(&errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
                 );
+                Err(errors)
             }
             Ok(new) => {
                 for warning in &new.warnings {
@@ -348,14 +367,17 @@ impl Daemon {
                 );
                 self.say_config(&sections, None);
                 *loaded = new;
+                Ok(changes)
             }
-        }
+        };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        reloaded
     }
 
     /// Stops everything; false when something could not be stored.
     pub fn stop(self) -> bool {
         let begun = Instant::now();
+        drop(self.asked);
         self.stop.stop();
         self.sources.stop();
         self.bench.into_iter().for_each(threads::join);
@@ -389,6 +411,23 @@ fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {
         }
         Err(e) => log::error!("failed to publish {kind}: {e}"),
     }
+}
+
+/// Asks the main thread to read the configuration again, and waits for what came of it.
+fn asking(ask: Sender<Sender<Reloaded>>) -> http::Reload {
+    Arc::new(move || {
+        let (answer, answered) = bounded(1);
+        let reloaded = ask
+            .send_timeout(answer, limits::RELOAD_TIME)
+            .ok()
+            .and_then(|()| answered.recv_timeout(limits::RELOAD_TIME).ok());
+        reloaded.unwrap_or_else(|| {
+            Err(vec![config::ConfigError {
+                place: config::Place::Flag("reload"),
+                detail: "the daemon did not take the change in time; is it stopping?".into(),
+            }])
+        })
+    })
 }
 
 /// Ready means that the store can be read and its last commit was made.

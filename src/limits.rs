@@ -139,3 +139,5 @@ pub const CLOCK_HOLD: Duration = Duration::from_secs(600);
 /// Bytes of blocks that one request that reads the log back decodes; then it is told where to go on. A card reads that
 /// within a second, and nobody waits for minutes because what is looked for is not there.
 pub const SEARCH_BYTES: usize = 8 * 1024 * 1024;
+/// Whoever changed the configuration waits this long for it to be in use: sources are ended and started meanwhile.
+pub const RELOAD_TIME: Duration = Duration::from_secs(15);

@@ -64,12 +64,13 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 10] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
     ("replay", ingest::replay),
     ("post", ingest::post),
+    ("search", ingest::search),
     ("wear", wear::bytes_per_event),
     ("rss", footprint::bench),
     ("start", footprint::start),

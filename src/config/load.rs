@@ -159,6 +159,15 @@ pub fn check(overrides: &Overrides) -> Result<Loaded, Vec<ConfigError>> {
     attempt(overrides).map_err(|failed| failed.errors)
 }
 
+/// The settings that `text` would give if the file were that.
+pub(super) fn check_text(
+    overrides: &Overrides,
+    path: &Path,
+    text: Vec<u8>,
+) -> Result<Loaded, Vec<ConfigError>> {
+    put_together(overrides, Some(path), text).map_err(|failed| failed.errors)
+}
+
 impl Loaded {
     /// Reads everything again, with the flags and the environment of the start, and keeps the text as last good.
     ///
@@ -279,7 +288,7 @@ fn put_together(overrides: &Overrides, path: Option<&Path>, text: Vec<u8>) -> Re
     Err(Failed { errors, data: config.data, file, only_the_file })
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::fs::File::open(path)?.take(limits::CONFIG_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > limits::CONFIG_BYTES {

@@ -8,7 +8,7 @@ use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
 use super::routes::{
-    bench, commands, events, log, login, operations, publish, resources, state, time, typed,
+    bench, commands, config, events, log, login, operations, publish, resources, state, time, typed,
 };
 use super::server::Shared;
 use crate::model::Role;
@@ -38,8 +38,14 @@ const fn post(path: &'static str, role: Option<Role>, handler: Handler, doc: &'s
     Route { method: Method::Post, path, role, handler, doc, bench: false }
 }
 
-const fn delete(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
-    Route { method: Method::Delete, path, role, handler, doc, bench: false }
+const fn by(
+    method: Method,
+    path: &'static str,
+    role: Option<Role>,
+    handler: Handler,
+    doc: &'static str,
+) -> Route {
+    Route { method, path, role, handler, doc, bench: false }
 }
 
 const fn in_bench(mut route: Route) -> Route {
@@ -117,10 +123,12 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/alerts/{id}/ack", OPERATE, commands::acknowledge, "Acknowledge an occurrence of an alert"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
+    get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),
+    by(Method::Put, "/api/config", ADMIN, config::put, "Change the configuration and apply it"),
     get("/api/log", VIEW, log::lines, "Lines of the log, newest first"),
     get("/api/time", VIEW, time::read, "The wall clock: what it says, who vouches for it, its last steps"),
     post("/api/time", ADMIN, time::give, "Take this time while nothing sets the clock"),
-    delete("/api/time", ADMIN, time::give_up, "Give up a time that was given by hand"),
+    by(Method::Delete, "/api/time", ADMIN, time::give_up, "Give up a time that was given by hand"),
     in_bench(get("/api/bench", VIEW, bench::list, "The simulated sources and their faults")),
     in_bench(post(
         "/api/bench/faults",

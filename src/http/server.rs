@@ -6,7 +6,7 @@ use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
 use super::routes::Tallies;
 use crate::bus::{Bus, Commands};
-use crate::config::{Access, Config};
+use crate::config::{Access, Changes, Config, ConfigError, Editor};
 use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -24,6 +24,9 @@ use std::thread::JoinHandle;
 
 /// Tells whether the daemon can do its work; the error is one sentence.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Has the configuration read again, as SIGHUP does, and waits for that; the error is every fault.
+pub type Reload = Arc<dyn Fn() -> Result<Changes, Vec<ConfigError>> + Send + Sync>;
 
 /// What the HTTP layer works with.
 pub struct Parts {
@@ -45,6 +48,10 @@ pub struct Parts {
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.
     pub ready: Ready,
+    /// The configuration file.
+    pub editor: Editor,
+    /// Asked when it was changed.
+    pub reload: Reload,
 }
 
 /// What every connection shares.

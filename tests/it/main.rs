@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod config;
+mod config_http;
 mod fakepi;
 mod harness;
 mod hostile;

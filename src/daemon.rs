@@ -11,6 +11,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
+use crate::sources::detections::Detections;
 use crate::sources::signals::Signals;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
@@ -135,7 +136,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench and of the signals.
+    /// The threads of the bench, the signals and the detections.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -181,6 +182,9 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let planned = if config.bench { simulated::planogram() } else { Vec::new() };
+        let (detections, detections_thread) =
+            Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
         let (signals, signals_thread) =
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
@@ -195,6 +199,7 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            detections,
             signals,
             bench: bench_control,
             ready,
@@ -203,7 +208,7 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().chain([signals_thread]).for_each(threads::join);
+                bench.into_iter().chain([signals_thread, detections_thread]).for_each(threads::join);
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
@@ -224,7 +229,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain([signals_thread]).collect(),
+            bench: bench.into_iter().chain([signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
             asked,

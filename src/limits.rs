@@ -73,6 +73,16 @@ pub const LOGIN_TRIES: u32 = 5;
 pub const LOGIN_ADDRESSES: usize = 1_024;
 /// How long a login lasts.
 pub const LOGIN_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Detections in the index, some 40 bytes each; older ones are in the log, but neither listed nor summed up.
+pub const DETECTIONS: usize = 200_000;
+/// Discrepancies in the summary, and those that are alerts; further ones are only counted by looking at the planogram.
+pub const DISCREPANCIES: usize = 100;
+/// Vision processes whose failures are remembered; the first by name is forgotten first.
+pub const VISION_SOURCES: usize = 64;
+/// Events that an index reads of the log in one step, and their bytes: others are let in between.
+pub const FOLLOWED: usize = 1_000;
+/// See [`FOLLOWED`].
+pub const FOLLOWED_BYTES: usize = 1024 * 1024;
 /// Signals, generated and posted; a further one is refused.
 pub const SIGNALS: usize = 256;
 /// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.

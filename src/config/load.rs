@@ -276,6 +276,7 @@ fn put_together(overrides: &Overrides, path: Option<&Path>, text: Vec<u8>) -> Re
             let reading = file::read(path, &text);
             (reading.config, reading.errors)
         }
+        None if overrides.flags.no_bench => (Config::default(), Vec::new()),
         None => (Config::bench(), Vec::new()),
     };
     let mut warnings = Vec::new();

@@ -8,7 +8,8 @@ use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
 use super::routes::{
-    bench, commands, config, events, log, login, operations, publish, resources, state, time, typed,
+    bench, commands, config, detections, events, log, login, operations, publish, resources, state, time,
+    typed,
 };
 use super::server::Shared;
 use crate::model::Role;
@@ -48,6 +49,10 @@ const fn by(
     Route { method, path, role, handler, doc, bench: false }
 }
 
+const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
+    Route { method: Method::Put, path, role, handler, doc, bench: false }
+}
+
 const fn in_bench(mut route: Route) -> Route {
     route.bench = true;
     route
@@ -70,6 +75,13 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/events", VIEW, events::read, "The same as /api/events"),
     get("/api/state", VIEW, state::read, "The newest event of every state key, at one moment"),
     post("/api/detections", PUBLISH, typed::publish, "Publish detections"),
+    get("/api/detections", VIEW, detections::list, "Detections by filter, the newest first"),
+    get("/api/detections.csv", VIEW, detections::csv, "The same as CSV"),
+    post("/api/detections/failed", PUBLISH, detections::outcome, "A vision process could not look"),
+    post("/api/detections/nothing", PUBLISH, detections::outcome, "A vision process looked and saw nothing"),
+    get("/api/summary", VIEW, detections::summary, "Detections by filter, summed up"),
+    get("/api/planograms", VIEW, detections::planogram, "What should stand where, as JSON or CSV"),
+    put("/api/planograms", OPERATE, detections::plan, "Replace what should stand where, from JSON or CSV"),
     post("/api/recorders/{id}/state", PUBLISH, typed::publish, "Publish the state of a recorder"),
     post("/api/instruments/{id}/state", PUBLISH, typed::publish, "Publish the state of an instrument"),
     post("/api/jobs/{id}", PUBLISH, typed::publish, "Publish the state of a job"),
@@ -124,7 +136,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),
-    by(Method::Put, "/api/config", ADMIN, config::put, "Change the configuration and apply it"),
+    put("/api/config", ADMIN, config::put, "Change the configuration and apply it"),
     get("/api/log", VIEW, log::lines, "Lines of the log, newest first"),
     get("/api/time", VIEW, time::read, "The wall clock: what it says, who vouches for it, its last steps"),
     post("/api/time", ADMIN, time::give, "Take this time while nothing sets the clock"),

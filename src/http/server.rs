@@ -12,6 +12,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::BenchControl;
+use crate::sources::detections::Detections;
 use crate::sources::signals::Signals;
 use crate::store::Store;
 use crate::threads;
@@ -42,6 +43,8 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The detections, which can be filtered and summed up.
+    pub detections: Arc<Detections>,
     /// The signals, which number and judge what is posted.
     pub signals: Arc<Signals>,
     /// The simulated bench, when there is one.

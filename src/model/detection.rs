@@ -31,6 +31,12 @@ pub struct Detection {
     pub source: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The image it was seen in: detections of one frame are one look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<String>,
+    /// Where the image can be seen; the page only links to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_url: Option<String>,
 }
 
 /// `detection_summary`.

@@ -1,6 +1,8 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
 
+pub mod detections;
 mod fold;
+mod follow;
 pub mod gpio;
 pub mod hardware;
 pub mod host;

@@ -3,6 +3,7 @@
 pub(super) mod bench;
 pub(super) mod commands;
 pub(super) mod config;
+pub(super) mod detections;
 pub(super) mod events;
 pub(super) mod log;
 pub(super) mod login;

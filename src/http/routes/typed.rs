@@ -112,6 +112,7 @@ fn detection(
             format!("{}-{}", now.replace([':', '.'], ""), crate::keys::hex(&id)),
         );
     }
+    fractions(payload)?;
     Ok("detection")
 }
 
@@ -124,6 +125,44 @@ fn recorder(
     default(payload, "name", id);
     default(payload, "timestamp", now);
     Ok("recorder_status")
+}
+
+/// A box in pixels becomes one in fractions, where the size of the image is said: `"image":{"w":1280,"h":720}`.
+fn fractions(payload: &mut Map<String, Value>) -> Result<(), Wrong> {
+    let image = payload.remove("image");
+    let Some(shape) = payload.get_mut("box").filter(|b| !b.is_null()) else { return Ok(()) };
+    let wrong = |detail: String| Wrong::rule("box", detail);
+    if let Value::Array(sides) = shape {
+        let [x, y, w, h] = sides.as_slice() else {
+            return Err(wrong(format!("box has {} numbers; expected x, y, w, h", sides.len())));
+        };
+        *shape = json!({ "x": x, "y": y, "w": w, "h": h });
+    }
+    let side = |shape: &Value, name: &str| shape.get(name).and_then(Value::as_f64);
+    let size = match &image {
+        None | Some(Value::Null) => (1.0, 1.0),
+        Some(image) => match (side(image, "w"), side(image, "h")) {
+            (Some(w), Some(h)) if w >= 1.0 && h >= 1.0 => (w, h),
+            _ => {
+                let detail =
+                    format!("image is {image}; expected its size in pixels: {{\"w\":1280,\"h\":720}}");
+                return Err(Wrong::rule("image", detail));
+            }
+        },
+    };
+    for (name, whole) in [("x", size.0), ("y", size.1), ("w", size.0), ("h", size.1)] {
+        let part = side(shape, name).map(|part| part / whole);
+        match part.filter(|part| (-1e-6..=1.0 + 1e-6).contains(part)) {
+            Some(part) => shape[name] = ((part.clamp(0.0, 1.0) * 1e6).round() / 1e6).into(),
+            None => {
+                return Err(wrong(format!(
+                    "box.{name} is {}; expected 0 to 1, or pixels with \"image\":{{\"w\":...,\"h\":...}}",
+                    shape.get(name).unwrap_or(&Value::Null)
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A channel may be a bare number or text; otherwise what is missing of its quality and times is filled in.
@@ -289,6 +328,15 @@ mod tests {
         assert_eq!(of("streams", r#"{"status":"offline"}"#).1["reconnects"], Value::Null);
         assert_eq!(of("jobs", "{}").1["status"], "running");
         assert_eq!(of("detections", r#"{"label":"can","confidence":0.9}"#).0, "detections");
+        let boxed = |text: &str| of("detections", text).1["box"].clone();
+        let half = json!({ "x": 0.5, "y": 0.25, "w": 0.1, "h": 0.5 });
+        assert_eq!(
+            boxed(
+                r#"{"label":"can","confidence":1,"box":{"x":640,"y":180,"w":128,"h":360},"image":{"w":1280,"h":720}}"#
+            ),
+            half
+        );
+        assert_eq!(boxed(r#"{"label":"can","confidence":1,"box":[0.5,0.25,0.1,0.5]}"#), half);
         assert_eq!(
             of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"],
             json!({ "events": 2, "anomalies": 1 })
@@ -306,6 +354,9 @@ mod tests {
             ("recorders", r#"{"status":"singing"}"#, 422),
             ("streams", "{}", 422),
             ("detections", r#"{"label":"can"}"#, 422),
+            ("detections", r#"{"label":"can","confidence":1,"box":[640,180,128,360]}"#, 422),
+            ("detections", r#"{"label":"can","confidence":1,"box":[1,2]}"#, 422),
+            ("detections", r#"{"label":"can","confidence":1,"box":[1,2,3,4],"image":{"w":0}}"#, 422),
             ("signals", "{}", 422),
             ("scans", "{}", 422),
             ("scans", "7", 400),

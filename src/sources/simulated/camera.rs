@@ -1,15 +1,14 @@
 //! A vision process that looks at one shelf after the other and says what it sees.
 
+use super::super::detections::planogram::Row;
 use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
 use super::{Device, Moment, STEPS_PER_S, World, compact, round};
-use crate::model::{BoundingBox, Detection, DetectionSummary};
-use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::model::{BoundingBox, Detection};
 
 /// What should stand where: location, SKU, label, how many.
-const PLANOGRAM: [(&str, &str, &str, u64); 8] = [
+const PLANOGRAM: [(&str, &str, &str, u32); 8] = [
     ("A1", "SKU-1001", "bottle", 3),
     ("A1", "SKU-1002", "can", 2),
     ("A2", "SKU-1003", "box", 4),
@@ -19,20 +18,30 @@ const PLANOGRAM: [(&str, &str, &str, u64); 8] = [
     ("B2", "SKU-2003", "box", 2),
     ("B2", "SKU-2004", "can", 3),
 ];
+/// The places that are looked at in turn.
+const LOCATIONS: [&str; 4] = ["A1", "A2", "B1", "B2"];
 /// Seconds between two looks.
 const LOOK_S: u64 = 3;
+
+/// What should stand where, for who compares.
+pub fn planogram() -> Vec<Row> {
+    let row = |(location, sku, name, expected): &(&str, &str, &str, u32)| Row {
+        location: (*location).into(),
+        sku: (*sku).into(),
+        expected: *expected,
+        tolerance: 0,
+        name: Some((*name).into()),
+    };
+    PLANOGRAM.iter().map(row).collect()
+}
 
 /// See the module above.
 pub(super) struct Camera {
     random: Random,
-    /// Which row of the planogram is looked at next.
+    /// Which location is looked at next.
     next: usize,
-    total: u64,
-    confidence: f64,
-    skus: BTreeSet<&'static str>,
-    labels: BTreeSet<&'static str>,
-    /// What the last look at each row counted.
-    counted: BTreeMap<usize, u64>,
+    /// What stands there: it changes seldom, as customers come and shelves are filled.
+    stock: [u32; PLANOGRAM.len()],
 }
 
 impl Camera {
@@ -40,69 +49,52 @@ impl Camera {
         Camera {
             random: Random::of(seed, "camera"),
             next: 0,
-            total: 0,
-            confidence: 0.0,
-            skus: BTreeSet::new(),
-            labels: BTreeSet::new(),
-            counted: BTreeMap::new(),
+            stock: PLANOGRAM.map(|(.., expected)| expected),
         }
     }
 
-    /// The things one look sees: as many as there should be, or one fewer or more.
+    /// All things at one location, in one frame.
     fn look(&mut self, at: Moment) -> Vec<Detection> {
-        let (location, sku, label, expected) = PLANOGRAM[self.next];
-        let count = match self.random.below(6) {
-            0 => expected - 1,
-            1 => expected + 1,
-            _ => expected,
-        };
-        self.counted.insert(self.next, count);
-        self.next = (self.next + 1) % PLANOGRAM.len();
-        (0..count)
-            .map(|n| {
-                let w = self.random.between(0.08, 0.14);
+        let here = LOCATIONS[self.next];
+        self.next = (self.next + 1) % LOCATIONS.len();
+        let frame = format!("cam1-{}-{}", compact(at.wall), at.step);
+        let mut seen = Vec::new();
+        for (row, (location, sku, label, expected)) in PLANOGRAM.iter().enumerate() {
+            if *location != here {
+                continue;
+            }
+            match self.random.below(24) {
+                0 => self.stock[row] = self.stock[row].saturating_sub(1),
+                1 => self.stock[row] = (self.stock[row] + 1).min(expected + 1),
+                2 | 3 => self.stock[row] = *expected,
+                _ => {}
+            }
+            for _ in 0..self.stock[row] {
+                let n = seen.len();
+                let w = self.random.between(0.08, 0.11);
                 let h = self.random.between(0.2, 0.35);
-                Detection {
-                    detection_id: format!("cam1-{}-{}-{n}", compact(at.wall), at.step),
-                    label: label.into(),
+                let x = 0.02 + 0.125 * n as f64 + self.random.between(0.0, 0.01);
+                seen.push(Detection {
+                    detection_id: format!("{frame}-{n}"),
+                    label: (*label).into(),
                     confidence: round(self.random.between(0.45, 0.99), 3),
                     timestamp: at.wall,
-                    sku: Some(sku.into()),
-                    location: Some(location.into()),
+                    sku: Some((*sku).into()),
+                    location: Some((*location).into()),
                     bounding_box: Some(BoundingBox {
-                        x: round((0.05 + 0.18 * n as f64 + self.random.between(0.0, 0.03)).min(1.0 - w), 4),
+                        x: round(x.min(1.0 - w), 4),
                         y: round(self.random.between(0.3, 0.6).min(1.0 - h), 4),
                         w: round(w, 4),
                         h: round(h, 4),
                     }),
                     source: Some("cam1".into()),
                     model: Some("simulated-1".into()),
-                }
-            })
-            .collect()
-    }
-
-    fn summary(&self, at: Moment) -> DetectionSummary {
-        let discrepancies = self.counted.iter().filter_map(|(row, detected)| {
-            let (location, sku, label, expected) = PLANOGRAM[*row];
-            let kind = match (*detected, expected) {
-                (0, _) => "missing",
-                (seen, wanted) if seen < wanted => "low",
-                (seen, wanted) if seen > wanted => "over",
-                _ => return None,
-            };
-            Some(json!({
-                "location": location, "sku": sku, "label": label, "type": kind, "expected": expected, "detected": detected,
-            }))
-        });
-        DetectionSummary {
-            total: self.total,
-            unique_skus: self.skus.len() as u64,
-            unique_labels: self.labels.len() as u64,
-            mean_confidence: (self.total > 0).then(|| round(self.confidence / self.total as f64, 4)),
-            discrepancies: discrepancies.collect(),
-            updated: at.wall,
+                    frame: Some(frame.clone()),
+                    image_url: None,
+                });
+            }
         }
+        seen
     }
 }
 
@@ -122,18 +114,10 @@ impl Device for Camera {
             }
             return;
         }
-        let (_, sku, label, _) = PLANOGRAM[self.next];
         for detection in self.look(at) {
             if link.receive(at) {
-                self.total += 1;
-                self.confidence += detection.confidence;
-                self.skus.insert(sku);
-                self.labels.insert(label);
                 out.record("detection", &detection);
             }
-        }
-        if link.is_open() {
-            out.state(at, "detection_summary", "", &self.summary(at));
         }
     }
 }

@@ -23,6 +23,7 @@ mod services;
 mod streams;
 
 pub use self::bench::start;
+pub use self::camera::planogram;
 
 use self::link::Link;
 use self::out::Out;

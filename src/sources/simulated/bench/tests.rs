@@ -137,7 +137,6 @@ fn what_is_simulated_moves_at_a_modest_rate() {
         "stream_value",
         "stream_status",
         "detection",
-        "detection_summary",
         "alert",
         "service_status",
         "source_status",

@@ -1,0 +1,79 @@
+//! Signals: posted and generated.
+
+use crate::harness::{Daemon, Options, until};
+use serde_json::{Value, json};
+
+fn status(daemon: &Daemon, id: &str) -> Value {
+    daemon.get(&format!("/api/signals/{id}")).json()
+}
+
+#[test]
+fn what_is_posted_is_judged_once_and_counting_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[signals]\nwindow = 4\nthreshold = 3.0\n";
+    let mut daemon = Options::default().config(config).start_in(dir.path());
+    let send = |daemon: &Daemon, key: &str, body: &str| {
+        let headers = [("Idempotency-Key", key)];
+        let answer = daemon.request("POST", "/api/signals/probe?durable=true", &headers, body.as_bytes());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["accepted"].as_u64().unwrap()
+    };
+    assert_eq!(send(&daemon, "a", r#"{"events":[0,1,0,1]}"#), 1);
+    assert_eq!(send(&daemon, "b", r#"{"events":[2.5,null]}"#), 1);
+    // A retry is neither published nor counted again.
+    assert_eq!(send(&daemon, "b", r#"{"events":[2.5,null]}"#), 0);
+    let now = status(&daemon, "probe");
+    assert_eq!(
+        (&now["total_events"], &now["anomalies"], &now["source"]),
+        (&json!(6), &json!(1), &json!("outside"))
+    );
+    daemon.kill();
+    daemon = Options::default().config(config).start_in(dir.path());
+    assert_eq!(send(&daemon, "c", r#"{"events":[1]}"#), 1);
+    let events = daemon.get("/api/events?topics=signal/probe&types=signal_batch&since=earliest").json();
+    let batches: Vec<&Value> = events["events"].as_array().unwrap().iter().map(|e| &e["payload"]).collect();
+    let numbers: Vec<u64> = batches
+        .iter()
+        .flat_map(|b| b["events"].as_array().unwrap().iter().map(|e| e["seq"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(
+        (&batches[1]["events"][0]["z"], &batches[1]["events"][0]["anomaly"]),
+        (&json!(4.0), &json!(true))
+    );
+}
+
+#[test]
+fn a_generated_signal_is_paused_batched_and_goes_on() {
+    let daemon = Options::default()
+        .config("[signals]\ngenerate = [\"s\"]\ninterval_s = 1\nbatch_size = 30\nallow_reset = true\n")
+        .start();
+    assert_eq!(
+        (&status(&daemon, "s")["live"], &status(&daemon, "s")["total_events"]),
+        (&json!(false), &json!(0))
+    );
+    let ask = |action: &str, body: &str| {
+        let answer = daemon.post(&format!("/api/signals/s/{action}"), body);
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let id = answer.json()["command_id"].as_str().unwrap().to_string();
+        until(action, || {
+            let result = daemon.get(&format!("/api/commands/{id}")).json();
+            (result["state"] != "accepted").then(|| result["state"].as_str().unwrap().to_string())
+        })
+    };
+    assert_eq!(ask("batch", "{}"), "completed");
+    assert_eq!(status(&daemon, "s")["total_events"], 30);
+    assert_eq!(ask("live", r#"{"on":true}"#), "completed");
+    until("a live batch", || (status(&daemon, "s")["total_events"].as_u64() >= Some(90)).then_some(()));
+    assert_eq!(ask("batch", "{}"), "rejected");
+    assert_eq!(ask("live", r#"{"on":false}"#), "completed");
+    let paused = status(&daemon, "s")["total_events"].clone();
+    assert_eq!(ask("settings", r#"{"window":20,"threshold":3}"#), "completed");
+    assert_eq!(
+        (&status(&daemon, "s")["window"], &status(&daemon, "s")["total_events"]),
+        (&json!(20), &paused)
+    );
+    assert_eq!(ask("reset", "{}"), "rejected");
+    assert_eq!(ask("reset", r#"{"confirm":"s"}"#), "completed");
+    assert_eq!(status(&daemon, "s")["total_events"], 0);
+}

@@ -355,7 +355,8 @@ impl Daemon {
                 self.store.set_settings(&new.config.store);
                 self.bus.time().take_from(&new.config.time.from);
                 self.http.set_access(new.config.access.clone());
-                let inputs = |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone());
+                let inputs =
+                    |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone(), c.services.clone());
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {

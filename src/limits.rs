@@ -151,3 +151,5 @@ pub const CLOCK_HOLD: Duration = Duration::from_secs(600);
 pub const SEARCH_BYTES: usize = 8 * 1024 * 1024;
 /// Whoever changed the configuration waits this long for it to be in use: sources are ended and started meanwhile.
 pub const RELOAD_TIME: Duration = Duration::from_secs(15);
+/// Units that are watched; more are refused by the configuration. What systemctl says of them fits into one pipe.
+pub const SERVICES: usize = 32;

@@ -29,5 +29,5 @@ pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
     Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort,
-    Signals, Sink, Store, Time,
+    Service, Signals, Sink, Store, Time,
 };

@@ -119,6 +119,12 @@ fn what_is_wrong_is_said() {
         ("name = 2026-01-01".into(), &["2026-01-01, a date"]),
         ("bench_seed = -1".into(), &["-1, a whole number", "a whole number from 0"]),
         ("bench_seed = 99999999999999999999".into(), &["99999999999999999999"]),
+        ("[[service]]\nname = \"a\"\nunit = \"-H evil.service\"".into(), &["the name of one unit"]),
+        ("[[service]]\nname = \"a\"\nunit = \"a.service\"\ncan = [\"kill\"]".into(), &["some of \"start\", \"stop\", \"restart\""]),
+        (
+            "[[service]]\nname = \"a\"\nunit = \"a.service\"\n[[service]]\nname = \"a\"\nunit = \"b.service\"".into(),
+            &["service \"a\" is there twice, first in line 2"],
+        ),
         ("[http]\nhosts = [1]".into(), &["a list of 1", "a list of texts"]),
         ("[time]\nfrom = [\"gps\", \"moon\"]".into(), &["some of \"gps\""]),
         ("[http]\nhosts = [\"\"]".into(), &["without empty items"]),
@@ -639,6 +645,12 @@ fn any_config() -> impl Strategy<Value = Config> {
                 time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,
                 serial,
+                services: vec![Service {
+                    name: "s".into(),
+                    unit: "s.service".into(),
+                    title: None,
+                    can: if top.4 { vec!["restart".into()] } else { Vec::new() },
+                }],
             }
         })
 }

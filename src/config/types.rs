@@ -39,6 +39,8 @@ pub struct Config {
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
 }
 
 impl Default for Config {
@@ -59,6 +61,7 @@ impl Default for Config {
             time: Time::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -246,6 +249,19 @@ pub struct Mapping {
     pub offset: f64,
     /// For words: what they become, such as `REC = "recording"`.
     pub words: BTreeMap<String, String>,
+}
+
+/// `[[service]]`: a unit of systemd that is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name here.
+    pub name: String,
+    /// The unit, such as `recorder.service`.
+    pub unit: String,
+    /// What people see.
+    pub title: Option<String>,
+    /// What may be done to it: `start`, `stop`, `restart`.
+    pub can: Vec<String>,
 }
 
 /// Bias of an input.

@@ -130,6 +130,7 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
+    post("/api/services/{id}/{action}", OPERATE, commands::submit, "Command a service: start, stop, restart"),
     get("/api/alerts", VIEW, log::alerts, "Every open alert, or the history of all alerts"),
     get("/api/alerts/{id}", VIEW, resources::one, "One open alert"),
     post("/api/alerts/{id}/ack", OPERATE, commands::acknowledge, "Acknowledge an occurrence of an alert"),

@@ -5,6 +5,7 @@ use super::gpio::GpioSource;
 use super::hardware::{PiPins, PiPorts};
 use super::host::HostSource;
 use super::serial::SerialSource;
+use super::services;
 use super::{Context, Handles, HostExtras};
 use crate::config::Config;
 use crate::limits;
@@ -109,6 +110,7 @@ impl Sources {
             let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
+        services::start(&self.context, &config.services, until(), &mut self.handles)?;
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
         let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);

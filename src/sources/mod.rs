@@ -12,6 +12,7 @@ mod publish;
 mod random;
 mod reading;
 pub mod serial;
+mod services;
 pub mod signals;
 pub mod simulated;
 

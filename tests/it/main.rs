@@ -13,5 +13,6 @@ mod log;
 mod pty;
 mod real_input;
 mod resume;
+mod services;
 mod signals;
 mod time;

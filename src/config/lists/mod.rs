@@ -3,6 +3,7 @@
 
 mod gpio;
 mod serial;
+mod service;
 
 use super::file::{Ids, Reader};
 use super::print::Row;
@@ -30,7 +31,7 @@ pub(super) struct List {
 }
 
 /// Every list.
-pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST];
+pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST, service::LIST];
 
 fn sink_of<'a>(
     sink: &Sink,

@@ -36,4 +36,6 @@ pub struct SystemHealth {
     pub store: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub clients: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Value>,
 }

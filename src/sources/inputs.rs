@@ -113,7 +113,11 @@ impl Sources {
         services::start(&self.context, &config.services, until(), &mut self.handles)?;
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
-        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
+        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras).with_card(
+            Arc::clone(&self.context.store),
+            Arc::clone(&self.context.alerts),
+            bus.time().boot(),
+        );
         let (until, bus) = (until(), Arc::clone(bus));
         self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
         Ok(())

@@ -4,15 +4,20 @@
 //! may read. **Blocking.** Files of the kernel only, and `statvfs`, which waits for a network file system that hangs:
 //! it then holds up this thread alone. The folder that holds `proc` and `sys` is given, so that tests bring their own.
 
+pub(crate) mod card;
 mod network;
 mod proc;
 
 use super::inputs::Until;
 use super::{HostExtras, publish};
+use crate::alerts::Alerts;
 use crate::bus::Bus;
-use crate::model::{Disk, SystemHealth};
+use crate::clock::Wall;
+use crate::model::{Disk, Severity, SystemHealth};
+use crate::store::Store;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module above.
@@ -23,6 +28,17 @@ pub struct HostSource {
     extras: Box<dyn Fn() -> HostExtras + Send>,
     cpu: Option<proc::CpuTimes>,
     throttled_seen: u32,
+    card: Option<CardWatch>,
+}
+
+/// What is needed to remember the errors of a card, and to tell of them.
+struct CardWatch {
+    store: Arc<Store>,
+    alerts: Arc<Alerts>,
+    log: card::KernelLog,
+    boot: String,
+    /// The card of the last look and what is known of it.
+    known: Option<(card::Card, card::Memory)>,
 }
 
 impl HostSource {
@@ -33,7 +49,22 @@ impl HostSource {
         interval: Duration,
         extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> Self {
-        HostSource { root: root.to_path_buf(), disks, interval, extras, cpu: None, throttled_seen: 0 }
+        HostSource {
+            root: root.to_path_buf(),
+            disks,
+            interval,
+            extras,
+            cpu: None,
+            throttled_seen: 0,
+            card: None,
+        }
+    }
+
+    /// Has errors of the card remembered in `store` and raised as an alert.
+    pub(super) fn with_card(mut self, store: Arc<Store>, alerts: Arc<Alerts>, boot: String) -> Self {
+        let log = card::KernelLog::open(&self.root);
+        self.card = Some(CardWatch { store, alerts, log, boot, known: None });
+        self
     }
 
     /// Publishes until it is over.
@@ -66,6 +97,7 @@ impl HostSource {
             process: proc::process(&self.root),
             store: extras.store,
             clients: extras.clients,
+            card: self.card.as_mut().and_then(|watch| watch.look(&self.root)),
         }
     }
 
@@ -83,6 +115,39 @@ impl HostSource {
         throttled.insert("since_boot".into(), Value::Null);
         Some(throttled.into())
     }
+}
+
+impl CardWatch {
+    fn look(&mut self, root: &Path) -> Option<Value> {
+        let now = card::card(root)?;
+        if self.known.as_ref().is_none_or(|(card, _)| *card != now) {
+            let rows = self.store.shelf(&shelf(&now)).unwrap_or_default();
+            let kept = rows.first().and_then(|(_, bytes)| serde_json::from_slice(bytes).ok());
+            if self.known.is_some() {
+                self.alerts.clear("card.errors", "The SD card is another one.");
+            }
+            self.known = Some((now, kept.unwrap_or_default()));
+        }
+        let (card, memory) = self.known.as_mut()?;
+        let before = memory.errors;
+        if card::look(memory, root, card, &mut self.log, &self.boot, &Wall::now().rfc3339()) {
+            let bytes = serde_json::to_vec(&memory).ok();
+            if let Err(e) = self.store.shelve(&[(shelf(card), bytes)]) {
+                log::warn!("failed to remember the errors of the SD card: {e}");
+            }
+        }
+        if memory.errors > before {
+            let message = format!("The SD card has had {} error(s): {}.", memory.errors, memory.last_error);
+            let guidance = "Copy what matters off the card and replace it. Under-voltage causes this too: see the health of the box.";
+            self.alerts.raise("card.errors", Severity::Major, &message, guidance);
+        }
+        card::describe(memory, card)
+    }
+}
+
+/// Where a card is remembered.
+fn shelf(card: &card::Card) -> String {
+    format!("card/{}", card.cid)
 }
 
 /// Bits 0 to 3 of the word: source, Raspberry Pi documentation of `vcgencmd get_throttled`.
@@ -190,6 +255,30 @@ mod tests {
                 {"name": "wlan0", "up": true, "addresses": ["192.168.4.21", "fe80::ba27:ebff:fe12:3456"], "signal_dbm": -56, "rx_bytes": 1000, "tx_bytes": 2000},
             ])
         );
+    }
+
+    #[test]
+    fn errors_of_the_card_outlive_a_restart_but_not_the_card() {
+        let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = dir.path();
+        pi(root);
+        write(root, "sys/block/mmcblk0/device/cid", "0353445343333247801234567800d200\n");
+        write(root, "sys/fs/ext4/mmcblk0p2/errors_count", "2\n");
+        let opened = Store::open(data.path(), &crate::config::Store::default()).unwrap();
+        let bus = Arc::new(Bus::new(opened.start, Arc::default()));
+        let (store, alerts) = (Arc::new(opened.store), Arc::new(Alerts::new(Arc::clone(&bus))));
+        let start = || host(root).with_card(Arc::clone(&store), Arc::clone(&alerts), "boot".into());
+        let mut running = start();
+        assert_eq!(running.read().card.unwrap()["errors"], 2);
+        assert!(bus.state_of("alert/card.errors").is_some());
+        let head = bus.head();
+        assert_eq!(running.read().card.unwrap()["errors"], 2);
+        write(root, "sys/fs/ext4/mmcblk0p2/errors_count", "0\n");
+        assert_eq!(start().read().card.unwrap()["errors"], 2, "after a repair and a restart");
+        assert_eq!(bus.head(), head, "told once");
+        write(root, "sys/block/mmcblk0/device/cid", "ffff445343333247801234567800d200\n");
+        assert_eq!(running.read().card, None, "another card");
+        assert!(bus.state_of("alert/card.errors").unwrap().payload().contains("cleared"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod check;
 mod client;
 mod completions;
+mod doctor;
 mod export;
 mod key;
 mod publish;
@@ -33,6 +34,7 @@ Examples:
   telltale run --listen :8080 --data /var/lib/telltale --no-bench
   telltale check --config telltale.toml        every fault of a configuration, with line and column
   telltale status                              what a running telltale says of itself
+  telltale doctor                              what is wrong with this host, and what to do
   telltale tail --topics global,stream/temp    what happens, as it happens
   telltale publish --topic app/door '{\"open\": true}'
   telltale key make --role publish --name \"vision box\"
@@ -75,6 +77,7 @@ enum Command {
     Tail(TailArgs),
     Status(StatusArgs),
     Export(ExportArgs),
+    Doctor(DoctorArgs),
     Completions(CompletionsArgs),
 }
 
@@ -312,6 +315,28 @@ struct ExportArgs {
     output: Option<PathBuf>,
 }
 
+/// Look at this host: groups, devices, journal, Wi-Fi, clock, power, disk, card, configuration
+///
+/// A line each, ok, warn or fail, with what to do. Changes nothing, and needs no running telltale.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  telltale doctor --config /etc/telltale/telltale.toml
+  telltale doctor --root /mnt/card             a card of another box
+
+Exit codes: 0 nothing failed, 1 something failed, 2 usage")]
+struct DoctorArgs {
+    /// Configuration file [env: TELLTALE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the database; else what the configuration says [env: TELLTALE_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Look at the files under this folder instead of /
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
 /// Print a script for the completion of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -359,6 +384,7 @@ impl Cli {
             Some(Command::Tail(args)) => tail::tail(args),
             Some(Command::Status(args)) => status::status(args),
             Some(Command::Export(args)) => export::export(args),
+            Some(Command::Doctor(args)) => doctor::doctor(args),
             Some(Command::Completions(args)) => completions::completions(args, &mut Cli::command()),
         }
     }

@@ -13,5 +13,6 @@ mod keeper;
 mod wall;
 
 pub use self::corrections::{Correction, Corrections};
+pub use self::hints::synced_by;
 pub use self::keeper::{Clock, ClockMemory, ClockQuality, Manual, Refused, Stamp, Step};
 pub use self::wall::Wall;

@@ -4,7 +4,7 @@
 //! may read. **Blocking.** Files of the kernel only, and `statvfs`, which waits for a network file system that hangs:
 //! it then holds up this thread alone. The folder that holds `proc` and `sys` is given, so that tests bring their own.
 
-pub(crate) mod card;
+mod card;
 mod network;
 mod proc;
 
@@ -143,6 +143,39 @@ impl CardWatch {
         }
         card::describe(memory, card)
     }
+}
+
+/// What `telltale doctor` asks of the health of a host.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// What is wrong with power and heat at the moment: `under_voltage`, `throttled`, ...
+    pub throttled_now: Vec<String>,
+    /// The same since it was started, where that is known.
+    pub throttled_since_boot: Vec<String>,
+    /// Of the processor.
+    pub temperature_c: Option<f64>,
+}
+
+impl Health {
+    /// Reads `root`/proc and `root`/sys once.
+    pub fn look(root: &Path) -> Health {
+        let extras = || HostExtras { store: Map::new(), clients: Map::new(), clock: Value::Null };
+        let mut host = HostSource::new(root, Vec::new(), Duration::ZERO, Box::new(extras));
+        let throttled = host.throttled().unwrap_or_default();
+        let words = |name: &str| serde_json::from_value(throttled[name].clone()).unwrap_or_default();
+        Health {
+            throttled_now: words("now"),
+            throttled_since_boot: words("since_boot"),
+            temperature_c: proc::temperature(root),
+        }
+    }
+}
+
+/// The SD card's device and what its file systems have counted; none without a card.
+pub fn card_errors(root: &Path) -> Option<(String, u64)> {
+    let card = card::card(root)?;
+    let errors = card::ext4_errors(root, &card.device).values().sum();
+    Some((card.device, errors))
 }
 
 /// Where a card is remembered.

@@ -6,13 +6,14 @@
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::clock::Wall;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, AlertRule, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
 use crate::sources::detections::Detections;
 use crate::sources::signals::Signals;
+use crate::sources::streams::Streams;
 use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
@@ -136,7 +137,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, the signals and the detections.
+    /// The threads of the bench, streams, signals and detections.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -175,6 +176,9 @@ impl Daemon {
             outlets: Arc::new(Outlets::default()),
             stop: stop.clone(),
         };
+        alerts
+            .start(&store, &commands, &config, &bench_rules(&config))
+            .map_err(|e| StartError::System("the alerts", e))?;
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
             let (handles, control) = simulated::start(&context, config.bench_seed)
                 .map_err(|e| StartError::System("the simulated bench", e))?;
@@ -182,6 +186,8 @@ impl Daemon {
         } else {
             (sources::Handles::new(), None)
         };
+        let (streams, streams_thread) =
+            Streams::start(&context, &config.streams).map_err(|e| StartError::System("the streams", e))?;
         let planned = if config.bench { simulated::planogram() } else { Vec::new() };
         let (detections, detections_thread) =
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
@@ -199,6 +205,8 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            streams: Arc::clone(&streams),
+            alerts: Arc::clone(&alerts),
             detections,
             signals,
             bench: bench_control,
@@ -208,14 +216,18 @@ impl Daemon {
             Ok(http) => http,
             Err(e) => {
                 stop.stop();
-                bench.into_iter().chain([signals_thread, detections_thread]).for_each(threads::join);
+                bench
+                    .into_iter()
+                    .chain([streams_thread, signals_thread, detections_thread])
+                    .for_each(threads::join);
+                alerts.stop();
                 push.stop();
                 return Err(StartError::Listen(config.listen, e));
             }
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &config, extras(&bus, &store))
+        let sources = Sources::start(&context, &streams, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
@@ -229,7 +241,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain([signals_thread, detections_thread]).collect(),
+            bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
             asked,
@@ -355,8 +367,10 @@ impl Daemon {
                 self.store.set_settings(&new.config.store);
                 self.bus.time().take_from(&new.config.time.from);
                 self.http.set_access(new.config.access.clone());
-                let inputs =
-                    |c: &Config| (c.gpio.clone(), c.serial.clone(), c.host.clone(), c.services.clone());
+                let inputs = |c: &Config| {
+                    let lists = (c.gpio.clone(), c.serial.clone(), c.streams.clone(), c.services.clone());
+                    (lists, c.host.clone())
+                };
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {
@@ -364,6 +378,10 @@ impl Daemon {
                 }
                 // What waits for the next start stays as it runs, and is named again at the next reload.
                 self.config = new.config.live_over(&self.config);
+                let judged = ["name", "store", "alerts", "alert", "webhook", "ntfy"];
+                if changes.sections.iter().any(|s| judged.contains(s)) {
+                    self.alerts.configure(&self.config, &bench_rules(&self.config), &self.store);
+                }
                 self.revision += 1;
                 self.alerts.clear("config.fallback", "The configuration is valid again.");
                 let sections: Vec<&str> = changes.sections.iter().map(AsRef::as_ref).collect();
@@ -387,6 +405,7 @@ impl Daemon {
         self.stop.stop();
         self.sources.stop();
         self.bench.into_iter().for_each(threads::join);
+        self.alerts.stop();
         self.push.stop();
         self.http.stop();
         self.bus.stop();
@@ -406,6 +425,11 @@ impl Daemon {
         });
         publish(&self.bus, "config_changed", &payload);
     }
+}
+
+/// The rules that go with the bench.
+fn bench_rules(config: &Config) -> Vec<AlertRule> {
+    if config.bench { simulated::rules() } else { Vec::new() }
 }
 
 fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {

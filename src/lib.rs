@@ -14,7 +14,7 @@
 //! keys    access keys: made, stored hashed, checked       -> model
 //! config  what may be set, checked                        -> model
 //! model   the vocabulary: plain types, no I/O
-//! base    open to all: clock, limits, logging, metrics, threads
+//! base    open to all: clock, limits, logging, metrics, threads, tls
 //! ```
 
 pub mod alerts;
@@ -33,3 +33,5 @@ pub mod push;
 pub mod sources;
 pub mod store;
 pub mod threads;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -83,6 +83,18 @@ pub const VISION_SOURCES: usize = 64;
 pub const FOLLOWED: usize = 1_000;
 /// See [`FOLLOWED`].
 pub const FOLLOWED_BYTES: usize = 1024 * 1024;
+/// Streams with a history and an age; further ones are only passed on.
+pub const STREAMS_KNOWN: usize = 128;
+/// Hours of history of a stream on the disk.
+pub const STREAM_HOURS: u64 = 24;
+/// `[[stream]]`s; more are refused by the configuration.
+pub const STREAM_RULES: usize = 64;
+/// A message of a feed; a larger one closes its connection, which is made anew.
+pub const FEED_MESSAGE: usize = 1024 * 1024;
+/// Silence after which a feed is stale, unless configured.
+pub const FEED_STALE: Duration = Duration::from_secs(15);
+/// The longest rest of a feed's thread, and how often its counts are said.
+pub const FEED_REST: Duration = Duration::from_secs(5);
 /// Signals, generated and posted; a further one is refused.
 pub const SIGNALS: usize = 256;
 /// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.
@@ -140,6 +152,39 @@ pub const GPIO_FLOOD: u32 = 10_000;
 pub const GPIO_FLOOD_TIME: Duration = Duration::from_secs(5);
 /// What is kept of the last line that was not understood, in characters.
 pub const BAD_LINE: usize = 160;
+
+/// Rules on values; more are refused by the configuration.
+pub const ALERT_RULES: usize = 256;
+/// Values that one rule with a `*` watches; further ones are not watched, said once in the log.
+pub const ALERT_INSTANCES: usize = 256;
+/// Open alerts. At the bound a new one is not listed; it is counted, and one alert says that the list is full.
+pub const ALERTS_OPEN: usize = 512;
+/// Alerts that are no longer open and whose occurrences are still counted; the one raised longest ago is forgotten.
+pub const ALERTS_REMEMBERED: usize = 1_024;
+/// Occurrences of one alert in [`CHATTER_TIME`] past which it is held as one that keeps coming back.
+pub const CHATTER: usize = 5;
+/// See [`CHATTER`].
+pub const CHATTER_TIME: Duration = Duration::from_secs(600);
+/// An alert that keeps coming back is over after this long without its condition.
+pub const CHATTER_QUIET: Duration = Duration::from_secs(300);
+/// An alert of an earlier run that nothing here speaks of is over after this long.
+pub const ALERT_ORPHAN: Duration = Duration::from_secs(60);
+/// The message or value of an active alert is published anew at most this often; a worse severity at once.
+pub const ALERT_UPDATE: Duration = Duration::from_secs(60);
+/// Receivers of alerts of one kind; more are refused by the configuration.
+pub const ALERT_CHANNELS: usize = 16;
+/// Messages that wait to be delivered. At the bound the oldest of the least severe is dropped and counted.
+pub const OUTBOX: usize = 256;
+/// First and longest pause before a delivery that failed is tried again; it doubles in between, give or take a quarter.
+pub const DELIVERY_PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+/// The longest a receiver may put us off with Retry-After.
+pub const DELIVERY_PUT_OFF: Duration = Duration::from_secs(3600);
+/// Time for the connection of a delivery.
+pub const DELIVERY_CONNECT: Duration = Duration::from_secs(10);
+/// Time for all of a delivery.
+pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
+/// Stop: how long a delivery under way is waited for; it is made again at the next start.
+pub const DELIVERY_STOP: Duration = Duration::from_millis(300);
 /// Steps of the clock whose effect on earlier events is remembered. A clock that is set more often while nobody
 /// disciplines it leaves the oldest events uncorrected.
 pub const CLOCK_CORRECTIONS: usize = 64;

@@ -76,5 +76,12 @@ metrics! {
     bytes_sent_total: "counter", "Bytes given to readers of streams.";
     source_errors_total: "counter", "Errors of sources.";
     client_reconnects_total: "counter", "Reconnects that pages reported.";
+    alerts_open: "gauge", "Open alerts.";
+    alerts_raised_total: "counter", "Occurrences of alerts.";
+    alerts_refused_total: "counter", "Alerts not listed because too many are open.";
+    deliveries_total: "counter", "Messages about alerts that were delivered.";
+    deliveries_failed_total: "counter", "Messages about alerts that a receiver refused.";
+    deliveries_dropped_total: "counter", "Messages about alerts dropped because too many wait.";
+    deliveries_waiting: "gauge", "Messages about alerts that wait to be delivered.";
     client_drops_total: "counter", "Dropped streams that pages reported.";
 }

@@ -25,9 +25,10 @@ mod tests;
 pub use self::changes::{Changes, compare};
 pub use self::edit::{Edit, EditError, Editor, faults};
 pub use self::error::{ConfigError, Place};
+pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, Ntfy, Webhook};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::{
-    Access, Config, Debounce, Edge, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull, Push, SerialPort,
-    Service, Signals, Sink, Store, Time,
+    Access, Alerts, Config, Debounce, Edge, Feed, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull,
+    Push, SerialPort, Service, Signals, Sink, Store, StreamRule, Time,
 };

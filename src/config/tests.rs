@@ -5,6 +5,7 @@ use super::keys::KEYS;
 use super::lists::LISTS;
 use super::value::{EDGES, PARITIES, PULLS, Type, Value};
 use super::*;
+use crate::model::Severity;
 use proptest::prelude::*;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,143 @@ fn good(text: &str) -> Config {
 const PIN: &str = "[[gpio]]\nid = \"door\"\npin = 17\nstream = \"door\"\n";
 const PORT: &str =
     "[[serial]]\nid = \"psu\"\ndevice = \"/dev/ttyAMA0\"\nformat = \"json\"\ninstrument = \"psu\"\n";
+
+/// One of each kind of rule, and receivers.
+const ALERTS: &str = r#"
+[[alert]]
+id = "band"
+value = "stream/hz"
+above = 51
+below = 49.5
+major_above = 52.0
+major_below = 48
+hysteresis = 0.1
+delay = "10s"
+clear_delay = "5s"
+count = 3
+within = "2m"
+stale_after = "1m"
+severity = "MAJOR"
+latched = false
+name = "Mains"
+message = "{name}: {value} {unit}"
+guidance = "Shed load."
+enabled = false
+unless = ["source.hz"]
+
+[[alert]]
+id = "words"
+value = "recorder/*/status"
+is = ["fault", "offline"]
+
+[[alert]]
+id = "not"
+value = "queue/Q/status"
+is_not = ["running"]
+
+[[alert]]
+id = "old"
+value = "instrument/psu/current"
+stale = "30s"
+
+[[alert]]
+id = "none"
+value = "source/gps"
+absent = "1h"
+
+[[webhook]]
+id = "desk"
+url = "http://192.168.4.1:9000/hook?x=1"
+method = "PUT"
+headers = { Authorization = "Bearer x" }
+body = '{"text":"{box}: {message}"}'
+secret = "s3cret"
+on = ["active", "acknowledged"]
+severities = ["MAJOR"]
+sources = ["source.*"]
+
+[[ntfy]]
+id = "phone"
+server = "http://192.168.4.1:2586/"
+topic = "van3"
+token = "tk_1"
+email = "a@example.org"
+priorities = { MAJOR = "4" }
+tags = ["van"]
+"#;
+
+#[test]
+fn rules_and_receivers_are_read() {
+    let config = good(ALERTS);
+    let limits = AlertLimits {
+        above: Some(51.0),
+        below: Some(49.5),
+        major_above: Some(52.0),
+        major_below: Some(48.0),
+    };
+    assert_eq!(config.alert[0].test, AlertTest::Limits(limits));
+    assert_eq!(config.alert[3].test, AlertTest::Stale(Duration::from_secs(30)));
+    assert_eq!(config.alert[4].value.kind(), "source_status");
+    assert_eq!(config.ntfy[0].priorities["MINOR"], "3", "what is not said is as usual");
+    assert_eq!(config.ntfy[0].server, "http://192.168.4.1:2586");
+    let hook = &config.webhook[0].filter;
+    assert!(
+        hook.takes(Severity::Major, "source.psu", None)
+            && !hook.takes(Severity::Major, "disk.root", Some("telltale"))
+    );
+    assert!(!hook.takes(Severity::Minor, "source.psu", None));
+}
+
+#[test]
+fn wrong_rules_and_receivers_are_told() {
+    let rule = "[[alert]]\nid = \"a\"\nvalue = \"stream/t\"\n";
+    let hook = "[[webhook]]\nid = \"h\"\nurl = \"http://x/\"\n";
+    for (text, fault) in [
+        (rule.to_string(), "t.toml:1:1: [[alert]] does not say what must hold"),
+        (
+            format!("{rule}above = 5\nis = [\"x\"]\n"),
+            "t.toml:5:6: `is` and `above` are set; expected limits, or one of the others",
+        ),
+        (format!("{rule}is = []\n"), "t.toml:4:6: `alert.is` is empty; expected at least one word"),
+        (
+            format!("{rule}above = 5\nmajor_above = 4\n"),
+            "t.toml:5:15: `major_above` is 4 and `above` is 5; expected `major_above` to be the larger one",
+        ),
+        (
+            format!("{rule}above = 1\nbelow = 2\n"),
+            "`above` is 1 and `below` is 2; expected `above` to be the larger one",
+        ),
+        (
+            format!("{rule}stale = \"5s\"\nhysteresis = 1\n"),
+            "`hysteresis` is set, but it is only used with `above` or `below`",
+        ),
+        (format!("{rule}above = 1\nhysteresis = -1\n"), "`alert.hysteresis` is -1; expected 0 or more"),
+        (
+            rule.replace("stream/t", "weather/t") + "above = 1\n",
+            "`alert.value` is \"weather/t\": \"weather\" is no kind",
+        ),
+        (format!("{rule}above = 1\n{rule}above = 2\n"), "alert id \"a\" is used twice, first in line 2"),
+        (hook.replace("http://", "ftp://"), "`webhook.url` is \"ftp://x/\"; expected http://HOST"),
+        (hook.replace("http://x", "http://me:pw@x"), "without a user name"),
+        (
+            format!("{hook}body = \"{{mesage}}\"\n"),
+            "`webhook.body` has an unknown {mesage}; did you mean {message}?",
+        ),
+        (format!("{hook}headers = {{ \"a b\" = \"c\" }}\n"), "which can't be sent"),
+        (format!("{hook}on = [\"always\"]\n"), "`webhook.on` has \"always\""),
+        (format!("{hook}severities = [\"WORST\"]\n"), "expected of MINOR, MAJOR, INVALID"),
+        (format!("{hook}[[ntfy]]\nid = \"h\"\nserver = \"http://x\"\ntopic = \"t\"\n"), "is used twice"),
+        ("[[ntfy]]\nid = \"n\"\nserver = \"http://x\"\ntopic = \"a/b\"\n".into(), "`ntfy.topic` is \"a/b\""),
+        (
+            "[[ntfy]]\nid = \"n\"\nserver = \"http://x\"\ntopic = \"a\"\npriorities = { MAJOR = \"9\" }\n"
+                .into(),
+            "`ntfy.priorities` has MAJOR",
+        ),
+    ] {
+        let said = faults(&text);
+        assert!(said.len() == 1 && said[0].contains(fault), "{text}\n{said:?}");
+    }
+}
 
 #[test]
 fn a_whole_file_is_read() {
@@ -611,6 +749,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                 port.id = format!("s{i}");
                 port.device.push(format!("{i}"));
             }
+            let with_alerts = if top.4 { good(ALERTS) } else { Config::default() };
             Config {
                 name: top.0,
                 listen: top.1.into(),
@@ -642,6 +781,12 @@ fn any_config() -> impl Strategy<Value = Config> {
                     ..Signals::default()
                 },
                 host: Host { interval: rest.4, disks: rest.5 },
+                alerts: Alerts {
+                    off: vec!["power.*".into()],
+                    base_url: Some("http://a".into()),
+                    memory: store.3,
+                    ..Alerts::default()
+                },
                 time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,
                 serial,
@@ -651,6 +796,10 @@ fn any_config() -> impl Strategy<Value = Config> {
                     title: None,
                     can: if top.4 { vec!["restart".into()] } else { Vec::new() },
                 }],
+                streams: Vec::new(),
+                alert: with_alerts.alert,
+                webhook: with_alerts.webhook,
+                ntfy: with_alerts.ntfy,
             }
         })
 }

@@ -1,6 +1,8 @@
 //! The settings the program uses, with their defaults.
 
+use super::lists::{AlertRule, Ntfy, Webhook};
 use crate::limits;
+use crate::model::Bands;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,12 +37,22 @@ pub struct Config {
     pub host: Host,
     /// `[time]`.
     pub time: Time,
+    /// `[alerts]`.
+    pub alerts: Alerts,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
     /// `[[service]]`.
     pub services: Vec<Service>,
+    /// `[[stream]]`.
+    pub streams: Vec<StreamRule>,
+    /// `[[alert]]`.
+    pub alert: Vec<AlertRule>,
+    /// `[[webhook]]`.
+    pub webhook: Vec<Webhook>,
+    /// `[[ntfy]]`.
+    pub ntfy: Vec<Ntfy>,
 }
 
 impl Default for Config {
@@ -59,9 +71,14 @@ impl Default for Config {
             signals: Signals::default(),
             host: Host::default(),
             time: Time::default(),
+            services: Vec::new(),
+            alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
-            services: Vec::new(),
+            streams: Vec::new(),
+            alert: Vec::new(),
+            webhook: Vec::new(),
+            ntfy: Vec::new(),
         }
     }
 }
@@ -221,6 +238,48 @@ pub struct Time {
     pub from: Vec<String>,
 }
 
+/// `[alerts]`: the built-in rules, and what messages say of this box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alerts {
+    /// Ids of built-in rules that are not judged; a `*` at the end stands for any end.
+    pub off: Vec<String>,
+    /// Address of this box's page, for links in messages.
+    pub base_url: Option<String>,
+    /// Free space of a file system below which it is minor, in percent.
+    pub disk_minor: f64,
+    /// Free space below which it is major, in percent.
+    pub disk_major: f64,
+    /// Temperature above which it is minor, in degrees Celsius.
+    pub temperature_minor: f64,
+    /// Temperature above which it is major, in degrees Celsius.
+    pub temperature_major: f64,
+    /// Memory of this process above which it is minor, in bytes.
+    pub memory: u64,
+    /// Bytes this process may write in a day.
+    pub written_today: u64,
+    /// How long the clock may be unsynchronised.
+    pub clock_unsynced: Duration,
+    /// How long a source may be lost before its alert.
+    pub source_lost: Duration,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Alerts {
+            off: Vec::new(),
+            base_url: None,
+            disk_minor: 10.0,
+            disk_major: 5.0,
+            temperature_minor: 80.0,
+            temperature_major: 85.0,
+            memory: 256 << 20,
+            written_today: 2 << 30,
+            clock_unsynced: Duration::from_secs(600),
+            source_lost: Duration::from_secs(3),
+        }
+    }
+}
+
 /// What a reading becomes: `recorder = "rec1"`, `instrument = "psu"`, `stream = "temp"` or `topic = "app/x"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sink {
@@ -262,6 +321,50 @@ pub struct Service {
     pub title: Option<String>,
     /// What may be done to it: `start`, `stop`, `restart`.
     pub can: Vec<String>,
+}
+
+/// `[[stream]]`: what is known of a value stream, and the feed it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamRule {
+    /// Id of the stream.
+    pub id: String,
+    /// The name people see.
+    pub name: Option<String>,
+    /// Its unit, where the source gives none.
+    pub unit: Option<String>,
+    /// Warning and alarm limits.
+    pub limits: Bands,
+    /// A value older than this is stale.
+    pub stale_after: Option<Duration>,
+    /// A value older than this is no value any more.
+    pub expire_after: Option<Duration>,
+    /// Where it comes from; none: from a serial port, a pin or a publisher.
+    pub feed: Option<Feed>,
+}
+
+/// A WebSocket that gives values, and REST where it does not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// `ws://` or `wss://`; streams with the same one share a connection.
+    pub url: String,
+    /// Texts sent once it is open.
+    pub subscribe: Vec<String>,
+    /// Path of the value in a message.
+    pub value: String,
+    /// Path of its time.
+    pub time: Option<String>,
+    /// Only messages that have this text at this path.
+    pub only: Option<(String, String)>,
+    /// `http://` or `https://`, asked while the socket gives nothing.
+    pub rest: Option<String>,
+    /// Path of the value in its answer; none: as in a message.
+    pub rest_value: Option<String>,
+    /// How often it is asked.
+    pub rest_interval: Duration,
+    /// Every tick is published; otherwise the newest at most once in `interval`.
+    pub every_tick: bool,
+    /// See `every_tick`.
+    pub interval: Duration,
 }
 
 /// Bias of an input.

@@ -538,7 +538,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf);
+optional!(String, PathBuf, f64);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {

@@ -8,8 +8,8 @@ use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
 use super::routes::{
-    bench, commands, config, detections, events, log, login, operations, publish, resources, state, time,
-    typed,
+    alerts, bench, commands, config, detections, events, log, login, operations, publish, resources, state,
+    streams, time, typed,
 };
 use super::server::Shared;
 use crate::model::Role;
@@ -125,6 +125,12 @@ pub(crate) static ROUTES: &[Route] = &[
         "Every stream: its newest value and how its connection stands",
     ),
     get("/api/streams/{id}", VIEW, resources::one, "One stream"),
+    get(
+        "/api/streams/{id}/history",
+        VIEW,
+        streams::history,
+        "What a stream was: the least and the greatest of each span",
+    ),
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
@@ -132,8 +138,12 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/services/{id}", VIEW, resources::one, "One service"),
     post("/api/services/{id}/{action}", OPERATE, commands::submit, "Command a service: start, stop, restart"),
     get("/api/alerts", VIEW, log::alerts, "Every open alert, or the history of all alerts"),
-    get("/api/alerts/{id}", VIEW, resources::one, "One open alert"),
-    post("/api/alerts/{id}/ack", OPERATE, commands::acknowledge, "Acknowledge an occurrence of an alert"),
+    get("/api/alerts/rules", VIEW, alerts::rules, "Every rule of the alerts and how it stands"),
+    get("/api/alerts/deliveries", VIEW, alerts::deliveries, "Every receiver of alerts and how it stands"),
+    post("/api/alerts/test", OPERATE, alerts::test, "Send a test message to every receiver of alerts"),
+    get("/api/alerts/{id}", VIEW, alerts::one, "One open alert"),
+    post("/api/alerts/{id}/ack", OPERATE, alerts::acknowledge, "Acknowledge an occurrence of an alert"),
+    post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),

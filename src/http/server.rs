@@ -5,6 +5,7 @@ use super::access::{Doors, Logins};
 use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
 use super::routes::Tallies;
+use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::config::{Access, Changes, Config, ConfigError, Editor};
 use crate::keys::Keys;
@@ -41,8 +42,12 @@ pub struct Parts {
     pub push: Arc<Push>,
     /// Where commands go.
     pub commands: Arc<Commands>,
+    /// The alerts.
+    pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The streams, which have a history.
+    pub streams: Arc<crate::sources::streams::Streams>,
     /// The detections, which can be filtered and summed up.
     pub detections: Arc<Detections>,
     /// The signals, which number and judge what is posted.

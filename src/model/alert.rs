@@ -28,8 +28,54 @@ pub enum AlertState {
     Closed,
 }
 
-/// `alert`. A new occurrence of the same alert counts `occurrence` up.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+impl Severity {
+    /// The word of the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Severity::NoAlarm => "NO_ALARM",
+            Severity::Minor => "MINOR",
+            Severity::Major => "MAJOR",
+            Severity::Invalid => "INVALID",
+        }
+    }
+
+    /// Reads the word of the wire.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Severity::NoAlarm, Severity::Minor, Severity::Major, Severity::Invalid]
+            .into_iter()
+            .find(|s| s.word() == word)
+    }
+}
+
+impl AlertState {
+    /// The word of the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            AlertState::Active => "active",
+            AlertState::Acknowledged => "acknowledged",
+            AlertState::Cleared => "cleared",
+            AlertState::Closed => "closed",
+        }
+    }
+
+    /// Whether the condition holds.
+    pub const fn holds(self) -> bool {
+        matches!(self, AlertState::Active | AlertState::Acknowledged)
+    }
+}
+
+/// Who raised an alert of ours. Alerts of other programs have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RaisedBy {
+    /// A rule on a value.
+    Rule,
+    /// A part of telltale that found it itself.
+    Telltale,
+}
+
+/// `alert`. A new occurrence of the same alert counts `occurrence` up; `severity` is the worst of the occurrence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Alert {
     pub alert_id: String,
@@ -54,4 +100,26 @@ pub struct Alert {
     pub acked_at: Option<Wall>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acked_by: Option<String>,
+    /// Until when it is neither delivered nor sounds: a time, or the word `restart`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<String>,
+    /// Whether it stays, once over, until somebody has acknowledged it.
+    #[serde(default = "yes")]
+    pub latched: bool,
+    /// The rule that raised it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// How often the condition has come within this occurrence: more than 1 where it keeps coming back.
+    #[serde(default = "once")]
+    pub count: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised_by: Option<RaisedBy>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn once() -> u64 {
+    1
 }

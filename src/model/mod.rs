@@ -1,6 +1,7 @@
 //! The vocabulary: plain types, no I/O. One noun a file; names are those of the wire (docs/api.md).
 
 mod alert;
+mod bands;
 mod command;
 mod cursor;
 mod detection;
@@ -15,13 +16,15 @@ mod queue;
 mod recorder;
 mod role;
 mod scan;
+mod selector;
 mod service;
 mod signal;
 mod source;
 mod stream;
 mod topic;
 
-pub use self::alert::{Alert, AlertState, Severity};
+pub use self::alert::{Alert, AlertState, RaisedBy, Severity};
+pub use self::bands::Bands;
 pub use self::command::{CommandResult, CommandState};
 pub use self::cursor::{Cursor, Since};
 pub use self::detection::{BoundingBox, Detection, DetectionSummary};
@@ -36,6 +39,7 @@ pub use self::queue::{QueueState, QueueStatus};
 pub use self::recorder::{LastStop, RecorderState, RecorderStatus};
 pub use self::role::Role;
 pub use self::scan::{DataBatch, DataPoint, ScanState, ScanStatus};
+pub use self::selector::{Picked, Selector};
 pub use self::service::ServiceStatus;
 pub use self::signal::{SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};
 pub use self::source::{SourceState, SourceStatus};

@@ -53,4 +53,10 @@ pub struct StreamStatus {
     pub reconnects: u64,
     #[serde(default)]
     pub dropped: u64,
+    /// Values since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticks: Option<u64>,
+    /// Values that a newer one overtook before it was published; they are in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflated: Option<u64>,
 }

@@ -381,7 +381,17 @@ impl Fold {
         publish(
             &self.bus,
             "stream_status",
-            &StreamStatus { stream_id, name, status, reason, last_seen, reconnects, dropped: 0 },
+            &StreamStatus {
+                stream_id,
+                name,
+                status,
+                reason,
+                last_seen,
+                reconnects,
+                dropped: 0,
+                ticks: None,
+                conflated: None,
+            },
         );
     }
 

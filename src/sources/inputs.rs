@@ -6,11 +6,15 @@ use super::hardware::{PiPins, PiPorts};
 use super::host::HostSource;
 use super::serial::SerialSource;
 use super::services;
+use super::streams::Streams;
+use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
-use crate::config::Config;
+use crate::bus::Bus;
+use crate::config::{Config, StreamRule};
 use crate::limits;
 use crate::threads::{self, Stop};
 use crossbeam::channel::select;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +47,7 @@ impl Until {
 /// to [`Context::stop`]; [`Sources::stop`] ends and joins them.
 pub struct Sources {
     context: Context,
+    streams: Arc<Streams>,
     /// Ends this set of threads.
     set: Stop,
     handles: Handles,
@@ -55,10 +60,16 @@ impl Sources {
     /// When the system has no thread left.
     pub fn start(
         context: &Context,
+        streams: &Arc<Streams>,
         config: &Config,
         host_extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> io::Result<Sources> {
-        let mut sources = Sources { context: context.clone(), set: Stop::default(), handles: Vec::new() };
+        let mut sources = Sources {
+            context: context.clone(),
+            streams: Arc::clone(streams),
+            set: Stop::default(),
+            handles: Vec::new(),
+        };
         sources.spawn(config, host_extras)?;
         Ok(sources)
     }
@@ -111,6 +122,12 @@ impl Sources {
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
         services::start(&self.context, &config.services, until(), &mut self.handles)?;
+        self.streams.set_rules(&config.streams);
+        for feed in feeds(&config.streams, bus, &self.streams) {
+            let until = until();
+            let name: String = feed.id().chars().take(15).collect();
+            self.handles.push(threads::spawn(&name, limits::STACK, move || feed.run(&until))?);
+        }
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
         let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras).with_card(
@@ -122,4 +139,19 @@ impl Sources {
         self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
         Ok(())
     }
+}
+
+/// One feed for each address, of all streams that have it.
+fn feeds(rules: &[StreamRule], bus: &Arc<Bus>, streams: &Arc<Streams>) -> Vec<Feed> {
+    let mut by_url: BTreeMap<&str, Vec<StreamRule>> = BTreeMap::new();
+    for rule in rules {
+        if let Some(feed) = &rule.feed {
+            by_url.entry(&feed.url).or_default().push(rule.clone());
+        }
+    }
+    let named = by_url.into_values().filter_map(|rules| {
+        let id = format!("feed-{}", rules.first()?.id);
+        Feed::new(id, rules, Arc::clone(bus), Arc::clone(streams))
+    });
+    named.collect()
 }

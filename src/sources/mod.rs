@@ -15,6 +15,7 @@ pub mod serial;
 mod services;
 pub mod signals;
 pub mod simulated;
+pub mod streams;
 
 pub use self::inputs::Sources;
 pub use self::outlets::{Order, Outlets};

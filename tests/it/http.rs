@@ -313,7 +313,11 @@ fn an_alert_of_another_program_is_acknowledged_and_stays_so() {
     assert_eq!(daemon.post("/api/alerts/door/ack", r#"{"occurrence":1}"#).status, 409);
     assert_eq!(daemon.post("/api/alerts/window/ack", "").status, 404);
     let answer = daemon.post("/api/alerts/door/ack", r#"{"occurrence":2,"by":"me"}"#);
-    assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("acknowledged")), "{}", answer.text());
+    assert_eq!((answer.status, &answer.json()["state"]), (202, &json!("accepted")), "{}", answer.text());
+    until("the acknowledgement", || {
+        (daemon.get("/api/alerts/door").json()["state"] == "acknowledged").then_some(())
+    });
+    assert_eq!(daemon.post("/api/alerts/door/ack", r#"{"occurrence":2}"#).status, 200);
     assert_eq!(daemon.stop(), 0);
     let daemon = Options::default().start_in(dir.path());
     let door = daemon.get("/api/alerts/door").json();

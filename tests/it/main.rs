@@ -1,5 +1,6 @@
 //! Drives the real binary: port 0, a temporary folder, real sockets, real files.
 
+mod alerts;
 mod bench;
 mod cli;
 mod config;
@@ -15,4 +16,5 @@ mod real_input;
 mod resume;
 mod services;
 mod signals;
+mod streams;
 mod time;

@@ -1,9 +1,17 @@
 //! The `[[lists]]` of the file: one file each, which has the entry as the file writes it, its keys, how it is read and
 //! weighed, and how it is written back. A new list is a file here and a line in [`LISTS`].
 
+mod alert;
 mod gpio;
+mod ntfy;
 mod serial;
 mod service;
+mod stream;
+mod webhook;
+
+pub use self::alert::{AlertLimits, AlertRule, AlertTest};
+pub use self::ntfy::Ntfy;
+pub use self::webhook::{AlertFilter, Webhook};
 
 use super::file::{Ids, Reader};
 use super::print::Row;
@@ -31,7 +39,16 @@ pub(super) struct List {
 }
 
 /// Every list.
-pub(super) static LISTS: &[List] = &[gpio::LIST, serial::LIST, service::LIST];
+#[rustfmt::skip]
+pub(super) static LISTS: &[List] = &[
+    gpio::LIST,
+    serial::LIST,
+    service::LIST,
+    stream::LIST,
+    alert::LIST,
+    webhook::LIST,
+    ntfy::LIST,
+];
 
 fn sink_of<'a>(
     sink: &Sink,

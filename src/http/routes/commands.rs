@@ -2,12 +2,11 @@
 
 use super::{object, text, wrong};
 use crate::bus::{Command, Submitted};
-use crate::clock::Wall;
 use crate::http::problem::{Problem, problem, shown};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
-use crate::model::{Alert, AlertState, CommandResult, CommandState, Draft};
+use crate::model::{CommandResult, CommandState};
 use serde_json::{Map, Value, json};
 
 /// `POST /api/{kind}/{id}/{action}`.
@@ -103,7 +102,7 @@ fn is_already(kind: &str, action: &str, status: &str) -> bool {
 }
 
 /// The payload of a state key.
-fn state_of(request: &Request<'_, '_>, key: &str) -> Option<Map<String, Value>> {
+pub(super) fn state_of(request: &Request<'_, '_>, key: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(request.shared.parts.bus.state_of(key)?.payload()).ok()
 }
 
@@ -129,7 +128,7 @@ fn if_revision(params: &Map<String, Value>, now: Option<&Map<String, Value>>) ->
 }
 
 /// Takes what every command may say out of the body; the rest are its parameters.
-fn command(
+pub(super) fn command(
     request: &Request<'_, '_>,
     mut params: Map<String, Value>,
     target: String,
@@ -156,7 +155,7 @@ fn command(
     Ok(Command { id, target, action, params, by, reason })
 }
 
-fn answer(status: u16, result: &CommandResult, now: Option<&Map<String, Value>>) -> Answer {
+pub(super) fn answer(status: u16, result: &CommandResult, now: Option<&Map<String, Value>>) -> Answer {
     let of = |name: &str| now.and_then(|s| s.get(name)).cloned().unwrap_or(Value::Null);
     let pending = if result.state == CommandState::Accepted {
         Value::from(result.action.clone())
@@ -194,72 +193,4 @@ pub(crate) fn lookup(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             ),
         )),
     }
-}
-
-/// `POST /api/alerts/{id}/ack`. A source that keeps its own alerts owns the target `alerts` and is asked; the alerts
-/// of all others are acknowledged here, where their newest event is.
-pub(crate) fn acknowledge(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
-    Query::read(&request.head.query, &[])?;
-    let id = request.param(0).to_string();
-    let mut params = object(request)?;
-    let payload = state_of(request, &format!("alert/{id}"));
-    let Some(mut alert) = payload.and_then(|p| serde_json::from_value::<Alert>(Value::Object(p)).ok()) else {
-        return Err(problem(
-            404,
-            "unknown_id",
-            "Not found",
-            format!("there is no open alert {:?}", shown(&id)),
-        ));
-    };
-    if let Some(wanted) = params.get("occurrence").filter(|v| !v.is_null()) {
-        let Some(number) = wanted.as_u64() else { return Err(wrong("occurrence", wanted, "a number")) };
-        if number != alert.occurrence {
-            return Err(problem(
-                409,
-                "occurrence",
-                "Another occurrence",
-                format!("occurrence is {number}; the open one is {}", alert.occurrence),
-            )
-            .with("occurrence", alert.occurrence));
-        }
-    }
-    params.insert("alert_id".into(), id.into());
-    params.insert("occurrence".into(), alert.occurrence.into());
-    let command = command(request, params, "alerts".into(), "ack".into())?;
-    let (command_id, by) = (command.id.clone(), command.by.clone());
-    match request.shared.parts.commands.submit(command) {
-        Submitted::Accepted(result) | Submitted::Known(result) => {
-            let status = if result.state == CommandState::Accepted { 202 } else { 200 };
-            return Ok(answer(status, &result, None));
-        }
-        Submitted::Busy => {
-            return Err(problem(503, "busy", "Busy", "too many commands are waiting").retry_after(1));
-        }
-        Submitted::NoTarget | Submitted::NoAction(_) => {}
-    }
-    alert.state = match alert.state {
-        AlertState::Active => AlertState::Acknowledged,
-        AlertState::Cleared => AlertState::Closed,
-        done @ (AlertState::Acknowledged | AlertState::Closed) => return Ok(acknowledged(command_id, done)),
-    };
-    alert.acked_at = Some(Wall::now());
-    alert.acked_by = by;
-    let draft =
-        Draft::of("alert", &alert).map_err(|e| problem(500, "internal", "Internal error", e.to_string()))?;
-    request
-        .shared
-        .parts
-        .bus
-        .publish(draft)
-        .map_err(|why| problem(503, "refused", "Not possible now", why.to_string()).retry_after(5))?;
-    Ok(acknowledged(command_id, alert.state))
-}
-
-/// The alert is acknowledged: that was the effect, and it has been published.
-fn acknowledged(command_id: String, state: AlertState) -> Answer {
-    Reply::json(200, &json!({
-        "command_id": command_id, "action": "ack", "target": "alerts", "state": CommandState::Completed, "status": state,
-        "pending": null, "allowed_actions": [], "revision": null,
-    }))
-    .into()
 }

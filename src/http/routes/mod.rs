@@ -1,5 +1,6 @@
 //! The routes, one file an area. Which path leads where is in the table of the router.
 
+pub(super) mod alerts;
 pub(super) mod bench;
 pub(super) mod commands;
 pub(super) mod config;
@@ -11,6 +12,7 @@ pub(super) mod operations;
 pub(super) mod publish;
 pub(super) mod resources;
 pub(super) mod state;
+pub(super) mod streams;
 pub(super) mod time;
 pub(super) mod typed;
 

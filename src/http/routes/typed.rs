@@ -7,8 +7,9 @@ use crate::clock::Wall;
 use crate::http::problem::Problem;
 use crate::http::request::{Answer, Request};
 use crate::limits;
-use crate::model::Draft;
+use crate::model::{Draft, StreamValue};
 use crate::sources::signals::Session;
+use crate::sources::streams::Streams;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,6 +22,7 @@ struct Books<'a> {
     tallies: &'a Tallies,
     /// Only for signals, as others would wait for it.
     signals: Option<Session<'a>>,
+    streams: Option<&'a Streams>,
 }
 
 struct Row {
@@ -57,6 +59,7 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let mut books = Books {
         tallies: &request.shared.tallies,
         signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
+        streams: Some(&request.shared.parts.streams),
     };
     let mut one = |text: &[u8], place: &str, number: usize| {
         draft(row, &id, &now, text, &mut books).map_err(|wrong| wrong.at(place, number))
@@ -210,7 +213,7 @@ fn stream(
     payload: &mut Map<String, Value>,
     _: &str,
     now: &str,
-    _: &mut Books<'_>,
+    books: &mut Books<'_>,
 ) -> Result<&'static str, Wrong> {
     if payload.contains_key("status") && !payload.contains_key("value") {
         return Ok("stream_status");
@@ -219,6 +222,21 @@ fn stream(
     default(payload, "timestamp", now);
     let known = payload.get("value").is_some_and(|v| !v.is_null());
     default(payload, "quality", if known { "good" } else { "bad" });
+    // What is no value is told by the check of the draft.
+    if let Some(streams) = books.streams
+        && let Ok(mut value) = serde_json::from_value::<StreamValue>(Value::Object(payload.clone()))
+    {
+        streams.judge(&mut value);
+        for (name, judged) in [
+            ("unit", json!(value.unit)),
+            ("limits", json!(value.limits)),
+            ("severity", json!(value.severity)),
+        ] {
+            if !judged.is_null() {
+                payload.insert(name.into(), judged);
+            }
+        }
+    }
     Ok("stream_value")
 }
 
@@ -300,7 +318,7 @@ mod tests {
         let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
         let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
         let signals = Signals::alone(bus);
-        let mut books = Books { tallies, signals: Some(signals.session()) };
+        let mut books = Books { tallies, signals: Some(signals.session()), streams: None };
         let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
             .map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))

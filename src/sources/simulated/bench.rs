@@ -1,6 +1,5 @@
 //! The thread that steps the devices and does what they ask.
 
-use super::alerts::Desk;
 use super::camera::Camera;
 use super::fault::{Faults, Switches};
 use super::instruments::{Meter, Stage, Supply};
@@ -14,7 +13,7 @@ use super::{Actions, Device, Moment, STEPS_PER_S, World, jobs};
 use crate::bus::{Bus, Command, Commands};
 use crate::clock::Wall;
 use crate::limits;
-use crate::model::{Alert, AlertState, Draft, JobStatus, ScanStatus, TopicFilter};
+use crate::model::{Draft, JobStatus, ScanStatus, TopicFilter};
 use crate::sources::{BenchControl, Context, Handles};
 use crate::threads;
 use crossbeam::channel::{Sender, bounded};
@@ -47,7 +46,6 @@ pub fn start(context: &Context, seed: u64) -> io::Result<(Handles, Arc<dyn Bench
             for command in commands.try_iter() {
                 bench.command(&command, at);
             }
-            bench.hear(at, |id| payload(hands.bus.state_of(&format!("alert/{id}"))?.data()));
             bench.step(at, |source| faults.now(source));
             hands.do_all(bench.out.take());
             step += 1;
@@ -71,7 +69,6 @@ pub fn start(context: &Context, seed: u64) -> io::Result<(Handles, Arc<dyn Bench
 pub(super) struct Earlier {
     scans: Vec<ScanStatus>,
     jobs: Vec<JobStatus>,
-    alerts: Vec<Alert>,
 }
 
 impl Earlier {
@@ -82,9 +79,7 @@ impl Earlier {
         });
         let mut jobs: Vec<JobStatus> = restored(bus, "job/*", "job_status");
         jobs.retain(|job| job.job_id.starts_with("encode-rec1-") || job.source.as_deref() == Some("dropbox"));
-        let mut alerts: Vec<Alert> = restored(bus, "alerts", "alert");
-        alerts.retain(|alert| alert.state != AlertState::Closed);
-        Earlier { scans, jobs, alerts }
+        Earlier { scans, jobs }
     }
 }
 
@@ -104,10 +99,9 @@ fn payload<T: DeserializeOwned>(envelope: &str) -> Option<T> {
     serde_json::from_str::<Envelope<T>>(envelope).ok().map(|envelope| envelope.payload)
 }
 
-/// All devices, their links and the alert desk.
+/// All devices and their links.
 pub(super) struct Bench {
     devices: Vec<(Box<dyn Device>, Link)>,
-    desk: Desk,
     world: World,
     pub out: Out,
     /// Which device answers for a target.
@@ -128,7 +122,6 @@ impl Bench {
         devices.extend(streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>));
         devices.push(Box::new(Camera::new(seed)));
         devices.push(Box::new(Services::new(seed)));
-        let desk = Desk::new(earlier.alerts);
         let owners =
             devices.iter().enumerate().flat_map(|(n, d)| d.owned().into_iter().map(move |(t, _)| (t, n)));
         let owners = owners.collect();
@@ -144,7 +137,7 @@ impl Bench {
         for job in earlier.jobs.into_iter().filter_map(jobs::interrupted) {
             out.retire("job_status", &job.job_id, &job);
         }
-        Bench { devices: devices.collect(), desk, world: World::default(), out, owners }
+        Bench { devices: devices.collect(), world: World::default(), out, owners }
     }
 
     pub fn sources(&self) -> Vec<&'static str> {
@@ -161,11 +154,6 @@ impl Bench {
             device.step(at, link, &mut self.world, &mut self.out);
             link.report(at, &mut self.out);
         }
-        if at.every(STEPS_PER_S / 2) {
-            let states: Vec<_> =
-                self.devices.iter().map(|(_, link)| (link.source(), link.state(at))).collect();
-            self.desk.step(at, &self.world, &states, &mut self.out);
-        }
     }
 
     pub fn command(&mut self, command: &Command, at: Moment) {
@@ -174,13 +162,6 @@ impl Bench {
         let owner = self.owners.get(&command.target).copied().or_else(queue);
         if let Some((device, link)) = owner.and_then(|n| self.devices.get_mut(n)) {
             device.command(command, at, link, &self.world, &mut self.out);
-        }
-    }
-
-    /// Takes over what was done to alerts by others.
-    pub fn hear(&mut self, at: Moment, newest: impl Fn(&str) -> Option<Alert>) {
-        if at.every(STEPS_PER_S / 2) {
-            self.desk.hear(newest);
         }
     }
 }

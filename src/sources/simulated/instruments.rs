@@ -249,7 +249,6 @@ impl Device for Meter {
         if fresh {
             self.panel.take("voltage", round(world.volts + 0.000_05 * noise, 5), at.wall);
             self.panel.take("temperature", round(self.temperature, 1), at.wall);
-            world.readings.insert("dmm.temperature", self.temperature);
         }
         if !(fresh || at.every(STEPS_PER_S)) {
             return;

@@ -51,10 +51,6 @@ impl Link {
         }
     }
 
-    pub fn source(&self) -> &'static str {
-        self.source
-    }
-
     /// Begins a step with the faults of this moment.
     pub fn begin(&mut self, faults: Faults) {
         self.faults = faults;

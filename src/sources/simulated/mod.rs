@@ -8,7 +8,6 @@
 //!
 //! Devices are pure (`Device`: state, step -> effects); one thread, `bench`, steps them and does what they ask.
 
-mod alerts;
 mod bench;
 mod camera;
 mod fault;
@@ -18,18 +17,19 @@ mod link;
 mod out;
 mod queue;
 mod recorder;
+mod rules;
 mod scan;
 mod services;
 mod streams;
 
 pub use self::bench::start;
 pub use self::camera::planogram;
+pub use self::rules::rules;
 
 use self::link::Link;
 use self::out::Out;
 use crate::bus::Command;
 use crate::clock::Wall;
-use std::collections::BTreeMap;
 
 /// Steps of the bench in a second.
 const STEPS_PER_S: u64 = 8;
@@ -60,8 +60,6 @@ impl Moment {
 /// What devices see of each other.
 #[derive(Debug, Default)]
 struct World {
-    /// Readings that arrived, for the alert rules.
-    readings: BTreeMap<&'static str, f64>,
     /// The scan that drives the power supply.
     drive: Option<Drive>,
     /// The voltage at the sample, for the multimeter beside it.

@@ -317,14 +317,13 @@ impl Device for Recorder {
         vec![(format!("recorder/{ID}"), &["start", "stop", "split"])]
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out) {
+    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
         self.hear(at);
         self.record(at, out);
         self.obey(at, out);
         self.jobs.step(at, out);
         if at.every(2) && link.receive(at) {
             let status = self.status(at);
-            world.readings.insert("rec1.free_h", self.free_s / 3600.0);
             out.fresh(at, "recorder_status", ID, &status);
             self.seen = Some(status);
             while let Some(notice) = self.notices.pop_front() {

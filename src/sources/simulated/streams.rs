@@ -108,13 +108,12 @@ impl Device for Stream {
         5.0
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out) {
+    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
         let value = round(self.value(), self.shape.digits);
         let fresh = at.every(self.shape.every) && link.receive(at);
         if fresh {
             self.previous = self.last.map(|(value, _)| value);
             self.last = Some((value, at.wall));
-            world.readings.insert(self.shape.id, value);
         }
         if !(fresh || at.every(STEPS_PER_S)) {
             return;
@@ -171,6 +170,8 @@ impl Device for Stream {
                     last_seen: link.last_seen(),
                     reconnects: link.reconnects(),
                     dropped: link.dropped,
+                    ticks: None,
+                    conflated: None,
                 },
             );
         }

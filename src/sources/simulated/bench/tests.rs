@@ -137,7 +137,6 @@ fn what_is_simulated_moves_at_a_modest_rate() {
         "stream_value",
         "stream_status",
         "detection",
-        "alert",
         "service_status",
         "source_status",
     ] {
@@ -149,6 +148,29 @@ fn what_is_simulated_moves_at_a_modest_rate() {
     assert!(bytes_per_s < 30_000.0, "{bytes_per_s} bytes/s");
     let changes: BTreeSet<_> = rig.of("recording_changed").map(|p| p["change"].to_string()).collect();
     assert_eq!(changes.len(), 2, "{changes:?}");
+}
+
+/// The rules of the bench look at values that it publishes, and have something to tell.
+#[test]
+fn rules_find_their_values() {
+    let mut rig = Rig::new(42);
+    rig.run(600);
+    let mut crossed = 0;
+    for rule in super::super::rules() {
+        let crate::config::AlertTest::Limits(limits) = &rule.test else { panic!("{rule:?}") };
+        let id = rule.value.id().unwrap();
+        let values: Vec<f64> = rig
+            .events
+            .iter()
+            .filter(|(kind, topic, _)| kind == rule.value.kind() && topic.ends_with(&format!("/{id}")))
+            .flat_map(|(_, _, payload)| rule.value.pick(Some(id), payload))
+            .filter_map(|picked| picked.value.as_f64())
+            .collect();
+        assert!(values.len() > 100, "{} finds {} values", rule.id, values.len());
+        let beyond = |v: &f64| limits.above.is_some_and(|l| *v > l) || limits.below.is_some_and(|l| *v < l);
+        crossed += usize::from(values.iter().any(beyond));
+    }
+    assert!(crossed > 0, "nothing crosses its limits in ten minutes");
 }
 
 #[test]
@@ -340,7 +362,7 @@ fn instruments_refuse_what_they_must_and_arrive_where_they_are_sent() {
     assert_eq!(status["is_moving"], false);
 }
 
-/// Every source under every fault: it shows, an alert is raised where the source fails, and all is well afterwards.
+/// Every source under every fault: it shows, and all is well afterwards.
 #[test]
 fn faults_show_and_heal() {
     for (fault, shows) in [
@@ -373,8 +395,6 @@ fn faults_show_and_heal() {
             assert_eq!(state, if shows == "absent" { "offline" } else { "stale" });
             let psu = rig.last("instrument_status", "instrument/psu").unwrap();
             assert_eq!(psu["status"], if shows == "error" { "error" } else { "disconnected" });
-            let alert = rig.of("alert").filter(|p| p["alert_id"] == "source.rec1").last().unwrap();
-            assert_eq!((&alert["state"], &alert["severity"]), (&"active".into(), &"MAJOR".into()));
             let before = rig.events.len();
             rig.run(5);
             let said: Vec<_> = rig.events[before..].iter().map(|(k, ..)| k.as_str()).collect();
@@ -387,8 +407,6 @@ fn faults_show_and_heal() {
         for source in &sources {
             assert_eq!(rig.source(source), "ok", "{source} after {fault:?}");
         }
-        let alert = rig.of("alert").filter(|p| p["alert_id"] == "source.rec1").last();
-        assert!(alert.is_none_or(|p| p["state"] == "cleared"));
         let reconnects = rig.field("stream_status", "stream/grid_hz", "reconnects");
         assert_eq!(reconnects, u64::from(shows == "absent"));
         let points = rig.of("data_point").count();

@@ -1,0 +1,671 @@
+//! The rules at work: which event concerns which rule, one machine for each value that a rule watches, and what is said
+//! when one of them changes. Pure: events and times go in, findings come out.
+
+use super::facts::Facts;
+use super::message::{fill, number, span};
+use super::rule::{Change, Heard, Heeded, Machine, Standing};
+use super::rules::is_off;
+use crate::config::{AlertRule, AlertTest};
+use crate::limits;
+use crate::model::{Event, Picked, Severity, find_kind};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// What a rule found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// It holds, or has become worse.
+    Holds(Told),
+    /// It is over.
+    Over {
+        /// Id of the alert.
+        id: String,
+        /// What to say in the log.
+        message: String,
+    },
+}
+
+/// What an alert of a rule says.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Told {
+    pub id: String,
+    pub rule: String,
+    pub source: String,
+    pub severity: Severity,
+    pub message: String,
+    pub guidance: Option<String>,
+    pub value: Option<f64>,
+    pub limit: Option<f64>,
+    pub unit: Option<String>,
+    pub latched: bool,
+}
+
+/// How a rule stands, for those who ask.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct RuleRow {
+    pub rule: String,
+    pub text: String,
+    pub severity: Severity,
+    pub enabled: bool,
+    pub state: &'static str,
+    pub value: Option<String>,
+    /// On the caller's clock.
+    pub since: Option<Duration>,
+}
+
+/// What the rules may know of the open alerts.
+pub trait Open {
+    /// The severity of an alert that a rule holds.
+    fn raised(&self, id: &str) -> Option<Severity>;
+    /// Whether an alert that `pattern` names is active: an id, or its beginning and a `*`.
+    fn is_active(&self, pattern: &str) -> bool;
+}
+
+struct Rule {
+    rule: AlertRule,
+    /// Names of members beside the value that its texts mention.
+    mentioned: Vec<String>,
+    /// By id of the alert.
+    instances: BTreeMap<String, Instance>,
+}
+
+struct Instance {
+    machine: Machine,
+    name: String,
+    /// Id of the event it is of; none for types without.
+    event: Option<String>,
+    unit: Option<String>,
+    beside: Vec<(String, String)>,
+}
+
+/// See the module above.
+#[derive(Default)]
+pub struct Watch {
+    rules: Vec<Rule>,
+    by_kind: HashMap<String, Vec<usize>>,
+    off: Vec<String>,
+    facts: Facts,
+    full_said: bool,
+}
+
+const STANDARD: [&str; 5] = ["name", "value", "unit", "limit", "id"];
+/// How long a rule with a root cause waits for its cause to be known.
+const CAUSE_FIRST: Duration = Duration::from_secs(1);
+
+impl Watch {
+    /// Rules that begin at `now`; what `open` says is raised goes on.
+    pub fn new(rules: Vec<AlertRule>, off: &[String], now: Duration, open: &impl Open) -> Self {
+        let mut watch = Watch { off: off.to_vec(), ..Watch::default() };
+        for mut rule in rules {
+            if !rule.unless.is_empty() {
+                rule.delay = rule.delay.max(CAUSE_FIRST);
+            }
+            let texts = [rule.message.as_deref(), rule.guidance.as_deref()].into_iter().flatten();
+            let mentioned = texts.flat_map(names_in).collect();
+            let mut instances = BTreeMap::new();
+            if rule.enabled {
+                watch.by_kind.entry(rule.value.kind().to_string()).or_default().push(watch.rules.len());
+                if !rule.value.is_any() {
+                    let instance = Instance {
+                        machine: Machine::new(now, open.raised(&rule.id)),
+                        name: rule.name.clone().unwrap_or_else(|| rule.value.name()),
+                        event: rule.value.id().map(str::to_string),
+                        unit: None,
+                        beside: Vec::new(),
+                    };
+                    instances.insert(rule.id.clone(), instance);
+                }
+            }
+            watch.rules.push(Rule { rule, mentioned, instances });
+        }
+        watch
+    }
+
+    /// Takes over what has been learnt from events so far.
+    pub fn learnt(mut self, before: Watch) -> Self {
+        self.facts = before.facts;
+        self
+    }
+
+    /// Whether a rule watches something under this alert's id.
+    pub fn has(&self, id: &str) -> bool {
+        self.rules.iter().any(|rule| rule.instances.contains_key(id))
+    }
+
+    /// Whether any rule looks at events like this one: asked for every event there is.
+    pub fn concerns(&self, event: &Event) -> bool {
+        self.by_kind.contains_key(subject(event))
+            || (event.is_retired()
+                && &*event.kind == "scan_status"
+                && self.by_kind.contains_key("data_point"))
+    }
+
+    /// One event. `live` is false for state from before the restart.
+    pub fn event(&mut self, event: &Event, live: bool, now: Duration, open: &impl Open) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if !self.concerns(event) {
+            return findings;
+        }
+        let Ok(mut payload) = serde_json::from_str::<Value>(event.payload()) else { return findings };
+        self.facts.add(&event.kind, &mut payload, now);
+        let id = id_of(event, &payload);
+        let concerned = self.by_kind.get(subject(event)).cloned().unwrap_or_default();
+        for n in concerned {
+            let Some(rule) = self.rules.get_mut(n) else { continue };
+            if !rule.rule.value.takes(id.as_deref()) {
+                continue;
+            }
+            rule.hear(
+                id.as_deref(),
+                &payload,
+                live,
+                now,
+                open,
+                &self.off,
+                &mut self.full_said,
+                &mut findings,
+            );
+        }
+        if event.is_retired() {
+            let data = (&*event.kind == "scan_status").then_some("data_point");
+            for kind in [Some(&*event.kind), data].into_iter().flatten() {
+                for n in self.by_kind.get(kind).cloned().unwrap_or_default() {
+                    if let Some(rule) = self.rules.get_mut(n) {
+                        rule.gone(id.as_deref(), &[], now, &mut findings);
+                    }
+                }
+            }
+        }
+        findings
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Duration, open: &impl Open) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for rule in &mut self.rules {
+            let held_back = std::cell::OnceCell::new();
+            for (id, instance) in &mut rule.instances {
+                if instance.machine.wake(&rule.rule).is_some_and(|at| at <= now) {
+                    let held_back = *held_back
+                        .get_or_init(|| rule.rule.unless.iter().any(|pattern| open.is_active(pattern)));
+                    let change = instance.machine.settle(&rule.rule, now, held_back);
+                    findings.extend(change.map(|change| finding(&rule.rule, id, instance, change)));
+                }
+            }
+        }
+        findings
+    }
+
+    /// When [`Watch::tick`] is wanted next.
+    pub fn wake(&self) -> Option<Duration> {
+        let each = self.rules.iter().flat_map(|r| r.instances.values().map(|i| i.machine.wake(&r.rule)));
+        each.flatten().min()
+    }
+
+    /// Every rule and how it stands.
+    pub fn rows(&self) -> Vec<RuleRow> {
+        let mut rows = Vec::new();
+        for Rule { rule, instances, .. } in &self.rules {
+            let row = |id: &str, state, value: Option<String>, since| RuleRow {
+                rule: id.into(),
+                text: describe(rule),
+                severity: rule.severity,
+                enabled: rule.enabled,
+                state,
+                value,
+                since,
+            };
+            if instances.is_empty() {
+                rows.push(row(&rule.id, Standing::NoData.word(), None, None));
+            }
+            for (id, instance) in instances {
+                let value = instance.machine.last().and_then(|v| shown(v, instance.unit.as_deref()));
+                rows.push(row(id, instance.machine.standing().word(), value, Some(instance.machine.since())));
+            }
+        }
+        rows
+    }
+}
+
+impl Rule {
+    #[allow(clippy::too_many_arguments)]
+    fn hear(
+        &mut self,
+        event: Option<&str>,
+        payload: &Value,
+        live: bool,
+        now: Duration,
+        open: &impl Open,
+        off: &[String],
+        full_said: &mut bool,
+        findings: &mut Vec<Finding>,
+    ) {
+        let held_back = self.rule.unless.iter().any(|pattern| open.is_active(pattern));
+        let mut there = Vec::new();
+        for picked in self.rule.value.pick(event, payload) {
+            let id = match &picked.name {
+                None => self.rule.id.clone(),
+                Some(name) => instance_id(&self.rule.id, name),
+            };
+            if !self.instances.contains_key(&id) {
+                if is_off(off, &id) {
+                    continue;
+                }
+                if self.instances.len() >= limits::ALERT_INSTANCES {
+                    if !std::mem::replace(full_said, true) {
+                        log::warn!(
+                            "alert {}: more than {} values; further ones are not watched",
+                            self.rule.id,
+                            limits::ALERT_INSTANCES
+                        );
+                    }
+                    continue;
+                }
+                let instance = Instance {
+                    machine: Machine::new(now, open.raised(&id)),
+                    name: picked.name.clone().unwrap_or_default(),
+                    event: event.map(str::to_string),
+                    unit: None,
+                    beside: Vec::new(),
+                };
+                self.instances.insert(id.clone(), instance);
+            }
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            instance.unit = picked.beside.get("unit").and_then(Value::as_str).map(str::to_string);
+            instance.beside = self
+                .mentioned
+                .iter()
+                .filter_map(|name| Some((name.clone(), text_of(picked.beside.get(name)?)?)))
+                .collect();
+            let heard = Heard { value: Heeded::of(picked.value), good: is_good(&picked, payload), live };
+            instance.machine.hear(heard, now);
+            let change = instance.machine.settle(&self.rule, now, held_back);
+            findings.extend(change.map(|change| finding(&self.rule, &id, instance, change)));
+            there.push(id);
+        }
+        if self.rule.value.is_any() {
+            self.gone(event, &there, now, findings);
+        }
+    }
+
+    /// What is no longer found in events of this id.
+    fn gone(&mut self, event: Option<&str>, there: &[String], now: Duration, findings: &mut Vec<Finding>) {
+        let is_any = self.rule.value.is_any();
+        self.instances.retain(|id, instance| {
+            if instance.event.as_deref() != event || there.contains(id) {
+                return true;
+            }
+            if let Some(change) = instance.machine.gone(now) {
+                findings.push(finding(&self.rule, id, instance, change));
+            }
+            !is_any
+        });
+    }
+}
+
+/// What rules are found by: the type, or the topic of a publisher's own events.
+fn subject(event: &Event) -> &str {
+    let topic = event.topic.as_str();
+    if topic.starts_with("app/") { topic } else { &event.kind }
+}
+
+fn id_of(event: &Event, payload: &Value) -> Option<String> {
+    if let Some((_, id)) = event.key.as_deref().and_then(|key| key.split_once('/')) {
+        return Some(id.into());
+    }
+    let kind = find_kind(&event.kind)?;
+    match payload.get(kind.id_field)? {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+/// Whether a value is marked as current: by the object it is in, or by the whole.
+fn is_good(picked: &Picked<'_>, payload: &Value) -> bool {
+    let said = |value: &Value| value.get("quality").and_then(Value::as_str).map(|q| q == "good");
+    said(picked.beside).or_else(|| said(payload)).unwrap_or(true)
+}
+
+fn instance_id(rule: &str, name: &str) -> String {
+    let name = match name.trim_matches('/') {
+        "" => "root",
+        name => name,
+    };
+    let clean = |c: char| if c.is_ascii_alphanumeric() || "_.:-".contains(c) { c } else { '-' };
+    format!("{rule}.{name}").chars().map(clean).take(64).collect()
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.chars().take(200).collect()),
+        Value::Number(n) => Some(n.as_f64().map_or_else(|| n.to_string(), number)),
+        Value::Bool(on) => Some(on.to_string()),
+        _ => None,
+    }
+}
+
+fn shown(value: &Heeded, unit: Option<&str>) -> Option<String> {
+    match value {
+        Heeded::Number(n) => Some(with_unit(*n, unit)),
+        Heeded::Word(word) => Some(word.clone()),
+        Heeded::Nothing => None,
+    }
+}
+
+fn with_unit(n: f64, unit: Option<&str>) -> String {
+    match unit {
+        Some(unit) => format!("{} {unit}", number(n)),
+        None => number(n),
+    }
+}
+
+fn names_in(text: &str) -> Vec<String> {
+    let names = std::cell::RefCell::new(Vec::new());
+    fill(text, |name| {
+        if !STANDARD.contains(&name) {
+            names.borrow_mut().push(name.to_string());
+        }
+        None
+    });
+    names.into_inner()
+}
+
+fn finding(rule: &AlertRule, id: &str, instance: &Instance, change: Change) -> Finding {
+    let (severity, limit) = match change {
+        Change::Raise { severity, limit } | Change::Worse { severity, limit } => (severity, limit),
+        Change::Clear => {
+            return Finding::Over { id: id.into(), message: format!("{id} is over") };
+        }
+    };
+    let value = match instance.machine.last() {
+        Some(Heeded::Number(n)) => Some(*n).filter(|n| n.is_finite()),
+        _ => None,
+    };
+    let text = |template: &str| {
+        fill(template, |name| match name {
+            "name" => Some(instance.name.clone()),
+            "id" => Some(id.into()),
+            "unit" => instance.unit.clone(),
+            "limit" => limit.map(number),
+            "value" => match instance.machine.last()? {
+                Heeded::Number(n) => Some(number(*n)),
+                Heeded::Word(word) => Some(word.chars().take(200).collect()),
+                Heeded::Nothing => None,
+            },
+            other => instance.beside.iter().find(|(n, _)| n == other).map(|(_, text)| text.clone()),
+        })
+    };
+    Finding::Holds(Told {
+        id: id.into(),
+        rule: rule.id.clone(),
+        source: instance.event.clone().unwrap_or_else(|| "telltale".into()),
+        severity,
+        message: match &rule.message {
+            Some(template) => text(template),
+            None => usual(rule, instance, limit),
+        },
+        guidance: rule.guidance.as_deref().map(text),
+        value: value.filter(|_| limit.is_some()),
+        limit,
+        unit: instance.unit.clone().filter(|_| limit.is_some()),
+        latched: rule.latched,
+    })
+}
+
+/// What a rule without a message says.
+fn usual(rule: &AlertRule, instance: &Instance, limit: Option<f64>) -> String {
+    let name = &instance.name;
+    let unit = instance.unit.as_deref();
+    match (&rule.test, instance.machine.last(), limit) {
+        (AlertTest::Limits(_), Some(Heeded::Number(n)), Some(limit)) => {
+            let word = if *n > limit { "above" } else { "below" };
+            format!("{name} is {word} {}: {}.", with_unit(limit, unit), with_unit(*n, unit))
+        }
+        (AlertTest::Stale(_), ..) => format!("{name} is not current: its source is silent or says so."),
+        (AlertTest::Absent(_), ..) => format!("{name} is not there."),
+        (_, Some(value), _) => {
+            format!("{name} is {}.", shown(value, unit).unwrap_or_else(|| "not known".into()))
+        }
+        (_, None, _) => format!("{name} is not known."),
+    }
+}
+
+/// A rule in words.
+fn describe(rule: &AlertRule) -> String {
+    let mut text = format!("{} ", rule.value);
+    match &rule.test {
+        AlertTest::Limits(l) => {
+            let parts = [
+                ("above", l.above),
+                ("below", l.below),
+                ("MAJOR above", l.major_above),
+                ("MAJOR below", l.major_below),
+            ];
+            let parts: Vec<String> = parts
+                .into_iter()
+                .filter_map(|(word, limit)| Some(format!("{word} {}", number(limit?))))
+                .collect();
+            text.push_str(&parts.join(", "));
+        }
+        AlertTest::Is(words) => text.push_str(&format!("is {}", words.join(" or "))),
+        AlertTest::IsNot(words) => text.push_str(&format!("is not {}", words.join(" or "))),
+        AlertTest::Stale(time) => text.push_str(&format!("not current or older than {}", span(*time))),
+        AlertTest::Absent(time) => text.push_str(&format!("not there for {}", span(*time))),
+    }
+    if rule.count > 1 {
+        text.push_str(&format!(", {} times within {}", rule.count, span(rule.within)));
+    } else if !rule.delay.is_zero() {
+        text.push_str(&format!(", for {}", span(rule.delay)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AlertLimits;
+    use crate::model::{Cursor, Draft, Selector};
+    use serde_json::json;
+
+    /// Alerts as the desk would have them.
+    #[derive(Default)]
+    struct Desk(BTreeMap<String, Severity>);
+
+    impl Open for Desk {
+        fn raised(&self, id: &str) -> Option<Severity> {
+            self.0.get(id).copied()
+        }
+        fn is_active(&self, pattern: &str) -> bool {
+            self.0.contains_key(pattern)
+        }
+    }
+
+    impl Desk {
+        fn take(&mut self, findings: Vec<Finding>) -> Vec<String> {
+            findings
+                .into_iter()
+                .map(|finding| match finding {
+                    Finding::Holds(told) => {
+                        self.0.insert(told.id.clone(), told.severity);
+                        format!("{} {}: {}", told.id, told.severity.word(), told.message)
+                    }
+                    Finding::Over { id, .. } => {
+                        self.0.remove(&id);
+                        format!("{id} over")
+                    }
+                })
+                .collect()
+        }
+    }
+
+    fn event(kind: &str, topic: Option<&str>, payload: Value) -> Event {
+        let draft = Draft::checked(kind, topic, payload).unwrap();
+        Event::publish(draft, Cursor { epoch: 1, seq: 1 }, "2026-01-07T15:30:00.412Z", false)
+    }
+
+    fn retired(kind: &str, payload: Value) -> Event {
+        let draft = Draft::checked(kind, None, payload).unwrap().retired();
+        Event::publish(draft, Cursor { epoch: 1, seq: 1 }, "2026-01-07T15:30:00.412Z", false)
+    }
+
+    fn stream(id: &str, value: Value, quality: &str) -> Event {
+        event(
+            "stream_value",
+            None,
+            json!({"stream_id": id, "value": value, "unit": "degC", "timestamp": "2026-01-07T15:30:00.000Z", "quality": quality}),
+        )
+    }
+
+    fn source(id: &str, kind: &str, status: &str) -> Event {
+        event(
+            "source_status",
+            None,
+            json!({"source_id": id, "kind": kind, "status": status, "quality": "good", "last_seen": null}),
+        )
+    }
+
+    fn above(id: &str, value: &str, limit: f64) -> AlertRule {
+        let limits = AlertLimits { above: Some(limit), ..AlertLimits::default() };
+        AlertRule::new(id, Selector::parse(value).unwrap(), AlertTest::Limits(limits))
+    }
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_value_is_followed_by_its_rules_only() {
+        let mut desk = Desk::default();
+        let rules = vec![above("hot", "stream/temp", 30.0), above("cold", "stream/other", 0.0)];
+        let mut watch = Watch::new(rules, &[], S, &desk);
+        assert!(!watch.concerns(&source("x", "http", "ok")));
+        let mut hear = |watch: &mut Watch, e: &Event, live| {
+            let found = watch.event(e, live, S, &desk);
+            desk.take(found)
+        };
+        assert!(hear(&mut watch, &stream("temp", json!(99.0), "good"), false).is_empty(), "restored");
+        assert!(hear(&mut watch, &stream("temp", json!(99.0), "uncertain"), true).is_empty());
+        assert!(hear(&mut watch, &stream("temp", json!(null), "good"), true).is_empty());
+        assert_eq!(watch.rows()[0].state, "no data");
+        assert_eq!(
+            hear(&mut watch, &stream("temp", json!(31.25), "good"), true),
+            ["hot MINOR: temp is above 30 degC: 31.25 degC."]
+        );
+        let row = &watch.rows()[0];
+        assert_eq!(
+            (row.state, row.value.as_deref(), row.text.as_str()),
+            ("firing", Some("31.25 degC"), "stream/temp above 30")
+        );
+        assert_eq!(hear(&mut watch, &stream("temp", json!(3), "good"), true), ["hot over"]);
+    }
+
+    #[test]
+    fn a_star_makes_one_alert_of_each_and_those_that_go_are_over() {
+        let mut desk = Desk::default();
+        let mut rule = above("disk", "system/disks/*/free_percent", 0.0);
+        rule.test = AlertTest::Limits(AlertLimits {
+            below: Some(10.0),
+            major_below: Some(5.0),
+            ..AlertLimits::default()
+        });
+        rule.message = Some("{name}: {free_text} free{full_in}".into());
+        let mut watch = Watch::new(vec![rule], &["disk.media-usb".into()], S, &desk);
+        let health = |disks: Value| {
+            event("system_health", None, json!({"uptime_s": 1, "cpu": null, "memory": {}, "disks": disks}))
+        };
+        let disk = |path: &str, free: u64| json!({"path": path, "total": 1000, "free": free});
+        let found = watch.event(
+            &health(json!([disk("/", 80), disk("/data", 40), disk("/media/usb", 0)])),
+            true,
+            S,
+            &desk,
+        );
+        assert_eq!(desk.take(found), ["disk.root MINOR: /: 80 B free", "disk.data MAJOR: /data: 40 B free"]);
+        let found = watch.event(&health(json!([disk("/", 500)])), true, S, &desk);
+        assert_eq!(desk.take(found), ["disk.root over", "disk.data over"]);
+        assert!(watch.has("disk.root") && !watch.has("disk.data"));
+    }
+
+    #[test]
+    fn sources_that_raise_their_own_are_left_to_them() {
+        let mut desk = Desk::default();
+        let config = crate::config::Config::default();
+        let mut watch = Watch::new(super::super::rules::all(&config, &[]), &[], S, &desk);
+        assert!(watch.event(&source("port", "serial", "absent"), true, S, &desk).is_empty());
+        assert!(watch.event(&source("cam", "feed", "absent"), true, S, &desk).is_empty(), "not at once");
+        assert!(watch.tick(2 * S, &desk).is_empty());
+        assert_eq!(watch.wake(), Some(4 * S));
+        let found = watch.tick(4 * S, &desk);
+        assert_eq!(desk.take(found), ["source.cam MAJOR: cam is not connected."]);
+    }
+
+    #[test]
+    fn a_cause_keeps_its_consequences_back() {
+        let mut desk = Desk::default();
+        let rule =
+            AlertRule { unless: vec!["source.psu".into()], ..above("amps", "instrument/psu/current", 1.0) };
+        let mut watch = Watch::new(vec![rule], &[], S, &desk);
+        let psu = |amps: f64| {
+            let channel = json!({"value": amps, "quality": "good", "unit": "A", "last_changed": "2026-01-07T15:30:00.000Z", "last_updated": "2026-01-07T15:30:00.000Z"});
+            event(
+                "instrument_status",
+                None,
+                json!({"instrument_id": "psu", "instrument_name": "PSU", "status": "idle",
+                "timestamp": "2026-01-07T15:30:00.000Z", "channels": {"current": channel}}),
+            )
+        };
+        assert!(watch.event(&psu(2.0), true, S, &desk).is_empty(), "the cause is waited for");
+        desk.0.insert("source.psu".into(), Severity::Major);
+        assert!(watch.tick(2 * S, &desk).is_empty());
+        desk.0.clear();
+        watch.event(&psu(2.0), true, 3 * S, &desk);
+        let found = watch.tick(4 * S, &desk);
+        assert_eq!(desk.take(found), ["amps MINOR: psu current is above 1 A: 2 A."]);
+    }
+
+    #[test]
+    fn what_has_ended_takes_its_alerts_along() {
+        let mut desk = Desk::default();
+        let failed =
+            AlertRule::new("job", Selector::parse("job/*").unwrap(), AlertTest::Is(vec!["failed".into()]));
+        let volts = above("volts", "data/S1/v", 5.0);
+        let mut watch = Watch::new(vec![failed, volts], &[], S, &desk);
+        let found = watch.event(
+            &retired(
+                "job_status",
+                json!({"job_id": "j1", "kind": "encode", "status": "failed", "progress": 0.5}),
+            ),
+            true,
+            S,
+            &desk,
+        );
+        assert_eq!(desk.take(found), ["job.j1 MINOR: j1 is failed.", "job.j1 over"]);
+        let point = event(
+            "data_point",
+            None,
+            json!({"scan_id": "S1", "measurement": "m", "sequence_index": 0, "data": {"v": 9.0}}),
+        );
+        let found = watch.event(&point, true, S, &desk);
+        assert_eq!(desk.take(found), ["volts MINOR: S1 v is above 5: 9."]);
+        let scan = json!({"scan_id": "S1", "status": "completed", "pending": null, "progress": 1.0, "allowed_actions": [], "revision": 1, "timestamp": "2026-01-07T15:30:00.000Z"});
+        let found = watch.event(&retired("scan_status", scan), true, S, &desk);
+        assert_eq!(desk.take(found), ["volts over"]);
+    }
+
+    #[test]
+    fn own_events_are_selected_by_topic() {
+        let mut desk = Desk::default();
+        let rule = AlertRule::new(
+            "door",
+            Selector::parse("app/field/door:open").unwrap(),
+            AlertTest::Is(vec!["true".into()]),
+        );
+        let mut watch = Watch::new(vec![rule], &[], S, &desk);
+        let door = |topic: &str| event("edge", Some(topic), json!({"open": true}));
+        assert!(watch.event(&door("app/field/gate"), true, S, &desk).is_empty());
+        let found = watch.event(&door("app/field/door"), true, S, &desk);
+        assert_eq!(desk.take(found), ["door MINOR: open is true."]);
+    }
+}

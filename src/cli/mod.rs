@@ -438,5 +438,9 @@ mod tests {
         let data = unit.lines().find_map(|line| line.strip_prefix("Environment=TELLTALE_DATA=")).unwrap();
         let folder = unit.lines().find_map(|line| line.strip_prefix("StateDirectory=")).unwrap();
         assert_eq!(data, format!("/var/lib/{folder}"));
+        assert!(
+            !unit.contains("TELLTALE_CLOCK") && !unit.contains("TELLTALE_SYSTEMCTL"),
+            "those are aids for tests"
+        );
     }
 }

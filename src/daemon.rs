@@ -12,9 +12,10 @@ use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
 use crate::sources::detections::Detections;
+use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::signals::Signals;
 use crate::sources::streams::Streams;
-use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
+use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -130,6 +131,7 @@ pub struct Daemon {
     bus: Arc<Bus>,
     commands: Arc<Commands>,
     alerts: Arc<Alerts>,
+    jobs: Arc<Jobs>,
     store: Arc<Store>,
     store_failing: Arc<AtomicBool>,
     store_alert: bool,
@@ -154,6 +156,15 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(loaded: &Loaded) -> Result<Daemon, StartError> {
+        Daemon::start_on(Arc::new(PiPins), loaded)
+    }
+
+    /// The same with the pins of another board, for benchmarks.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    #[doc(hidden)]
+    pub fn start_on(board: Arc<dyn OpenPins>, loaded: &Loaded) -> Result<Daemon, StartError> {
         let config = loaded.config.clone();
         let opened = Store::open(&config.data, &config.store).map_err(StartError::Store)?;
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
@@ -168,12 +179,17 @@ impl Daemon {
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
+        let outlets = Arc::new(Outlets::default());
+        let recorders =
+            Arc::new(Recorders::new(Arc::clone(&bus), Arc::clone(&commands), Arc::clone(&outlets)));
+        let jobs = Arc::new(Jobs::new(Arc::clone(&bus), Arc::clone(&commands)));
         let context = Context {
             bus: Arc::clone(&bus),
             commands: Arc::clone(&commands),
             store: Arc::clone(&store),
             alerts: Arc::clone(&alerts),
-            outlets: Arc::new(Outlets::default()),
+            outlets,
+            recorders: Arc::clone(&recorders),
             stop: stop.clone(),
         };
         alerts
@@ -205,6 +221,8 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            recorders,
+            jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
             detections,
@@ -227,13 +245,14 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &streams, &config, extras(&bus, &store))
+        let sources = Sources::start(board, &context, &streams, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
             bus,
             commands,
             alerts,
+            jobs,
             store,
             store_failing,
             store_alert: false,
@@ -293,6 +312,7 @@ impl Daemon {
     fn tick(&mut self) {
         self.commands.expire();
         self.watch_clock();
+        self.jobs.tick();
         if let Some(bytes) = written_bytes() {
             self.bus.metrics.store_written_bytes_total.set(bytes);
         }
@@ -368,8 +388,8 @@ impl Daemon {
                 self.bus.time().take_from(&new.config.time.from);
                 self.http.set_access(new.config.access.clone());
                 let inputs = |c: &Config| {
-                    let lists = (c.gpio.clone(), c.serial.clone(), c.streams.clone(), c.services.clone());
-                    (lists, c.host.clone())
+                    let lists = (c.gpio.clone(), c.serial.clone(), c.recorder.clone(), c.streams.clone());
+                    (lists, c.services.clone(), c.host.clone())
                 };
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))

@@ -3,7 +3,7 @@
 //! Imports point down this list only; a test (`tests/tidy.rs`) checks it.
 //!
 //! ```text
-//! cli     what the command line does: run, check, key, publish, tail, status
+//! cli     what the command line does: run, check, key, publish, tail, status, capture, replay
 //! daemon  the wiring diagram; stop order is start order reversed
 //! http    connections, routes, static files, access       -> sources (the bench's switches), alerts, push, bus, store, keys, config, model
 //! sources gpio, serial, host health, the simulated bench  -> alerts, store, bus, config, model

@@ -132,6 +132,22 @@ pub const MAPPINGS: usize = 256;
 
 /// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
 pub const SERIAL_LINE: usize = 4 * 1024;
+/// Readings a second of one serial port, unless configured; more are counted, dropped and told as an alert: a device
+/// that floods must not crowd the others out of the store. A port at 115,200 baud sends fewer.
+pub const SERIAL_READINGS: u32 = 2_000;
+/// Bytes a second taken from one serial port, more than 4,000,000 baud can carry; what floods faster (a pseudo-terminal)
+/// is held back by the kernel.
+pub const SERIAL_RATE: usize = 512 * 1024;
+/// Bytes that wait to be written to one serial port; what does not fit is dropped and counted.
+pub const SERIAL_OUT: usize = 64 * 1024;
+/// A device that takes no byte for this long is not going to: what waits for it is dropped and counted.
+pub const SERIAL_OUT_TIME: Duration = Duration::from_secs(5);
+/// Orders and commands that wait for one serial port; a further one is refused.
+pub const SERIAL_ORDERS: usize = 16;
+/// One record of a capture; longer ones are skipped when it is read.
+pub const CAPTURE_RECORD: usize = 16 * 1024;
+/// A capture and the one before it, unless configured; then the older one goes.
+pub const CAPTURE_BYTES: u64 = 64 * 1024 * 1024;
 /// Commands remembered after their end, for `GET /api/commands/{id}`.
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.
@@ -145,11 +161,42 @@ pub const STOP_TIME: Duration = Duration::from_secs(2);
 pub const CHANNELS: usize = 200;
 /// Members, columns or groups taken from one line; the rest of the line is not read.
 pub const FIELDS: usize = 256;
-/// Edges of one pin in [`GPIO_FLOOD_TIME`]; a pin that has more is disabled until the next reload, loudly: it chatters
-/// or floats, and its events would push everything else out of the store.
-pub const GPIO_FLOOD: u32 = 10_000;
+/// Edges of one pin a second, over [`GPIO_FLOOD_TIME`], unless configured. A contact that bounces has some hundred, a
+/// square wave of 1 kHz has 2,000 and is wanted; an input that nobody drives follows the mains and every radio nearby
+/// with tens of thousands. A pin that has more is parked, loudly: it would take the processor from all others.
+pub const GPIO_FLOOD: u32 = 2_500;
 /// See [`GPIO_FLOOD`].
 pub const GPIO_FLOOD_TIME: Duration = Duration::from_secs(5);
+/// How long a pin stays parked, first and at most; each time it floods again, twice as long.
+pub const GPIO_PARKED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
+/// Pins: what a compute module has at most, and what one thread serves with ease. More are refused by the configuration.
+pub const GPIO_PINS: usize = 64;
+/// How often a pin's level, count or rate is published at most, unless configured: faster than anyone reads, and a
+/// chattering contact stays a line on a chart instead of a flood of its own.
+pub const GPIO_INTERVAL: Duration = Duration::from_millis(50);
+/// Edges of one pin that are records of their own within a second, some 15 KB of them; further ones go together into one
+/// record a second.
+pub const GPIO_EDGES: u32 = 100;
+/// Edges whose times one such record holds; of further ones it says how many there were.
+pub const GPIO_BATCH_TIMES: usize = 500;
+/// Orders that wait for one output; a further one is refused.
+pub const ORDERS: usize = 16;
+/// Recorders that are told of by pins, ports, HTTP or the configuration; a further one is refused.
+pub const RECORDERS: usize = 64;
+/// Silence after which a recorder that is told of over HTTP counts as offline, unless configured.
+pub const RECORDER_STALE: Duration = Duration::from_secs(10);
+/// Commands to one recorder that wait for their effect; a further one is rejected.
+pub const RECORDER_PENDING: usize = 8;
+/// Changes of motion that are remembered of one recorder; the oldest is forgotten first.
+pub const MOTION_HISTORY: usize = 256;
+/// A request that tells a recorder something, from its name to the end of the answer.
+pub const RECORDER_HTTP: Duration = Duration::from_secs(5);
+/// Jobs whose lease is watched; a further one is refused with 503 until one ends.
+pub const JOBS: usize = 1_024;
+/// The lease of a job whose poster does not say: without a sign of life for so long it has failed.
+pub const JOB_LEASE: Duration = Duration::from_secs(60);
+/// Shortest and longest lease.
+pub const JOB_LEASES: (u64, u64) = (5, 86_400);
 /// What is kept of the last line that was not understood, in characters.
 pub const BAD_LINE: usize = 160;
 

@@ -8,6 +8,8 @@
 mod fanout;
 mod footprint;
 mod ingest;
+mod pins;
+mod ports;
 mod process;
 mod publisher;
 mod readers;
@@ -17,6 +19,9 @@ mod yardstick;
 
 #[path = "../../tests/it/harness.rs"]
 mod harness;
+#[allow(dead_code)]
+#[path = "../../tests/it/pty.rs"]
+mod pty;
 
 use std::time::Instant;
 
@@ -64,7 +69,7 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 13] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
@@ -75,6 +80,9 @@ const FIGURES: [Figure; 10] = [
     ("rss", footprint::bench),
     ("start", footprint::start),
     ("slow", slow::slow_readers),
+    ("pins", pins::sixty_four),
+    ("edge", pins::latency),
+    ("ports", ports::full_speed),
 ];
 
 fn main() {

@@ -5,7 +5,7 @@
 
 use super::{DONE, DoctorArgs, FAILED, say};
 use crate::clock;
-use crate::config::{self, Config, Flags, Overrides};
+use crate::config::{self, Config, Device, Flags, Overrides};
 use crate::sources::host::{self, Health};
 use rustix::fs::{Access, access};
 use std::fs;
@@ -103,7 +103,7 @@ fn groups(root: &Path, config: &Config) -> Vec<Finding> {
     if !config.gpio.is_empty() {
         needed.push("gpio");
     }
-    if !config.serial.is_empty() {
+    if config.serial.iter().any(|port| !matches!(port.device, Device::Replay(_))) {
         needed.push("dialout");
     }
     let file = text(root, "etc/group");
@@ -160,14 +160,14 @@ fn devices(root: &Path, config: &Config) -> Vec<Finding> {
         });
     }
     for port in &config.serial {
-        findings.push(if inside(&port.device).exists() {
-            usable(&inside(&port.device), &port.device, "dialout")
-        } else {
-            warn(
+        findings.push(match &port.device {
+            Device::Path(device) if inside(device).exists() => usable(&inside(device), device, "dialout"),
+            Device::Path(device) => warn(
                 "devices",
-                format!("{} of {} is not there", port.device.display(), port.id),
+                format!("{} of {} is not there", device.display(), port.id),
                 "Plugged in? ls /dev/serial/by-id shows adapters; telltale waits for it.",
-            )
+            ),
+            device => ok("devices", format!("{device} of {} is looked for when telltale runs", port.id)),
         });
     }
     findings

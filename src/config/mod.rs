@@ -28,7 +28,4 @@ pub use self::error::{ConfigError, Place};
 pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, Ntfy, Webhook};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
-pub use self::types::{
-    Access, Alerts, Config, Debounce, Edge, Feed, GpioPin, Host, Http, LineFormat, Mapping, Parity, Pull,
-    Push, SerialPort, Service, Signals, Sink, Store, StreamRule, Time,
-};
+pub use self::types::*;

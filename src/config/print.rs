@@ -147,13 +147,12 @@ pub(super) fn lists(items: impl Fn(&str) -> Vec<serde_json::Value>) -> serde_jso
 fn for_page(path: &str, row: &Row) -> serde_json::Value {
     let choices: Option<Vec<String>> = match row.of {
         Type::Choice(all) | Type::SomeOf(all) => Some(all.iter().map(ToString::to_string).collect()),
-        Type::OneOf(all) => Some(all.iter().map(ToString::to_string).collect()),
         _ => None,
     };
     let kind = match row.of {
         Type::Switch => "switch",
         Type::Choice(_) => "choice",
-        Type::Whole(..) | Type::OneOf(_) | Type::Number | Type::Between(..) => "number",
+        Type::Whole(..) | Type::Number | Type::Between(..) => "number",
         Type::Duration(..) | Type::DurationOrNever(..) => "duration",
         Type::Size(..) => "size",
         Type::Path => "path",
@@ -185,9 +184,7 @@ pub(super) struct Row {
 }
 
 fn row<T: Default>(key: &Key<T>, variable: bool) -> Row {
-    // The list of every speed would fill the page; the message of a wrong one has it.
-    let kind =
-        if let Type::OneOf(_) = key.kind { "whole number, a standard speed".into() } else { key.kind.name() };
+    let kind = key.kind.name();
     let variable = if variable { key.variable() } else { String::new() };
     let default = key.default_text();
     let in_words = matches!(default.as_str(), "required" | "not set") || default.contains(" or ");

@@ -4,7 +4,7 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{Edge, Parity, Pull};
+use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -33,8 +33,6 @@ pub enum Type {
     Switch,
     /// A whole number from, to.
     Whole(u64, u64),
-    /// One of these whole numbers.
-    OneOf(&'static [u64]),
     /// Any finite number.
     Number,
     /// A number from, to.
@@ -57,6 +55,8 @@ pub enum Type {
     Pattern,
     /// A table of text: what a word becomes.
     Words,
+    /// A table of text: how a command reaches a recorder.
+    Effect,
     /// A list of tables; read by `file`, with keys of its own.
     Mappings,
 }
@@ -114,9 +114,6 @@ impl Type {
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
             Type::Whole(from, to) => format!("a whole number from {from} to {to}"),
-            Type::OneOf(all) => {
-                format!("one of {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
-            }
             Type::Number => "a number".into(),
             Type::Between(from, to) => format!("a number from {from} to {to}"),
             Type::Duration(from, to) => {
@@ -150,6 +147,9 @@ impl Type {
                 "a regular expression in quotes with named groups, such as '^T=(?<temp>[0-9.]+)'".into()
             }
             Type::Words => "a table of texts, such as { REC = \"recording\" }".into(),
+            Type::Effect => "a table of texts: { pin = \"...\", pulse = \"200ms\" }, { pin = \"...\", level = \"active\" }, \
+                             { serial = \"...\", send = \"REC\\r\" } or { url = \"http://...\" }"
+                .into(),
             Type::Mappings => "a list of tables, such as [{ from = \"temp\", to = \"temperature\" }]".into(),
         }
     }
@@ -168,7 +168,6 @@ impl Type {
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
             Type::Whole(from, to) => format!("whole number, {from} to {to}"),
-            Type::OneOf(_) => "whole number".into(),
             Type::Number => "number".into(),
             Type::Between(from, to) => format!("number, {from} to {to}"),
             Type::Duration(from, to) => format!("duration, {} to {}", span(from), span(to)),
@@ -178,6 +177,7 @@ impl Type {
             Type::Choice(words) => words.join(", "),
             Type::Pattern => "regular expression".into(),
             Type::Words => "table of texts".into(),
+            Type::Effect => "pin, serial or url".into(),
             Type::Mappings => "list of tables".into(),
         }
     }
@@ -190,7 +190,7 @@ impl Type {
         let wrong = || Mismatch { written: describe(value), expected: self.words() };
         match (self, value) {
             (Type::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
-            (Type::Whole(..) | Type::OneOf(_), DeValue::Integer(n)) => {
+            (Type::Whole(..), DeValue::Integer(n)) => {
                 let n = u64::from_str_radix(n.as_str(), n.radix()).map_err(|_| wrong())?;
                 self.whole(n).ok_or_else(wrong)
             }
@@ -207,7 +207,7 @@ impl Type {
                 self.list(texts.ok_or_else(wrong)?)
                     .map_err(|expected| Mismatch { written: describe(value), expected })
             }
-            (Type::Words, DeValue::Table(table)) => {
+            (Type::Words | Type::Effect, DeValue::Table(table)) => {
                 let words: Option<BTreeMap<String, String>> = table
                     .iter()
                     .map(|(k, v)| Some((k.get_ref().to_string(), v.get_ref().as_str()?.to_string())))
@@ -236,7 +236,7 @@ impl Type {
                 "false" | "0" | "no" | "off" => Ok(Value::Switch(false)),
                 _ => Err(wrong(self.words())),
             },
-            Type::Whole(..) | Type::OneOf(_) => {
+            Type::Whole(..) => {
                 text.parse().ok().and_then(|n| self.whole(n)).ok_or_else(|| wrong(self.words()))
             }
             Type::Number | Type::Between(..) => {
@@ -268,6 +268,7 @@ impl Type {
             (_, Value::List(items)) => {
                 format!("[{}]", items.iter().map(|t| quoted(t)).collect::<Vec<_>>().join(", "))
             }
+            (Type::Effect, Value::Words(words)) if words.is_empty() => return None,
             (_, Value::Words(words)) if words.is_empty() => "{}".into(),
             (_, Value::Words(words)) => {
                 let pairs: Vec<_> =
@@ -282,7 +283,6 @@ impl Type {
             self,
             Type::Switch
                 | Type::Whole(..)
-                | Type::OneOf(_)
                 | Type::Number
                 | Type::Between(..)
                 | Type::Paths
@@ -290,6 +290,7 @@ impl Type {
                 | Type::SomeOf(_)
                 | Type::Ids
                 | Type::Words
+                | Type::Effect
                 | Type::Mappings
         )
     }
@@ -297,7 +298,6 @@ impl Type {
     fn whole(&self, n: u64) -> Option<Value> {
         let fits = match self {
             Type::Whole(from, to) => (from..=to).contains(&&n),
-            Type::OneOf(all) => all.contains(&n),
             _ => false,
         };
         fits.then_some(Value::Whole(n))
@@ -641,6 +641,12 @@ words! {
     Pull, PULLS: "off" => Off, "up" => Up, "down" => Down;
     Edge, EDGES: "rising" => Rising, "falling" => Falling, "both" => Both;
     Parity, PARITIES: "none" => None, "even" => Even, "odd" => Odd;
+    Direction, DIRECTIONS: "input" => Input, "output" => Output;
+    Drive, DRIVES: "low" => Low, "high" => High, "keep" => Keep;
+    EdgeRecords, EDGE_RECORDS: "each" => Each, "count" => Count;
+    Measure, MEASURES: "level" => Level, "count" => Count, "rate" => Rate, "pulse" => Pulse;
+    ConfirmBy, CONFIRMS: "status" => Status, "http" => Http;
+    FlowControl, FLOWS: "none" => None, "software" => Software, "hardware" => Hardware;
 }
 
 #[cfg(test)]
@@ -710,7 +716,7 @@ mod tests {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
                 Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
-                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::OneOf(&[1]), Type::SomeOf(PULLS),
+                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::SomeOf(PULLS),
             ] {
                 let _ = kind.read_text(&text);
             }

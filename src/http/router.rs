@@ -7,10 +7,7 @@ use super::head::Head;
 use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
-use super::routes::{
-    alerts, bench, commands, config, detections, events, log, login, operations, publish, resources, state,
-    streams, time, typed,
-};
+use super::routes::*;
 use super::server::Shared;
 use crate::model::Role;
 use std::net::SocketAddr;
@@ -90,14 +87,21 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/scans/{id}/data", PUBLISH, typed::publish, "Publish data points of a scan"),
     get("/api/recorders", VIEW, resources::list, "Every recorder"),
     get("/api/recorders/{id}", VIEW, resources::one, "One recorder"),
-    post("/api/recorders/{id}/{action}", OPERATE, commands::submit, "Command a recorder: start, stop, split"),
+    get("/api/recorders/{id}/motion", VIEW, recorders::motion, "Motion at a recorder, now and lately"),
+    post("/api/recorders/{id}/motion", PUBLISH, recorders::tell_motion, "Tell of motion at a recorder"),
+    post(
+        "/api/recorders/{id}/{action}",
+        OPERATE,
+        commands::submit,
+        "Command a recorder: start, stop, split, auto, reset",
+    ),
     get("/api/instruments", VIEW, resources::list, "Every instrument"),
     get("/api/instruments/{id}", VIEW, resources::one, "One instrument"),
     post(
         "/api/instruments/{id}/{action}",
         OPERATE,
         commands::submit,
-        "Command an instrument: move, stop, set, query, clear_error",
+        "Command an instrument: move, stop, set, pulse, query, clear_error",
     ),
     get("/api/queues", VIEW, resources::list, "Every queue"),
     get("/api/queues/{id}", VIEW, resources::one, "One queue"),

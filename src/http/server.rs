@@ -12,9 +12,9 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
-use crate::sources::BenchControl;
 use crate::sources::detections::Detections;
 use crate::sources::signals::Signals;
+use crate::sources::{BenchControl, Jobs, Recorders};
 use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
@@ -46,6 +46,10 @@ pub struct Parts {
     pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// Where what is posted of recorders goes.
+    pub recorders: Arc<Recorders>,
+    /// Where what is posted of jobs goes.
+    pub jobs: Arc<Jobs>,
     /// The streams, which have a history.
     pub streams: Arc<crate::sources::streams::Streams>,
     /// The detections, which can be filtered and summed up.

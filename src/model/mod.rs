@@ -36,7 +36,7 @@ pub use self::kind::{Global, KINDS, Kind, TopicRule, find_kind};
 pub use self::log::{Level, LogLine, QueueLog};
 pub use self::quality::{Quality, QualityReason};
 pub use self::queue::{QueueState, QueueStatus};
-pub use self::recorder::{LastStop, RecorderState, RecorderStatus};
+pub use self::recorder::{FilterTimes, LastStop, Motion, RecorderState, RecorderStatus};
 pub use self::role::Role;
 pub use self::scan::{DataBatch, DataPoint, ScanState, ScanStatus};
 pub use self::selector::{Picked, Selector};

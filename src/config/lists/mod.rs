@@ -4,6 +4,7 @@
 mod alert;
 mod gpio;
 mod ntfy;
+mod recorder;
 mod serial;
 mod service;
 mod stream;
@@ -44,6 +45,7 @@ pub(super) static LISTS: &[List] = &[
     gpio::LIST,
     serial::LIST,
     service::LIST,
+    recorder::LIST,
     stream::LIST,
     alert::LIST,
     webhook::LIST,

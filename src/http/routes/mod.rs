@@ -10,6 +10,7 @@ pub(super) mod log;
 pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;
+pub(super) mod recorders;
 pub(super) mod resources;
 pub(super) mod state;
 pub(super) mod streams;

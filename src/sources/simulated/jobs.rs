@@ -143,6 +143,10 @@ fn blank(job_id: String, kind: &str, source: String, total: u64) -> JobStatus {
         elapsed_s: None,
         eta_s: None,
         error: None,
+        deferred: None,
+        reason: None,
+        lease_s: None,
+        allowed_actions: None,
     }
 }
 

@@ -219,7 +219,7 @@ impl Recorder {
     /// Ends commands whose effect is in `seen`.
     fn confirm(&mut self, at: Moment, out: &mut Out) {
         let Some(seen) = &self.seen else { return };
-        let word = word(seen.status);
+        let word = seen.status.word();
         self.waiting.retain(|waiting| {
             let Some(before) = &waiting.obeyed else { return true };
             let done = match waiting.action {
@@ -245,15 +245,12 @@ impl Recorder {
     fn status(&self, at: Moment) -> RecorderStatus {
         let take = self.take.as_ref();
         let elapsed_s = take.map(|take| at.t() - take.began.t());
+        let state = match take {
+            None => RecorderState::Armed,
+            Some(take) if take.silent_s > HOLD_S => RecorderState::Hold,
+            Some(_) => RecorderState::Recording,
+        };
         RecorderStatus {
-            recorder_id: ID.into(),
-            name: "Field recorder".into(),
-            status: match take {
-                None => RecorderState::Armed,
-                Some(take) if take.silent_s > HOLD_S => RecorderState::Hold,
-                Some(_) => RecorderState::Recording,
-            },
-            timestamp: at.wall,
             mode: Some(if take.is_some_and(|take| take.manual) { "manual" } else { "auto" }.into()),
             recording: take.map(|take| take.id.clone()),
             elapsed_s: elapsed_s.map(|s| round(s, 1)),
@@ -267,40 +264,16 @@ impl Recorder {
                 .unwrap_or_default(),
             last_stop: self.last_stop.clone(),
             free_s: Some(round(self.free_s, 0)),
+            ..RecorderStatus::new(ID, "Field recorder", state, at.wall)
         }
     }
 
     /// What is left to say when nothing comes: that it is offline or talks nonsense, and no number.
     fn lost(&self, at: Wall, status: RecorderState) -> RecorderStatus {
         RecorderStatus {
-            recorder_id: ID.into(),
-            name: "Field recorder".into(),
-            status,
-            timestamp: at,
-            mode: None,
-            recording: None,
-            elapsed_s: None,
-            level_db: None,
-            threshold_db: None,
-            peak_db: None,
-            clipped: None,
-            bytes: None,
-            triggers: Vec::new(),
             last_stop: self.seen.as_ref().and_then(|seen| seen.last_stop.clone()),
-            free_s: None,
+            ..RecorderStatus::new(ID, "Field recorder", status, at)
         }
-    }
-}
-
-fn word(status: RecorderState) -> &'static str {
-    match status {
-        RecorderState::Idle => "idle",
-        RecorderState::Armed => "armed",
-        RecorderState::Recording => "recording",
-        RecorderState::Hold => "hold",
-        RecorderState::Stopped => "stopped",
-        RecorderState::Fault => "fault",
-        RecorderState::Offline => "offline",
     }
 }
 

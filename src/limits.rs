@@ -305,3 +305,16 @@ pub const DELIVERY_CONNECT: Duration = Duration::from_secs(10);
 pub const DELIVERY_TIME: Duration = Duration::from_secs(30);
 /// Stop: how long a delivery under way is waited for; it is made again at the next start.
 pub const DELIVERY_STOP: Duration = Duration::from_millis(300);
+/// Steps of the clock whose effect on earlier events is remembered. A clock that is set more often while nobody
+/// disciplines it leaves the oldest events uncorrected.
+pub const CLOCK_CORRECTIONS: usize = 64;
+/// After the clock was set forward nothing is deleted by age for this long: a jump to 2037 must not empty the store
+/// before somebody has seen it.
+pub const CLOCK_HOLD: Duration = Duration::from_secs(600);
+/// Bytes of blocks that one request that reads the log back decodes; then it is told where to go on. A card reads that
+/// within a second, and nobody waits for minutes because what is looked for is not there.
+pub const SEARCH_BYTES: usize = 8 * 1024 * 1024;
+/// Whoever changed the configuration waits this long for it to be in use: sources are ended and started meanwhile.
+pub const RELOAD_TIME: Duration = Duration::from_secs(15);
+/// Units that are watched; more are refused by the configuration. What systemctl says of them fits into one pipe.
+pub const SERVICES: usize = 32;

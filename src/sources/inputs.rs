@@ -5,6 +5,7 @@ use super::gpio::{Desk, GpioSource, Held, OutputSource};
 use super::hardware::{BoardPorts, OpenPins, OpenPort};
 use super::host::HostSource;
 use super::serial::{Links, ReplayPorts, SerialSource};
+use super::services;
 use super::streams::Streams;
 use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
@@ -145,6 +146,7 @@ impl Sources {
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
         self.context.recordings.start(config, &until(), &mut self.handles)?;
+        services::start(&self.context, &config.services, until(), &mut self.handles)?;
         self.streams.set_rules(&config.streams);
         for feed in feeds(&config.streams, bus, &self.streams) {
             let until = until();
@@ -153,7 +155,11 @@ impl Sources {
         }
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
-        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
+        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras).with_card(
+            Arc::clone(&self.context.store),
+            Arc::clone(&self.context.alerts),
+            bus.time().boot(),
+        );
         let (until, bus) = (until(), Arc::clone(bus));
         self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
         Ok(())

@@ -66,8 +66,8 @@ pub fn search(table: &mut Table) {
     let mut publisher = Publisher::new(daemon.addr, PAYLOAD);
     let mut lines = 0;
     while publisher.next < EVENTS {
-        publisher.post(BATCH, publisher.next % 50_000 == 0 || publisher.next + BATCH >= EVENTS);
-        if publisher.next % 50_000 == 0 {
+        publisher.post(BATCH, publisher.next.is_multiple_of(50_000) || publisher.next + BATCH >= EVENTS);
+        if publisher.next.is_multiple_of(50_000) {
             let line = r#"{"type":"log","payload":{"level":"WARNING","message":"rare","source":"bench","timestamp":"2026-01-07T15:30:00.000Z"}}"#;
             assert_eq!(daemon.post("/api/events", line).status, 202);
             lines += 1;

@@ -12,9 +12,11 @@ use crate::metrics::Metrics;
 use crate::model::{Draft, Severity};
 use crate::push::Push;
 use crate::sources::detections::Detections;
+use crate::sources::hardware::{OpenPins, PiPins};
+use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::streams::Streams;
-use crate::sources::{self, BenchControl, Context, HostExtras, Outlets, Sources, simulated};
+use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -121,6 +123,7 @@ pub struct Daemon {
     bus: Arc<Bus>,
     commands: Arc<Commands>,
     alerts: Arc<Alerts>,
+    jobs: Arc<Jobs>,
     store: Arc<Store>,
     store_failing: Arc<AtomicBool>,
     store_alert: bool,
@@ -140,6 +143,15 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
     pub fn start(loaded: &Loaded) -> Result<Daemon, StartError> {
+        Daemon::start_on(Arc::new(PiPins), loaded)
+    }
+
+    /// The same with the pins of another board, for benchmarks.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    #[doc(hidden)]
+    pub fn start_on(board: Arc<dyn OpenPins>, loaded: &Loaded) -> Result<Daemon, StartError> {
         let config = loaded.config.clone();
         let opened = Store::open(&config.data, &config.store).map_err(StartError::Store)?;
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
@@ -153,20 +165,33 @@ impl Daemon {
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
+        let recordings = Arc::new(Recordings::new(
+            Arc::clone(&bus),
+            Arc::clone(&store),
+            Arc::clone(&alerts),
+            config.data.clone(),
+        ));
+        let outlets = Arc::new(Outlets::default());
+        let recorders =
+            Arc::new(Recorders::new(Arc::clone(&bus), Arc::clone(&commands), Arc::clone(&outlets)));
+        let jobs = Arc::new(Jobs::new(Arc::clone(&bus), Arc::clone(&commands)));
         let context = Context {
             bus: Arc::clone(&bus),
             commands: Arc::clone(&commands),
             store: Arc::clone(&store),
             alerts: Arc::clone(&alerts),
-            outlets: Arc::new(Outlets::default()),
+            outlets,
+            recorders: Arc::clone(&recorders),
+            recordings: Arc::clone(&recordings),
             stop: stop.clone(),
         };
         alerts
             .start(&store, &commands, &config, &bench_rules(&config))
             .map_err(|e| StartError::System("the alerts", e))?;
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
-            let (handles, control) = simulated::start(&context, config.bench_seed)
-                .map_err(|e| StartError::System("the simulated bench", e))?;
+            let (handles, control) =
+                simulated::start(&context, config.bench_seed, recordings.bench_folder(&config))
+                    .map_err(|e| StartError::System("the simulated bench", e))?;
             (handles, Some(control))
         } else {
             (sources::Handles::new(), None)
@@ -186,6 +211,9 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            recordings,
+            recorders,
+            jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
             detections,
@@ -208,13 +236,14 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(&context, &streams, &config, extras(&bus, &store))
+        let sources = Sources::start(board, &context, &streams, &config, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
             bus,
             commands,
             alerts,
+            jobs,
             store,
             store_failing,
             store_alert: false,
@@ -272,6 +301,7 @@ impl Daemon {
     /// About once a second.
     fn tick(&mut self) {
         self.commands.expire();
+        self.jobs.tick();
         if let Some(bytes) = written_bytes() {
             self.bus.metrics.store_written_bytes_total.set(bytes);
         }
@@ -321,8 +351,16 @@ impl Daemon {
                 }
                 self.store.set_settings(&new.config.store);
                 self.http.set_access(new.config.access.clone());
-                let inputs =
-                    |c: &Config| (c.gpio.clone(), c.serial.clone(), c.streams.clone(), c.host.clone());
+                let inputs = |c: &Config| {
+                    (
+                        c.gpio.clone(),
+                        c.serial.clone(),
+                        c.streams.clone(),
+                        c.host.clone(),
+                        c.recorder.clone(),
+                        c.recordings.clone(),
+                    )
+                };
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
                 {

@@ -11,8 +11,12 @@ const LICENCES: &[&str] =
     &["MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "Unicode-3.0", "Zlib"];
 
 /// Crates that one module alone names; the rest of the program sees that module's own types.
-const KEPT_BEHIND: &[(&str, &str)] =
-    &[("rppal", "src/sources/hardware"), ("redb", "src/store"), ("tiny_http", "src/http")];
+const KEPT_BEHIND: &[(&str, &str)] = &[
+    ("rppal", "src/sources/hardware"),
+    ("serialport", "src/sources/hardware"),
+    ("redb", "src/store"),
+    ("tiny_http", "src/http"),
+];
 
 /// Folders that are made, fetched or vendored.
 const NOT_OURS: &[&str] =

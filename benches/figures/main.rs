@@ -8,15 +8,21 @@
 mod fanout;
 mod footprint;
 mod ingest;
+mod pins;
+mod ports;
 mod process;
 mod publisher;
 mod readers;
+mod recordings;
 mod slow;
 mod wear;
 mod yardstick;
 
 #[path = "../../tests/it/harness.rs"]
 mod harness;
+#[allow(dead_code)]
+#[path = "../../tests/it/pty.rs"]
+mod pty;
 
 use std::time::Instant;
 
@@ -64,7 +70,7 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 14] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
@@ -74,6 +80,11 @@ const FIGURES: [Figure; 9] = [
     ("rss", footprint::bench),
     ("start", footprint::start),
     ("slow", slow::slow_readers),
+    ("recordings", recordings::list),
+    ("gigabyte", recordings::gigabyte),
+    ("pins", pins::sixty_four),
+    ("edge", pins::latency),
+    ("ports", ports::full_speed),
 ];
 
 fn main() {

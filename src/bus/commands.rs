@@ -9,7 +9,7 @@ use crate::model::{CommandResult, CommandState, Draft};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A command on its way to the owner of its target.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ struct Owner {
 struct Known {
     result: CommandResult,
     since: Instant,
+    /// The time it has.
+    within: Duration,
 }
 
 #[derive(Default)]
@@ -122,7 +124,10 @@ impl Commands {
             Err(TrySendError::Full(_)) => return Submitted::Busy,
             Err(TrySendError::Disconnected(_)) => return Submitted::NoTarget,
         }
-        inner.known.insert(id.clone(), Known { result: result.clone(), since: Instant::now() });
+        inner.known.insert(
+            id.clone(),
+            Known { result: result.clone(), since: Instant::now(), within: limits::COMMAND_TIME },
+        );
         inner.order.push_back(id);
         while inner.order.len() > limits::COMMANDS {
             if let Some(oldest) = inner.order.pop_front() {
@@ -154,6 +159,13 @@ impl Commands {
         }
     }
 
+    /// Its owner ends it within this time, which may be longer than the one that all have.
+    pub fn allow(&self, id: &str, within: Duration) {
+        if let Some(known) = self.lock().known.get_mut(id) {
+            known.within = known.within.max(within);
+        }
+    }
+
     /// How a command stands.
     pub fn lookup(&self, id: &str) -> Lookup {
         self.lock().known.get(id).map(|known| known.result.clone())
@@ -165,9 +177,7 @@ impl Commands {
             .lock()
             .known
             .iter()
-            .filter(|(_, k)| {
-                k.result.state == CommandState::Accepted && k.since.elapsed() > limits::COMMAND_TIME
-            })
+            .filter(|(_, k)| k.result.state == CommandState::Accepted && k.since.elapsed() > k.within)
             .map(|(id, _)| id.clone())
             .collect();
         for id in late {

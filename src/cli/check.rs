@@ -1,7 +1,9 @@
 //! `telltale check`: what is wrong with a configuration, what would be used, and what can be set.
 
 use super::{CheckArgs, DONE, USAGE, complain, say};
-use crate::config::{self, Config, Flags, Overrides};
+use crate::config::{self, Config, Device, Flags, Overrides};
+use crate::sources::hardware::advice;
+use std::path::Path;
 
 pub(super) fn check(args: CheckArgs) -> u8 {
     if args.keys {
@@ -13,6 +15,13 @@ pub(super) fn check(args: CheckArgs) -> u8 {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 complain(warning);
+            }
+            for port in &loaded.config.serial {
+                if let Device::Path(path) = &port.device
+                    && let Some(advice) = advice(path, Path::new("/dev/serial/by-id"))
+                {
+                    complain(&format!("serial {}: {advice}", port.id));
+                }
             }
             let from = loaded.file.as_ref().map_or("no file, defaults".into(), |f| f.display().to_string());
             if args.effective {

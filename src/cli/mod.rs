@@ -1,11 +1,13 @@
 //! The command line: what can be asked for, one file a subcommand. Owns texts for people and exit codes; does not know
 //! how anything is done.
 
+mod capture;
 mod check;
 mod client;
 mod completions;
 mod key;
 mod publish;
+mod replay;
 mod run;
 mod sse;
 mod status;
@@ -35,6 +37,7 @@ Examples:
   telltale tail --topics global,stream/temp    what happens, as it happens
   telltale publish --topic app/door '{\"open\": true}'
   telltale key make --role publish --name \"vision box\"
+  telltale capture --device /dev/ttyUSB0 --out gps.capture     what comes over a serial port, to be played again
 
 Environment:
   TELLTALE_CONFIG   the configuration file, as --config
@@ -73,6 +76,8 @@ enum Command {
     Publish(PublishArgs),
     Tail(TailArgs),
     Status(StatusArgs),
+    Capture(CaptureArgs),
+    Replay(ReplayArgs),
     Completions(CompletionsArgs),
 }
 
@@ -275,6 +280,69 @@ struct StatusArgs {
     server: ServerArgs,
 }
 
+/// Keep what comes over a serial port in a file
+///
+/// Takes a port of the configuration, or any device, while no telltale holds it; a running telltale does the same with the
+/// key `capture` of its port. The file is text, can be added to, and is played by `telltale replay` or by the key `replay`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  telltale capture --config telltale.toml --source gps --out gps.capture --for 60s
+  telltale capture --device /dev/ttyUSB0 --baud 4800 --out gps.capture
+
+Ends with Ctrl-C. Exit codes: 0 ended as asked, 1 the device went away or the file can't be written, 2 usage or configuration,
+3 the port can't be opened")]
+struct CaptureArgs {
+    /// Configuration file that has the port [env: TELLTALE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which port of the configuration
+    #[arg(long, value_name = "ID", required_unless_present = "device")]
+    source: Option<String>,
+    /// A device in place of a port of the configuration; usb:VID:PID is looked for
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "config"])]
+    device: Option<String>,
+    /// Bits per second [default: that of the configuration, or 9600]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(50..=4_000_000))]
+    baud: Option<u32>,
+    /// The file; one that is there is added to
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// End after this time, such as 60s or 10m
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    time: Option<std::time::Duration>,
+}
+
+/// Play a capture, or any file of bytes, as a serial port would
+///
+/// To standard output, or with --to as a tty that other programs open. A capture has its own timing; any other file comes at
+/// the speed of --baud. A telltale plays a file by itself with the key `replay` of a port.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  telltale replay gps.capture
+  telltale replay gps.nmea --baud 4800 --loop --to /tmp/gps
+  telltale replay gps.capture --rate 10 --to /tmp/gps
+
+Exit codes: 0 played or ended by Ctrl-C, 1 failed while playing, 2 usage, 3 the file or the tty is not available")]
+struct ReplayArgs {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Make a tty with this name (a link) and play it there; the bytes wait for whoever opens it
+    #[arg(long, value_name = "LINK")]
+    to: Option<PathBuf>,
+    /// 1 as it was, 10 ten times as fast, 0 as fast as it is taken
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    rate: f64,
+    /// Begin again at the end
+    #[arg(long = "loop")]
+    again: bool,
+    /// For a file that is no capture: bits per second
+    #[arg(long, value_name = "N", default_value_t = 9_600, value_parser = clap::value_parser!(u32).range(50..=4_000_000))]
+    baud: u32,
+}
+
 /// Print a script for the completion of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -321,6 +389,8 @@ impl Cli {
             Some(Command::Publish(args)) => publish::publish(args),
             Some(Command::Tail(args)) => tail::tail(args),
             Some(Command::Status(args)) => status::status(args),
+            Some(Command::Capture(args)) => capture::capture(args),
+            Some(Command::Replay(args)) => replay::replay(args),
             Some(Command::Completions(args)) => completions::completions(args, &mut Cli::command()),
         }
     }

@@ -48,7 +48,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Debounce, Edge, GpioPin, Pull, Sink};
+    use crate::config::{GpioPin, Sink};
     use std::time::Duration;
 
     #[test]
@@ -62,17 +62,8 @@ mod tests {
         new.store.keep_age = Some(Duration::from_secs(86_400));
         new.store.commit = Duration::from_secs(2);
         new.http.connections = 99;
-        new.gpio.push(GpioPin {
-            id: "door".into(),
-            pin: 17,
-            pull: Pull::Up,
-            active_low: true,
-            edge: Edge::Both,
-            debounce: Debounce::None,
-            sink: Sink::Stream("door".into()),
-            active: None,
-            inactive: None,
-        });
+        let sink = Some(Sink::Stream("door".into()));
+        new.gpio.push(GpioPin { id: "door".into(), pin: 17, sink, ..GpioPin::default() });
         let changes = compare(&old, &new);
         assert_eq!(changes.sections, ["name", "listen", "www", "http", "store", "gpio"]);
         assert_eq!(changes.needs_restart, ["listen", "www", "http.connections"]);

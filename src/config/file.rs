@@ -48,7 +48,8 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Reading {
             errors: vec![ConfigError { place: Place::Whole(path.to_path_buf()), detail }],
         };
     }
-    let mut reader = Reader { path, end: text.len(), lines: Lines::of(text), faults: Vec::new() };
+    let mut reader =
+        Reader { path, end: text.len(), lines: Lines::of(text), faults: Vec::new(), later: Vec::new() };
     let (table, syntax) = DeTable::parse_recoverable(text);
     reader.root(table.get_ref(), &mut config);
     reader.weigh_against(&syntax);
@@ -68,6 +69,18 @@ pub(super) struct Reader<'a> {
     end: usize,
     pub(super) lines: Lines<'a>,
     pub(super) faults: Vec<Fault>,
+    /// What names something that may stand further down, to be looked at when all is read.
+    pub(super) later: Vec<(Range<usize>, Later)>,
+}
+
+/// What an entry expects of others.
+pub(super) enum Later {
+    /// There is an output with this source id.
+    Output(String),
+    /// There is a port with this source id.
+    Port(String),
+    /// No port feeds this instrument: the output that does takes its commands.
+    NoPort(String),
 }
 
 /// A known key that is in the file: where its value is, and whether it could be read.
@@ -119,6 +132,44 @@ impl Reader<'_> {
                 self.unknown(name, &key.span(), "", &here);
             }
         }
+        self.weigh_later(config);
+    }
+
+    /// With other faults the configuration is not whole, and something may only seem to be missing.
+    fn weigh_later(&mut self, config: &Config) {
+        let later = std::mem::take(&mut self.later);
+        if !self.faults.is_empty() {
+            return;
+        }
+        for (at, what) in later {
+            match what {
+                Later::Output(id) if !config.gpio.iter().any(|p| p.id == id && p.output.is_some()) => {
+                    self.fault(
+                        &at,
+                        format!(
+                            "`pin` names {id:?}; expected the id of a [[gpio]] with direction = \"output\""
+                        ),
+                    );
+                }
+                Later::Port(id) if !config.serial.iter().any(|p| p.id == id) => {
+                    self.fault(&at, format!("`serial` names {id:?}; expected the id of a [[serial]]"));
+                }
+                Later::NoPort(id) => {
+                    let taken = |p: &&super::types::SerialPort| p.sink == Sink::Instrument(id.clone());
+                    if let Some(port) = config.serial.iter().find(taken) {
+                        self.fault(
+                            &at,
+                            format!(
+                                "the instrument {id:?} is served by the port {:?}; an output takes commands and \
+                                 needs an instrument of its own",
+                                port.id
+                            ),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Reads the keys of one table; says what is unknown and what is missing nowhere but here.
@@ -149,7 +200,7 @@ impl Reader<'_> {
 
     /// Reads one value; false when it can't be read, which has been said then.
     pub(super) fn one<T>(&mut self, key: &Key<T>, value: &Spanned<DeValue<'_>>, target: &mut T) -> bool {
-        if key.kind == Type::Mappings {
+        if matches!(key.kind, Type::Mappings | Type::Table) {
             return true;
         }
         match key.kind.read_toml(value.get_ref()) {

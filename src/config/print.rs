@@ -3,7 +3,7 @@
 use super::keys::{KEYS, Key};
 use super::lists::LISTS;
 use super::types::Config;
-use super::value::{Type, Value};
+use super::value::Value;
 use std::fmt::Write;
 
 impl Config {
@@ -120,9 +120,7 @@ pub(super) struct Row {
 }
 
 fn row<T: Default>(key: &Key<T>, variable: bool) -> Row {
-    // The list of every speed would fill the page; the message of a wrong one has it.
-    let kind =
-        if let Type::OneOf(_) = key.kind { "whole number, a standard speed".into() } else { key.kind.name() };
+    let kind = key.kind.name();
     let variable = if variable { key.variable() } else { String::new() };
     let default = key.default_text();
     let in_words = matches!(default.as_str(), "required" | "not set") || default.contains(" or ");

@@ -3,7 +3,7 @@
 use super::file::read;
 use super::keys::KEYS;
 use super::lists::LISTS;
-use super::value::{EDGES, PARITIES, PULLS, Type, Value};
+use super::value::{EDGES, FLOWS, PARITIES, PULLS, Type, Value};
 use super::*;
 use crate::model::Severity;
 use proptest::prelude::*;
@@ -211,19 +211,20 @@ map = [{ from = "1", to = "volts", unit = "V", scale = 2, offset = -0.5, words =
     assert_eq!(config.store.keep_bytes, 1_000_000_000);
     assert_eq!(config.store.keep_age, Some(Duration::from_secs(30 * 86_400)));
     assert_eq!(config.gpio[0].debounce, Debounce::StableFor(Duration::from_millis(20)));
-    assert_eq!(config.gpio[0].sink, Sink::Recorder("deck".into()));
+    assert_eq!(config.gpio[0].sink, Some(Sink::Recorder("deck".into())));
     let port = &config.serial[0];
+    let ProtocolConfig::Line(line) = &port.protocol else { panic!("{port:?}") };
     assert_eq!(
-        (port.baud, port.parity, &port.format),
+        (port.baud, port.parity, &line.format),
         (115_200, Parity::Even, &LineFormat::Csv { separator: ';' })
     );
-    assert_eq!((port.map[0].scale, port.map[0].offset), (2.0, -0.5));
-    assert_eq!(port.map[0].words["OL"], "overload");
+    assert_eq!((line.map[0].scale, line.map[0].offset), (2.0, -0.5));
+    assert_eq!(line.map[0].words["OL"], "overload");
 }
 
 #[test]
 fn every_fault_is_named_with_its_place_in_the_order_of_the_file() {
-    let text = "nam = \"x\"\nlisten = 8080\n[store]\ncommit = \"soon\"\nkeep = 5\ncolour = 1\n[[gpio]]\nid = \"a b\"\npin = 28\n";
+    let text = "nam = \"x\"\nlisten = 8080\n[store]\ncommit = \"soon\"\nkeep = 5\ncolour = 1\n[[gpio]]\nid = \"a b\"\npin = 64\n";
     assert_eq!(
         faults(text),
         [
@@ -234,7 +235,7 @@ fn every_fault_is_named_with_its_place_in_the_order_of_the_file() {
             "t.toml:6:1: unknown key `colour` in [store]; expected one of commit, state_commit, cache, keep, keep_age",
             "t.toml:7:1: [[gpio]] does not say what it becomes; expected exactly one of `recorder`, `instrument`, `stream`, `topic`",
             "t.toml:8:6: `gpio.id` is \"a b\"; expected an id in quotes: 1 to 64 characters of A-Z a-z 0-9 _ . : -",
-            "t.toml:9:7: `gpio.pin` is 28, a whole number; expected a whole number from 0 to 27",
+            "t.toml:9:7: `gpio.pin` is 64, a whole number; expected a whole number from 0 to 63",
         ]
     );
 }
@@ -285,7 +286,58 @@ fn what_is_wrong_is_said() {
             &["5:10", "did you mean \"recording\"?"],
         ),
         (PIN.replace("stream = \"door\"", "topic = \"scan/x\""), &["topic under app/"]),
-        (port("baud = 9601\n"), &["9601", "9600, 19200"]),
+        (pin("edges = \"count\"\n"), &["`edges` is set", "only used with `topic`"]),
+        (pin("safe = \"low\"\n"), &["`safe` is set", "direction = \"output\""]),
+        (pin("message = \"x\"\n"), &["`message` is set", "with `alert`"]),
+        (pin("alert = \"MAJOR\"\n"), &["lacks `message`"]),
+        (pin("direction = \"output\"\npull = \"up\"\n"), &["`pull` is set", "direction = \"input\""]),
+        (
+            format!(
+                "{}direction = \"output\"\n{PORT}",
+                PIN.replace("stream = \"door\"", "instrument = \"psu\"")
+            ),
+            &["4:14", "the instrument \"psu\" is served by the port \"psu\""],
+        ),
+        (
+            format!("{PIN}[[recorder]]\nid = \"r\"\nstart = {{ pin = \"door\", pulse = \"1s\" }}\n"),
+            &["7:9", "`pin` names \"door\"", "direction = \"output\""],
+        ),
+        (
+            "[[recorder]]\nid = \"r\"\nstop = { serial = \"nope\", send = \"S\" }\n".into(),
+            &["3:8", "`serial` names \"nope\"", "[[serial]]"],
+        ),
+        (
+            "[[recorder]]\nid = \"r\"\nsplit = { url = \"ftp://x\" }\n".into(),
+            &["`recorder.split`", "http://"],
+        ),
+        ("[[recorder]]\nid = \"r\"\nstart = \"REC\"\n".into(), &["3:9", "a table of texts: { pin"]),
+        (
+            "[[recorder]]\nid = \"r\"\n[[recorder]]\nid = \"r\"\n".into(),
+            &["4:6", "recorder \"r\" is there twice"],
+        ),
+        (port("baud = 49\n"), &["49", "from 50 to 4000000"]),
+        (port("flow = \"rts\"\n"), &["\"rts\"", "\"hardware\""]),
+        (port("protocol = \"lines\"\n"), &["\"lines\"", "did you mean \"line\"?"]),
+        (PORT.replace("format = \"json\"\n", ""), &["[[serial]] lacks `format`"]),
+        (PORT.replace("device = \"/dev/ttyAMA0\"\n", ""), &["lacks `device`", "device, usb, replay"]),
+        (port("usb = \"0403:6001\"\n"), &["`device` and `usb` are set"]),
+        (
+            PORT.replace("device = \"/dev/ttyAMA0\"", "usb = \"403:6001\""),
+            &["\"403:6001\"", "as lsusb shows them"],
+        ),
+        (port("replay_rate = 10\n"), &["only used with `replay`"]),
+        (
+            PORT.replace("device = \"/dev/ttyAMA0\"", "replay = \"x\"\nreplay_rate = -1"),
+            &["4:15", "`serial.replay_rate` is -1", "0 to 1000"],
+        ),
+        (
+            format!(
+                "{PORT}capture = \"c\"\n{}capture = \"c\"\n",
+                PORT.replace("\"psu\"\ndev", "\"b\"\ndev").replace("ttyAMA0", "ttyAMA1")
+            ),
+            &["capture \"c\" is used twice"],
+        ),
+        (port("capture_limit = \"1MiB\"\n"), &["only used with `capture`"]),
         (port("separator = \";\"\n"), &["only used with format = \"csv\""]),
         (PORT.replace("\"json\"", "\"csv\"\nseparator = \"ab\""), &["\"ab\"", "one character"]),
         (PORT.replace("\"json\"", "\"regex\""), &["lacks `pattern`"]),
@@ -470,6 +522,8 @@ fn every_key_has_its_own_variable_that_sets_it() {
                 humantime::format_duration(to).to_string()
             }
             (Type::Size(from, _), _) => format!("{from}B"),
+            (Type::Share, _) => "7%".into(),
+            (Type::Id, _) => "else".into(),
             (Type::Address, _) => "10.0.0.1:99".into(),
             (Type::Between(_, to), _) => to.to_string(),
             (Type::Ids, _) => "else".into(),
@@ -699,6 +753,38 @@ fn sink() -> impl Strategy<Value = Sink> {
     ]
 }
 
+fn recordings() -> impl Strategy<Value = Recordings> {
+    let optional_path = || proptest::option::of(path());
+    let age = |from| proptest::option::of(time(from, 86_400_000_000));
+    let share = prop_oneof![(0..=100u8).prop_map(Share::Percent), any::<u64>().prop_map(Share::Bytes)];
+    let paths = (optional_path(), optional_path(), proptest::option::of("[a-z]{1,9}"), any::<(bool, bool)>());
+    let sizes = (
+        proptest::option::of((1u64 << 20)..=(1 << 50)),
+        share,
+        proptest::collection::vec("[a-z]{1,5}", 0..4),
+    );
+    let times =
+        (time(1_000, 3_600_000), time(5_000, 86_400_000), time(1_000, 86_400_000), time(1_000, 3_600_000));
+    (paths, sizes, times, age(60_000), age(86_400_000)).prop_map(
+        |(paths, sizes, times, keep_age, bin_age)| Recordings {
+            folder: paths.0,
+            drop_folder: paths.1,
+            recorder: paths.2,
+            subfolders: paths.3.0,
+            repair: paths.3.1,
+            keep_bytes: sizes.0,
+            free_floor: sizes.1,
+            extensions: sizes.2,
+            still_after: times.0,
+            rescan: times.1,
+            interval: times.2,
+            drop_after: times.3,
+            keep_age,
+            bin_age,
+        },
+    )
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let top = (
         text(),
@@ -730,8 +816,13 @@ fn any_config() -> impl Strategy<Value = Config> {
         time(500, 3_600_000),
         proptest::collection::vec(path(), 0..4),
     );
-    (top, http, store, rest, proptest::collection::vec(pin(), 0..5), proptest::collection::vec(port(), 0..5))
-        .prop_map(|(top, http, store, rest, mut gpio, mut serial)| {
+    let lists = (
+        proptest::collection::vec(pin(), 0..5),
+        proptest::collection::vec(port(), 0..5),
+        proptest::collection::vec(recorder(), 0..3),
+    );
+    (top, http, store, rest, recordings(), lists).prop_map(
+        |(top, http, store, rest, recordings, (mut gpio, mut serial, mut recorder))| {
             // Unique by construction: ids, pins and devices carry their number.
             for (i, pin) in gpio.iter_mut().enumerate() {
                 pin.id = format!("g{i}");
@@ -739,9 +830,44 @@ fn any_config() -> impl Strategy<Value = Config> {
             }
             for (i, port) in serial.iter_mut().enumerate() {
                 port.id = format!("s{i}");
-                port.device.push(format!("{i}"));
+                if let Device::Path(path) = &mut port.device {
+                    path.push(format!("{i}"));
+                }
+                if let Some(capture) = &mut port.capture {
+                    capture.file.push(format!("{i}"));
+                }
+                if let Device::Usb(rule) = &mut port.device {
+                    rule.pid = i as u16;
+                }
             }
             let with_alerts = if top.4 { good(ALERTS) } else { Config::default() };
+            // An output has its instrument for itself, and a recorder is told by what there is.
+            for (i, pin) in gpio.iter_mut().enumerate().filter(|(_, pin)| pin.output.is_some()) {
+                if let Some(Sink::Instrument(id)) = &mut pin.sink {
+                    *id = format!("out{i}");
+                }
+            }
+            let output = gpio.iter().find(|pin| pin.output.is_some()).map(|pin| pin.id.clone());
+            let first = serial.first().map(|port| port.id.clone());
+            for (i, recorder) in recorder.iter_mut().enumerate() {
+                recorder.id = format!("r{i}");
+                for effect in
+                    [&mut recorder.start, &mut recorder.stop, &mut recorder.split, &mut recorder.auto_on]
+                {
+                    let there = match effect {
+                        Some(Effect::Level { pin, .. } | Effect::Pulse { pin, .. }) => {
+                            output.as_ref().map(|id| pin.clone_from(id)).is_some()
+                        }
+                        Some(Effect::Serial { port, .. }) => {
+                            first.as_ref().map(|id| port.clone_from(id)).is_some()
+                        }
+                        _ => true,
+                    };
+                    if !there {
+                        *effect = None;
+                    }
+                }
+            }
             Config {
                 name: top.0,
                 listen: top.1.into(),
@@ -756,6 +882,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     hosts: http.3,
                     origins: http.4,
                 },
+                recordings,
                 access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
                 store: Store {
                     commit: store.0,
@@ -781,11 +908,50 @@ fn any_config() -> impl Strategy<Value = Config> {
                 },
                 gpio,
                 serial,
+                recorder,
                 streams: Vec::new(),
                 alert: with_alerts.alert,
                 webhook: with_alerts.webhook,
                 ntfy: with_alerts.ntfy,
             }
+        },
+    )
+}
+
+fn recorder() -> impl Strategy<Value = Recorder> {
+    let effect = prop_oneof![
+        any::<bool>().prop_map(|active| Effect::Level { pin: String::new(), active }),
+        time(1, 3_600_000).prop_map(|time| Effect::Pulse { pin: String::new(), time }),
+        text().prop_map(|send| Effect::Serial { port: String::new(), send }),
+        ("[a-z]{1,9}", proptest::sample::select(vec!["GET", "POST", "PUT"]), proptest::option::of(text()))
+            .prop_map(|(host, method, body)| Effect::Http {
+                url: format!("http://{host}/x?y=1"),
+                method: method.into(),
+                body: body.unwrap_or_default(),
+            }),
+    ];
+    let effect = proptest::option::of(effect);
+    let times = (time(100, 120_000), time(100, 86_400_000), proptest::option::of(time(1, 86_400_000)));
+    (
+        (effect.clone(), effect.clone(), effect.clone(), effect),
+        times,
+        any::<bool>(),
+        proptest::option::of(text()),
+        proptest::option::of("http://[a-z]{1,9}/".prop_map(String::from)),
+    )
+        .prop_map(|(effects, times, by_http, name, listen_url)| Recorder {
+            id: String::new(),
+            name,
+            start: effects.0,
+            stop: effects.1,
+            split: effects.2,
+            auto_on: effects.3,
+            auto_off: None,
+            confirm: if by_http { ConfirmBy::Http } else { ConfirmBy::Status },
+            confirm_within: times.0,
+            stale_after: times.1,
+            split_after: times.2,
+            listen_url,
         })
 }
 
@@ -797,22 +963,55 @@ fn pin() -> impl Strategy<Value = GpioPin> {
     ];
     let pull = proptest::sample::select(vec![Pull::Off, Pull::Up, Pull::Down]);
     let edge = proptest::sample::select(vec![Edge::Rising, Edge::Falling, Edge::Both]);
-    (sink(), any::<bool>(), debounce, pull, edge, proptest::option::of(text())).prop_map(
-        |(sink, active_low, debounce, pull, edge, active)| {
-            let active = active.filter(|_| matches!(sink, Sink::Instrument(_)));
-            GpioPin {
-                id: String::new(),
-                pin: 0,
-                pull,
-                active_low,
-                edge,
-                debounce,
-                sink,
-                active,
-                inactive: None,
-            }
+    let measured = (
+        proptest::sample::select(vec![Measure::Level, Measure::Count, Measure::Rate, Measure::Pulse]),
+        time(100, 3_600_000),
+        time(0, 3_600_000),
+        any::<bool>(),
+        10u32..=100_000,
+    );
+    let severity = proptest::sample::select(vec![Severity::Minor, Severity::Major, Severity::Invalid]);
+    let alert = proptest::option::of((severity, text(), proptest::option::of(text())).prop_map(
+        |(severity, message, guidance)| PinAlert {
+            severity,
+            message,
+            guidance: guidance.unwrap_or_default(),
         },
-    )
+    ));
+    let drive = || proptest::sample::select(vec![Drive::Low, Drive::High, Drive::Keep]);
+    let output = (drive(), drive(), time(1, 3_600_000));
+    let input = (sink(), any::<bool>(), debounce, pull, edge, proptest::option::of(text()), measured, alert);
+    let input = input.prop_map(|(sink, active_low, debounce, pull, edge, active, measured, alert)| {
+        let has_value = matches!(sink, Sink::Instrument(_) | Sink::Stream(_));
+        let counts = measured.3 && matches!(sink, Sink::Topic(_));
+        GpioPin {
+            pull,
+            active_low,
+            edge,
+            debounce,
+            active: active.filter(|_| matches!(sink, Sink::Instrument(_))),
+            edges: if counts { EdgeRecords::Count } else { EdgeRecords::Each },
+            value: if has_value { measured.0 } else { Measure::Level },
+            window: measured.1,
+            interval: measured.2,
+            flood: measured.4,
+            sink: Some(sink).filter(|_| alert.is_none() || measured.3 || has_value),
+            alert,
+            ..GpioPin::default()
+        }
+    });
+    let output = (output, any::<bool>(), proptest::option::of(text()), 0u8..3).prop_map(
+        |((initial, safe, pulse_max), active_low, active, sink)| GpioPin {
+            output: Some(Output { initial, safe, pulse_max }),
+            active_low,
+            active: active.filter(|_| sink == 0),
+            sink: [Some(Sink::Instrument("i".into())), Some(Sink::Stream("s".into())), None]
+                [usize::from(sink)]
+            .clone(),
+            ..GpioPin::default()
+        },
+    );
+    prop_oneof![3 => input, 1 => output]
 }
 
 fn port() -> impl Strategy<Value = SerialPort> {
@@ -829,23 +1028,41 @@ fn port() -> impl Strategy<Value = SerialPort> {
         proptest::collection::btree_map(text(), text(), 0..4),
     );
     let line = (
-        proptest::sample::select(vec![50u32, 9_600, 4_000_000]),
+        16usize..=65_536,
+        proptest::option::of(proptest::sample::select(vec![";", "\r\n", "\\"])),
+        proptest::option::of(proptest::sample::select(vec!["#", "//"])),
+        0u32..=1_000,
+    );
+    let serial = any::<u16>().prop_map(|n| format!("A{n}"));
+    let rule = (any::<u16>(), proptest::option::of(serial), proptest::option::of(any::<u8>()));
+    let device = prop_oneof![
+        Just(Device::Path("/dev".into())),
+        rule.prop_map(|(vid, serial, interface)| Device::Usb(UsbRule { vid, pid: 0, serial, interface })),
+        (path(), 0.0..=1_000.0, any::<bool>()).prop_map(|(file, rate, again)| Device::Replay(Replay {
+            file,
+            rate,
+            again
+        })),
+    ];
+    let wire = (
+        device,
+        proptest::sample::select(vec![50u32, 9_600, 31_250, 4_000_000]),
         5u8..=8,
         1u8..=2,
-        16usize..=65_536,
-        time(100, 86_400_000),
+        proptest::sample::select(vec![Parity::None, Parity::Even, Parity::Odd]),
+        proptest::sample::select(vec![FlowControl::None, FlowControl::Software, FlowControl::Hardware]),
     );
-    let parity = proptest::sample::select(vec![Parity::None, Parity::Even, Parity::Odd]);
-    (
-        format,
-        sink(),
-        proptest::collection::vec(mapping, 0..2),
-        line,
-        parity,
+    let capture = (path(), 65_536u64..1 << 40).prop_map(|(file, limit)| Capture { file, limit });
+    let rest = (
         proptest::option::of(text()),
+        time(100, 86_400_000),
         proptest::option::of(text()),
-    )
-        .prop_map(|(format, sink, maps, line, parity, name, hello)| {
+        any::<bool>(),
+        1u32..=1_000_000,
+        proptest::option::of(capture),
+    );
+    (format, sink(), proptest::collection::vec(mapping, 0..2), line, wire, rest).prop_map(
+        |(format, sink, maps, line, wire, rest)| {
             let from = |i: usize| match &format {
                 LineFormat::Csv { .. } => i.to_string(),
                 _ => ["a", "b"][i].to_string(),
@@ -858,22 +1075,33 @@ fn port() -> impl Strategy<Value = SerialPort> {
                 offset,
                 words,
             });
-            SerialPort {
-                id: String::new(),
-                device: "/dev".into(),
-                baud: line.0,
-                data_bits: line.1,
-                parity,
-                stop_bits: line.2,
+            let line = LineConfig {
                 map: map.collect(),
                 format: format.clone(),
+                max_line: line.0,
+                terminator: line.1.map(str::to_string),
+                comment: line.2.map(str::to_string),
+                skip_lines: line.3,
+            };
+            SerialPort {
+                id: String::new(),
+                device: wire.0,
+                baud: wire.1,
+                data_bits: wire.2,
+                stop_bits: wire.3,
+                parity: wire.4,
+                flow: wire.5,
+                protocol: ProtocolConfig::Line(line),
                 sink,
-                name,
-                stale_after: line.4,
-                max_line: line.3,
-                hello,
+                name: rest.0,
+                stale_after: rest.1,
+                hello: rest.2,
+                alert: rest.3,
+                max_rate: rest.4,
+                capture: rest.5,
             }
-        })
+        },
+    )
 }
 
 // ---- documents ----
@@ -901,8 +1129,10 @@ fn words_of_choices_are_complete() {
             good(&format!("{PIN}{from} = \"{word}\"\n"));
         }
     }
-    for word in PARITIES {
-        good(&format!("{PORT}parity = \"{word}\"\n"));
+    for (words, from) in [(PARITIES, "parity"), (FLOWS, "flow")] {
+        for word in words {
+            good(&format!("{PORT}{from} = \"{word}\"\n"));
+        }
     }
 }
 
@@ -923,5 +1153,197 @@ fn the_document_lists_every_key() {
         text[from..to].trim(),
         keys_markdown().trim(),
         "docs/configuration.md is not what the table of keys says"
+    );
+}
+
+// ---- protocols of serial ports ----
+
+const SPOKEN: &str = r#"
+[[serial]]
+id = "psu"
+device = "/dev/ttyUSB0"
+protocol = "scpi"
+instrument = "psu"
+
+[serial.scpi]
+expect = "E36\\d+"
+errors_every = 5
+gap = "50ms"
+channels = [
+    { name = "volts", get = "MEAS:VOLT?", set = "VOLT {:.3}", unit = "V", min = 0, max = 6, tolerance = 0.01, poll = "500ms" },
+    { name = "output", get = "OUTP?", set = "OUTP {}", words = { 1 = "on", 0 = "off" } },
+]
+
+[[serial]]
+id = "gps"
+device = "/dev/ttyAMA0"
+protocol = "nmea"
+topic = "app/gps"
+
+[serial.nmea]
+checksum = "optional"
+values = ["lat", "lon"]
+
+[[serial]]
+id = "plain"
+device = "/dev/ttyAMA1"
+protocol = "nmea"
+instrument = "gps2"
+
+[[serial]]
+id = "meter"
+device = "/dev/ttyUSB1"
+protocol = "modbus"
+instrument = "meter"
+
+[[serial.modbus.registers]]
+name = "volts"
+table = "input"
+address = 0
+type = "f32"
+order = "CDAB"
+
+[[serial.modbus.registers]]
+name = "pump"
+unit_id = 7
+table = "coil"
+address = 3
+write = true
+
+[[serial]]
+id = "sensor"
+device = "/dev/ttyUSB2"
+format = "json"
+stream = "t"
+"#;
+
+#[test]
+fn protocols_are_read_and_written_again() {
+    let config = good(SPOKEN);
+    let [psu, gps, plain, meter, sensor] = &config.serial[..] else { panic!("{:?}", config.serial) };
+    let ProtocolConfig::Scpi(scpi) = &psu.protocol else { panic!("{psu:?}") };
+    assert_eq!((scpi.errors_every, scpi.gap, &*scpi.identify), (5, Duration::from_millis(50), "*IDN?"));
+    assert_eq!((scpi.channels[0].max, scpi.channels[0].tolerance), (Some(6.0), Some(0.01)));
+    assert_eq!(scpi.channels[0].poll, Some(Duration::from_millis(500)));
+    assert_eq!(scpi.channels[1].words["1"], "on");
+    let ProtocolConfig::Nmea(nmea) = &gps.protocol else { panic!("{gps:?}") };
+    assert_eq!((&*nmea.checksum, nmea.max_sentence, nmea.values.len()), ("optional", 102, 2));
+    assert_eq!(plain.protocol, ProtocolConfig::Nmea(super::Nmea::default()));
+    let ProtocolConfig::Modbus(modbus) = &meter.protocol else { panic!("{meter:?}") };
+    assert_eq!(modbus.registers[0].order, super::ModbusOrder::Cdab);
+    assert_eq!((modbus.registers[1].kind, modbus.registers[1].unit_id), (super::ModbusKind::Bool, 7));
+    assert!(matches!(sensor.protocol, ProtocolConfig::Line(_)));
+    assert_eq!(good(&config.to_toml()), config, "{}", config.to_toml());
+}
+
+#[test]
+fn faults_of_protocols_are_told_with_their_place() {
+    let port = |protocol: &str, rest: &str| {
+        format!(
+            "[[serial]]\nid = \"p\"\ndevice = \"/dev/ttyUSB0\"\nprotocol = \"{protocol}\"\ninstrument = \"i\"\n{rest}"
+        )
+    };
+    let scpi = |channel: &str| port("scpi", &format!("[serial.scpi]\nchannels = [\n{{ {channel} }}]\n"));
+    let modbus =
+        |register: &str| port("modbus", &format!("[serial.modbus]\nregisters = [\n{{ {register} }}]\n"));
+    for (text, fault) in [
+        (
+            port("skpi", ""),
+            "4:12: `serial.protocol` is \"skpi\"; expected one of \"line\", \"scpi\", \"nmea\", \"modbus\"; did you mean \"scpi\"?",
+        ),
+        (port("scpi", ""), "1:1: [[serial]] with protocol = \"scpi\" lacks [serial.scpi]"),
+        (
+            port("scpi", "format = \"json\"\n[serial.scpi]\nchannels = []\n"),
+            "6:10: `format` is set, but it is only used with protocol = \"line\"; expected it to be left out",
+        ),
+        (
+            port("nmea", "[serial.scpi]\nchannels = []\n"),
+            "6:1: `scpi` is set, but it is only used with protocol = \"scpi\"; expected it to be left out",
+        ),
+        (
+            port("scpi", "scpi = 5\n"),
+            "6:8: `serial.scpi` is 5, a whole number; expected a table: [serial.scpi]",
+        ),
+        (
+            port("scpi", "[serial.scpi]\ntimout = \"1s\"\nchannels = []\n"),
+            "7:1: unknown key `timout` in [serial.scpi]; did you mean `timeout`?",
+        ),
+        (
+            port("scpi", "[serial.scpi]\nexpect = \"(\"\nchannels = []\n"),
+            "7:10: `expect` can't be used as a regular expression",
+        ),
+        (
+            port("scpi", "[serial.scpi]\npoll = \"20s\"\nchannels = []\n"),
+            "1:1: `stale_after` is 10s, but the device is asked every 20s; expected it to be longer",
+        ),
+        (scpi("name = \"v\""), ": a channel has neither `get` nor `set`; expected at least one of them"),
+        (
+            scpi("name = \"v\", set = \"VOLT\""),
+            ": `set` is \"VOLT\", which has no {}; expected {} or {:.3} once, where the value stands",
+        ),
+        (
+            scpi("name = \"v\", set = \"VOLT {:x}\""),
+            ": `set` is \"VOLT {:x}\", which has {:x}; expected {} or {:.3} once, where the value stands",
+        ),
+        (
+            scpi("name = \"v\", get = \"V?\", min = 1"),
+            ": `min` is set, but it is only used with `set`; expected it to be left out",
+        ),
+        (
+            scpi("name = \"v\", set = \"V {}\", min = 3, max = 1"),
+            ": `max` is 1, but `min` is 3; expected `min` to be less",
+        ),
+        (scpi("name = \"v\", get = \"V?\", scale = 0"), ": `scale` is 0; expected another number"),
+        (
+            port("nmea", "[serial.nmea]\nvalues = [\"latitude\"]\n"),
+            "7:10: there is no value \"latitude\"; did you mean \"altitude\"?",
+        ),
+        (port("modbus", "[serial.modbus]\npoll = \"1s\"\n"), "6:1: [serial.modbus] lacks `registers`"),
+        (
+            modbus("name = \"v\", table = \"holding\""),
+            ": an item of `serial.modbus.registers` lacks `address`; expected a whole number from 0 to 65535",
+        ),
+        (
+            modbus("name = \"v\", table = \"inputs\", address = 1"),
+            ": `serial.modbus.registers.table` is \"inputs\"; expected one of \"holding\", \"input\", \"coil\", \"discrete\"; did you mean \"input\"?",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, write = true"),
+            ": `write` is set, but a table input can't be written",
+        ),
+        (
+            modbus("name = \"v\", table = \"coil\", address = 1, type = \"f32\""),
+            ": a coil is one bit; expected type = \"bool\"",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 65535, type = \"f32\""),
+            ": `address` is 65535, where the value goes past the last register",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, bit = 3"),
+            ": `bit` is only used with type = \"bool\"",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, unit_id = 0"),
+            ": `serial.modbus.registers.unit_id` is 0, a whole number; expected a whole number from 1 to 247",
+        ),
+    ] {
+        let found = faults(&text);
+        assert!(found.iter().any(|f| f.contains(fault)), "{text}\nhas {found:#?}\nexpected {fault}");
+    }
+    let twice = port(
+        "modbus",
+        "[serial.modbus]\nregisters = [{ name = \"a\", table = \"input\", address = 1 }, { name = \"a\", table = \"input\", address = 2 }]\n",
+    );
+    assert!(
+        faults(&twice).iter().any(|f| f.contains("two registers are called \"a\"; expected each name once"))
+    );
+    let sink = SPOKEN.replacen("instrument = \"psu\"", "stream = \"psu\"", 1);
+    assert!(faults(&sink)[0].contains("`stream` is set, but it is only used with another protocol"));
+    let replay = SPOKEN.replacen("device = \"/dev/ttyUSB0\"", "replay = \"x\"", 1);
+    assert!(
+        faults(&replay)[0].contains(
+            "`replay` is set, but it is only used with protocol = \"line\" or \"nmea\", which listen"
+        )
     );
 }

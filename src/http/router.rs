@@ -7,9 +7,7 @@ use super::head::Head;
 use super::problem::{Problem, problem, shown};
 use super::reply::Reply;
 use super::request::{Answer, Handler, Request};
-use super::routes::{
-    alerts, bench, commands, detections, events, login, operations, publish, resources, state, streams, typed,
-};
+use super::routes::*;
 use super::server::Shared;
 use crate::model::Role;
 use std::net::SocketAddr;
@@ -40,6 +38,16 @@ const fn post(path: &'static str, role: Option<Role>, handler: Handler, doc: &'s
 
 const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
     Route { method: Method::Put, path, role, handler, doc, bench: false }
+}
+
+const fn by(
+    method: Method,
+    path: &'static str,
+    role: Option<Role>,
+    handler: Handler,
+    doc: &'static str,
+) -> Route {
+    Route { method, path, role, handler, doc, bench: false }
 }
 
 const fn in_bench(mut route: Route) -> Route {
@@ -79,14 +87,21 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/scans/{id}/data", PUBLISH, typed::publish, "Publish data points of a scan"),
     get("/api/recorders", VIEW, resources::list, "Every recorder"),
     get("/api/recorders/{id}", VIEW, resources::one, "One recorder"),
-    post("/api/recorders/{id}/{action}", OPERATE, commands::submit, "Command a recorder: start, stop, split"),
+    get("/api/recorders/{id}/motion", VIEW, recorders::motion, "Motion at a recorder, now and lately"),
+    post("/api/recorders/{id}/motion", PUBLISH, recorders::tell_motion, "Tell of motion at a recorder"),
+    post(
+        "/api/recorders/{id}/{action}",
+        OPERATE,
+        commands::submit,
+        "Command a recorder: start, stop, split, auto, reset",
+    ),
     get("/api/instruments", VIEW, resources::list, "Every instrument"),
     get("/api/instruments/{id}", VIEW, resources::one, "One instrument"),
     post(
         "/api/instruments/{id}/{action}",
         OPERATE,
         commands::submit,
-        "Command an instrument: move, stop, set, query, clear_error",
+        "Command an instrument: move, stop, set, pulse, query, clear_error",
     ),
     get("/api/queues", VIEW, resources::list, "Every queue"),
     get("/api/queues/{id}", VIEW, resources::one, "One queue"),
@@ -123,6 +138,48 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
+    get("/api/recordings", VIEW, recordings::list, "The recordings: one page of those that match"),
+    get(
+        "/api/recordings/archive.zip",
+        VIEW,
+        recordings::archive,
+        "Many recordings and their sidecars as one archive",
+    ),
+    post(
+        "/api/recordings/purge",
+        OPERATE,
+        recordings::purge_held,
+        "Confirm a purge that retention holds back",
+    ),
+    post("/api/recordings/bin/empty", OPERATE, recordings::empty_bin, "Remove what is in the bin for good"),
+    get("/api/recordings/{id}", VIEW, recordings::one, "One recording"),
+    by(
+        Method::Patch,
+        "/api/recordings/{id}",
+        OPERATE,
+        recordings::patch,
+        "Rename, label, pin a recording, or take it out of the bin",
+    ),
+    by(
+        Method::Delete,
+        "/api/recordings/{id}",
+        OPERATE,
+        recordings::delete,
+        "Move a recording to the bin, or from there remove it for good",
+    ),
+    post(
+        "/api/recordings/{id}/clip",
+        OPERATE,
+        recordings::clip,
+        "Cut a piece out of a WAV into a new recording",
+    ),
+    get("/api/recordings/{id}/audio", VIEW, recordings::audio, "The file, whole or a range"),
+    get(
+        "/api/recordings/{id}/waveform",
+        VIEW,
+        recordings::waveform,
+        "The extremes of its samples, to be drawn",
+    ),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
     get("/api/alerts", VIEW, resources::list, "Every open alert"),

@@ -12,9 +12,10 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
-use crate::sources::BenchControl;
 use crate::sources::detections::Detections;
+use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
+use crate::sources::{BenchControl, Jobs, Recorders};
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -40,6 +41,12 @@ pub struct Parts {
     pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The recordings; they may be off.
+    pub recordings: Arc<Recordings>,
+    /// Where what is posted of recorders goes.
+    pub recorders: Arc<Recorders>,
+    /// Where what is posted of jobs goes.
+    pub jobs: Arc<Jobs>,
     /// The streams, which have a history.
     pub streams: Arc<crate::sources::streams::Streams>,
     /// The detections, which can be filtered and summed up.

@@ -10,13 +10,14 @@
 
 use super::publish;
 use super::reading::{Reading, Value};
+use super::recorder::Recorders;
 use crate::bus::Bus;
 use crate::clock::Wall;
 use crate::config::Sink;
 use crate::limits;
 use crate::model::{
-    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, RecorderState, StreamState,
-    StreamStatus, StreamValue, Topic, TopicFilter,
+    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, StreamState, StreamStatus,
+    StreamValue, Topic, TopicFilter,
 };
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    fn note(&mut self, outcome: Result<(), String>) {
+    pub(super) fn note(&mut self, outcome: Result<(), String>) {
         match outcome {
             Ok(()) => self.used += 1,
             Err(why) => self.refused.push(why),
@@ -59,12 +60,12 @@ impl Taken {
 /// See the module above.
 pub struct Fold {
     bus: Arc<Bus>,
+    recorders: Arc<Recorders>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    recorders: BTreeMap<String, Recorder>,
     instruments: BTreeMap<String, Instrument>,
     streams: BTreeMap<String, Streams>,
 }
@@ -78,15 +79,6 @@ enum Standing {
 }
 
 type Sources = BTreeMap<String, Standing>;
-
-#[derive(Default)]
-struct Recorder {
-    name: String,
-    sources: Sources,
-    status: Option<(String, RecorderState)>,
-    /// Each with the source it came from.
-    members: BTreeMap<String, (String, Json)>,
-}
 
 #[derive(Default)]
 struct Instrument {
@@ -114,9 +106,17 @@ struct Stream {
 }
 
 impl Fold {
-    /// A fold that publishes on `bus`.
+    /// A fold that publishes on `bus`, with recorders of its own that nobody commands.
+    #[cfg(test)]
     pub fn new(bus: Arc<Bus>) -> Self {
-        Fold { bus, inner: Mutex::default() }
+        let commands = Arc::new(crate::bus::Commands::new(Arc::clone(&bus)));
+        let recorders = Recorders::new(Arc::clone(&bus), commands, Arc::default());
+        Fold::with(bus, Arc::new(recorders))
+    }
+
+    /// A fold that publishes on `bus` and has `recorders` fold what is said of them.
+    pub fn with(bus: Arc<Bus>, recorders: Arc<Recorders>) -> Self {
+        Fold { bus, recorders, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -127,12 +127,7 @@ impl Fold {
     pub fn expect(&self, feed: &Feed) {
         let mut inner = self.lock();
         match &feed.sink {
-            Sink::Recorder(id) => {
-                let recorder = inner.recorders.entry(id.clone()).or_default();
-                recorder.sources.insert(feed.source.clone(), Standing::Unheard);
-                name_it(&mut recorder.name, feed, id);
-                self.publish_recorder(id, recorder);
-            }
+            Sink::Recorder(id) => self.recorders.expect(id, feed),
             Sink::Instrument(id) => {
                 let restored = self.restored(&format!("instrument_status/{id}"));
                 let instrument = inner.instruments.entry(id.clone()).or_default();
@@ -187,15 +182,7 @@ impl Fold {
         let mut taken = Taken::default();
         let mut inner = self.lock();
         match &feed.sink {
-            Sink::Recorder(id) => {
-                let recorder = inner.recorders.entry(id.clone()).or_default();
-                readings.iter().for_each(|reading| taken.note(recorder.take(&feed.source, reading)));
-                if taken.used > 0 {
-                    recorder.sources.insert(feed.source.clone(), Standing::Live);
-                    name_it(&mut recorder.name, feed, id);
-                    self.publish_recorder(id, recorder);
-                }
-            }
+            Sink::Recorder(id) => taken = self.recorders.update(id, feed, readings, at),
             Sink::Instrument(id) => {
                 let instrument = inner.instruments.entry(id.clone()).or_default();
                 readings.iter().for_each(|reading| taken.note(instrument.take(feed, reading, at)));
@@ -224,12 +211,7 @@ impl Fold {
     pub fn lost(&self, feed: &Feed, why: QualityReason) {
         let mut inner = self.lock();
         match &feed.sink {
-            Sink::Recorder(id) => {
-                let Some(recorder) = inner.recorders.get_mut(id) else { return };
-                recorder.sources.insert(feed.source.clone(), Standing::Lost(why));
-                recorder.members.retain(|_, (source, _)| *source != feed.source);
-                self.publish_recorder(id, recorder);
-            }
+            Sink::Recorder(id) => self.recorders.lost(id, feed, why),
             Sink::Instrument(id) => {
                 let Some(instrument) = inner.instruments.get_mut(id) else { return };
                 instrument.sources.insert(feed.source.clone(), Standing::Lost(why));
@@ -275,16 +257,6 @@ impl Fold {
 
     fn restored(&self, key: &str) -> Option<Json> {
         payload(self.bus.state_of(key)?.data())
-    }
-
-    fn publish_recorder(&self, id: &str, recorder: &Recorder) {
-        let mut all: Map<String, Json> =
-            recorder.members.iter().map(|(name, (_, value))| (name.clone(), value.clone())).collect();
-        all.insert("recorder_id".into(), id.into());
-        all.insert("name".into(), recorder.name.clone().into());
-        all.insert("status".into(), json!(recorder.status()));
-        all.insert("timestamp".into(), json!(Wall::now()));
-        publish(&self.bus, "recorder_status", &all);
     }
 
     fn publish_instrument(&self, id: &str, instrument: &Instrument) {
@@ -429,68 +401,6 @@ pub(super) fn publish_on(bus: &Bus, kind: &str, topic: &str, payload: &Map<Strin
     }
 }
 
-impl Recorder {
-    /// What the source that names the status last said; without one, whether anything is heard at all.
-    fn status(&self) -> RecorderState {
-        let live = |source: &str| self.sources.get(source) == Some(&Standing::Live);
-        match &self.status {
-            Some((source, status)) if live(source) => *status,
-            None if self.sources.values().any(|s| *s == Standing::Live) => RecorderState::Idle,
-            _ => RecorderState::Offline,
-        }
-    }
-
-    fn take(&mut self, source: &str, reading: &Reading) -> Result<(), String> {
-        let name = reading.name.as_str();
-        let wrong =
-            |expected: &str| Err(format!("has {name} {}; expected {expected}", shown(&reading.value)));
-        let value = match (name, &reading.value) {
-            // Ours to say.
-            ("recorder_id" | "name" | "timestamp" | "last_stop", _) => return Ok(()),
-            ("status", Value::Text(word)) => {
-                let Ok(status) = serde_json::from_value(Json::from(word.to_ascii_lowercase())) else {
-                    return wrong("idle, armed, recording, hold, stopped, fault or offline");
-                };
-                self.status = Some((source.to_string(), status));
-                return Ok(());
-            }
-            ("status", _) => return wrong("a word"),
-            (_, Value::Missing(_)) => Json::Null,
-            ("elapsed_s" | "level_db" | "threshold_db" | "peak_db" | "free_s", Value::Number(n)) => {
-                (*n).into()
-            }
-            ("elapsed_s" | "level_db" | "threshold_db" | "peak_db" | "free_s", _) => {
-                return wrong("a number");
-            }
-            ("bytes", Value::Number(n)) if *n >= 0.0 && *n < u64::MAX as f64 => (*n as u64).into(),
-            ("bytes", _) => return wrong("a number of bytes"),
-            ("clipped", Value::Flag(flag)) => (*flag).into(),
-            ("clipped", Value::Number(n)) => (*n != 0.0).into(),
-            ("clipped", Value::Text(_)) => return wrong("true or false, or a number"),
-            ("mode" | "recording", Value::Text(text)) => text.clone().into(),
-            ("mode" | "recording", other) => other.to_json().to_string().into(),
-            ("triggers", Value::Text(text)) => text
-                .split([',', ' ', ';'])
-                .filter(|t| !t.is_empty())
-                .map(Json::from)
-                .collect::<Vec<_>>()
-                .into(),
-            ("triggers", _) => return wrong("words"),
-            (_, other) => other.to_json(),
-        };
-        // A list can't be null on the wire; one that is not known is left out.
-        if name == "triggers" && value.is_null() {
-            self.members.remove(name);
-            return Ok(());
-        }
-        if !self.members.contains_key(name) && self.members.len() >= limits::CHANNELS {
-            return Err(format!("has more than {} members", limits::CHANNELS));
-        }
-        self.members.insert(name.to_string(), (source.to_string(), value));
-        Ok(())
-    }
-}
-
 impl Instrument {
     fn status(&self) -> (InstrumentState, Option<String>) {
         let said =
@@ -604,11 +514,6 @@ fn name_it(name: &mut String, feed: &Feed, id: &str) {
 fn payload(envelope: &str) -> Option<Json> {
     let mut envelope: Map<String, Json> = serde_json::from_str(envelope).ok()?;
     envelope.remove("payload")
-}
-
-fn shown(value: &Value) -> String {
-    let text = value.to_json().to_string();
-    text.chars().take(40).collect()
 }
 
 /// A device's own name made fit for an id: other characters become `_`, at most 64.

@@ -1,15 +1,15 @@
 //! The real inputs as a set: started with the daemon, started anew when the configuration changes.
 
 use super::fold::Fold;
-use super::gpio::GpioSource;
-use super::hardware::{PiPins, PiPorts};
+use super::gpio::{Desk, GpioSource, Held, OutputSource};
+use super::hardware::{BoardPorts, OpenPins, OpenPort};
 use super::host::HostSource;
-use super::serial::SerialSource;
+use super::serial::{Links, ReplayPorts, SerialSource};
 use super::streams::Streams;
 use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
 use crate::bus::Bus;
-use crate::config::{Config, StreamRule};
+use crate::config::{Config, Device, StreamRule};
 use crate::limits;
 use crate::threads::{self, Stop};
 use crossbeam::channel::select;
@@ -50,14 +50,18 @@ pub struct Sources {
     /// Ends this set of threads.
     set: Stop,
     handles: Handles,
+    board: Arc<dyn OpenPins>,
+    /// The outputs that are driven: they outlive a set.
+    held: Held,
 }
 
 impl Sources {
-    /// Starts what the configuration names. Hardware that is absent is no error: it is reported and waited for.
+    /// Starts what the configuration names, with the pins of `board`. Hardware that is absent is no error: it is reported and waited for.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub fn start(
+        board: Arc<dyn OpenPins>,
         context: &Context,
         streams: &Arc<Streams>,
         config: &Config,
@@ -68,6 +72,8 @@ impl Sources {
             streams: Arc::clone(streams),
             set: Stop::default(),
             handles: Vec::new(),
+            board,
+            held: Held::default(),
         };
         sources.spawn(config, host_extras)?;
         Ok(sources)
@@ -98,28 +104,47 @@ impl Sources {
     fn spawn(&mut self, config: &Config, host_extras: Box<dyn Fn() -> HostExtras + Send>) -> io::Result<()> {
         let bus = &self.context.bus;
         let until = || Until { daemon: self.context.stop.clone(), set: self.set.clone() };
-        let fold = Arc::new(Fold::new(Arc::clone(bus)));
+        let recorders = &self.context.recorders;
+        for sender in recorders.configure(&config.recorder) {
+            let until = until();
+            self.handles.push(threads::spawn(&sender.name(), limits::STACK, move || sender.run(&until))?);
+        }
+        let fold = Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders)));
         // Every target knows all its sources before the first of them speaks.
-        let pins = (!config.gpio.is_empty()).then(|| {
-            GpioSource::new(config.gpio.clone(), Box::new(PiPins), Arc::clone(bus), Arc::clone(&fold))
-        });
+        let alerts = Arc::clone(&self.context.alerts);
+        let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts };
+        let inputs = GpioSource::new(&config.gpio, Arc::clone(&self.board), desk.clone());
+        let (commands, outlets) = (Arc::clone(&self.context.commands), Arc::clone(&self.context.outlets));
+        let board = Arc::clone(&self.board);
+        let outputs = OutputSource::new(&config.gpio, board, desk, commands, outlets, self.held.clone());
         let ports: Vec<_> = config
             .serial
             .iter()
             .map(|port| {
-                SerialSource::new(port.clone(), Box::new(PiPorts), Arc::clone(bus), Arc::clone(&fold))
+                let opener: Box<dyn OpenPort> = match port.device {
+                    Device::Replay(_) => Box::new(ReplayPorts),
+                    Device::Path(_) | Device::Usb(_) => Box::new(BoardPorts),
+                };
+                SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))
             })
             .collect();
-        if let Some(pins) = pins {
+        if let Some(inputs) = inputs {
             let until = until();
-            self.handles.push(threads::spawn("gpio", limits::STACK, move || pins.run(&until))?);
+            self.handles.push(threads::spawn("gpio", limits::STACK, move || inputs.run(&until))?);
         }
+        if let Some(outputs) = outputs {
+            let until = until();
+            self.handles.push(threads::spawn("gpio-out", limits::STACK, move || outputs.run(&until))?);
+        }
+        let (recorders, its_until) = (Arc::clone(recorders), until());
+        self.handles.push(threads::spawn("recorders", limits::STACK, move || recorders.run(&its_until))?);
         for port in ports {
             let until = until();
             // The kernel shows 15 characters of a thread's name.
             let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
+        self.context.recordings.start(config, &until(), &mut self.handles)?;
         self.streams.set_rules(&config.streams);
         for feed in feeds(&config.streams, bus, &self.streams) {
             let until = until();

@@ -1,4 +1,4 @@
-//! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal.
+//! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal and serialport.
 
 pub mod detections;
 mod fold;
@@ -7,17 +7,22 @@ pub mod gpio;
 pub mod hardware;
 pub mod host;
 mod inputs;
+mod jobs;
 mod outlets;
 mod publish;
 mod random;
 mod reading;
+mod recorder;
+pub mod recordings;
 pub mod serial;
 pub mod signals;
 pub mod simulated;
 pub mod streams;
 
 pub use self::inputs::Sources;
+pub use self::jobs::{JobRefused, Jobs};
 pub use self::outlets::{Order, Outlets};
+pub use self::recorder::{MotionChange, NotTaken, Recorders};
 
 use self::publish::{monotonic, publish, publish_to};
 use crate::alerts::Alerts;
@@ -42,6 +47,10 @@ pub struct Context {
     pub alerts: Arc<Alerts>,
     /// How orders reach pins and ports.
     pub outlets: Arc<Outlets>,
+    /// What recorders left behind.
+    pub recordings: Arc<recordings::Recordings>,
+    /// What is said of recorders, and asked of them.
+    pub recorders: Arc<Recorders>,
     /// When to stop.
     pub stop: Stop,
 }

@@ -110,11 +110,23 @@ impl Report {
 
     /// Sets one member of `detail`.
     pub fn detail(&mut self, name: &str, value: impl Into<Value>) {
+        self.changes(name, value);
+    }
+
+    /// Sets one member of `detail`; says whether it is another value.
+    pub fn changes(&mut self, name: &str, value: impl Into<Value>) -> bool {
         let value = value.into();
-        if self.status.detail.get(name) != Some(&value) {
+        let changed = self.status.detail.get(name) != Some(&value);
+        if changed {
             self.status.detail.insert(name.into(), value);
             self.dirty = true;
         }
+        changed
+    }
+
+    /// Whether it would be published now if there were something new.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.published.is_none_or(|last| now.saturating_sub(last) >= self.every)
     }
 
     /// Publishes it when there is something new and it is time.

@@ -2,6 +2,7 @@
 // finger.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { after, afterEach, before, test } from 'node:test';
 import { NAME, PHONE, browser, conn, daemon, open, skip, until, visit } from './harness.mjs';
 
@@ -221,6 +222,45 @@ test('history by pages, one row an occurrence; the rules and how they stand; an 
   await page.click('.more-rules summary');
   await page.waitForSelector('#card-rules .row[data-rule] .chip');
   await it.clean();
+});
+
+test('a rule, from the value to the page and to a webhook; a receiver that is away is told of, and tried by hand', { skip }, async () => {
+  const heard = [];
+  const receiver = createServer((request, response) => {
+    let body = '';
+    request.on('data', (chunk) => { body += chunk; });
+    request.on('end', () => {
+      heard.push(JSON.parse(body));
+      response.end();
+    });
+  });
+  await new Promise((ok) => receiver.listen(0, '127.0.0.1', ok));
+  const { port } = receiver.address();
+  const own = await daemon({ config: `[[alert]]\nid = "freezer.warm"\nvalue = "stream/freezer"\nabove = -15\nguidance = "Is the lid shut?"\n\n[[webhook]]\nid = "desk"\nurl = "http://127.0.0.1:${port}/alerts"\n` });
+  try {
+    const it = await page_of('#/alerts', { url: own.url, lossy: true });
+    const { page } = it;
+    await page.waitForSelector('[data-channel="desk"]');
+    await page.click('.more-rules summary');
+    await page.waitForSelector('[data-rule="freezer.warm"][data-state="no data"]');
+    await own.post('/api/streams/freezer', { value: -8, unit: 'degC' });
+    await it.row('freezer.warm').waitFor();
+    assert.match(await it.row('freezer.warm').innerText(), /-8 °C \(limit -15\)[\s\S]*/);
+    assert.match(await it.row('freezer.warm').innerText(), /Is the lid shut\?/);
+    await page.waitForSelector('[data-rule="freezer.warm"][data-state="firing"]:has-text("Raised")');
+    await until('the message', () => heard.some((m) => m.alert?.alert_id === 'freezer.warm'));
+    await page.waitForSelector('[data-channel="desk"]:has-text("1 sent, 0 waiting")');
+    await page.waitForSelector('[data-alert="freezer.warm"] .delivered:has-text("Sent")');
+    receiver.closeAllConnections();
+    await new Promise((ok) => receiver.close(ok));
+    await page.click('#card-deliveries [data-command="test"]');
+    await page.waitForSelector('[data-channel="desk"] .chip:has-text("Failing")');
+    assert.match(await page.innerText('[data-channel="desk"]'), /1 waiting[\s\S]*next try/);
+    assert.ok((await page.innerText('[data-channel="desk"] .guidance')).length > 5, 'the last error');
+  } finally {
+    receiver.close();
+    await own.close();
+  }
 });
 
 test('four empties: loading, none, an error with another try, not offered', { skip }, async () => {

@@ -14,8 +14,10 @@
  *   "drop 17 1"   the same, but the kernel counts it and has no room for it (a gap in the numbers)
  * A line that was requested keeps at most 1024 unread edges, as rppal asks of the kernel; more are dropped and counted.
  *
- * How it differs from a Pi: a bias does not change a level, outputs do not reach the level registers, and debounce
- * periods are accepted and ignored. It covers the calls of a dynamically linked glibc program on a 64-bit machine.
+ * Outputs: what is written to the set and clear registers becomes the level some 0.2 ms later.
+ *
+ * How it differs from a Pi: a bias does not change a level, a pin in input mode follows writes as well, two writes to one
+ * register within 0.2 ms are one, and debounce periods are accepted and ignored. It covers the calls of a dynamically linked glibc program on a 64-bit machine.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,6 +40,8 @@
 
 #define LINES 54          /* BCM283x */
 #define GPLEV0 (0x34 / 4) /* level registers, one bit a line (BCM2835 ARM Peripherals, 6.1) */
+#define GPSET0 (0x1c / 4) /* set and clear registers, of the same kind */
+#define GPCLR0 (0x28 / 4)
 #define MEM_SIZE 4096
 #define BUFFERED 1024     /* unread edges of one line */
 
@@ -105,7 +109,7 @@ static void set_level(unsigned n, int level, int counted, int kept)
 	volatile uint32_t *word = &registers[GPLEV0 + n / 32];
 	uint32_t bit = 1u << (n % 32);
 	int before = (*word & bit) != 0;
-	if (before != level) {
+	if (n < LINES && before != level) {
 		*word = level ? *word | bit : *word & ~bit;
 		report(n, level, counted, kept);
 	}
@@ -125,6 +129,24 @@ static void *serve(void *argument)
 		if (sscanf(text, "%7s %u %u", verb, &n, &level) != 3 || n >= LINES)
 			continue;
 		set_level(n, level != 0, strcmp(verb, "miss") != 0, strcmp(verb, "set") == 0);
+	}
+	return NULL;
+}
+
+/* Makes the levels what was written to the set and clear registers. */
+static void *follow(void *nothing)
+{
+	(void)nothing;
+	struct timespec pause = { .tv_nsec = 200000 };
+	for (;;) {
+		for (int bank = 0; bank < 2; bank++) {
+			uint32_t set = __atomic_exchange_n(&registers[GPSET0 + bank], 0, __ATOMIC_SEQ_CST);
+			uint32_t clear = __atomic_exchange_n(&registers[GPCLR0 + bank], 0, __ATOMIC_SEQ_CST);
+			for (unsigned bit = 0; bit < 32; bit++)
+				if ((set | clear) & 1u << bit)
+					set_level(bank * 32 + bit, (set & 1u << bit) != 0, 1, 1);
+		}
+		nanosleep(&pause, NULL);
 	}
 	return NULL;
 }
@@ -172,6 +194,8 @@ static void listen_for_levels(void)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	pthread_t thread;
 	if ((errno = pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd)))
+		give_up("pthread_create");
+	if ((errno = pthread_create(&thread, NULL, follow, NULL)))
 		give_up("pthread_create");
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

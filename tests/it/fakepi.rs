@@ -39,6 +39,14 @@ impl FakePi {
         self.send("drop", pin, high);
     }
 
+    /// The level of a line now, also after the end of the daemon.
+    pub fn level(&self, pin: u8) -> bool {
+        let registers = std::fs::read(self.dir.path().join("gpiomem")).unwrap();
+        let at = 0x34 + usize::from(pin) / 32 * 4;
+        let word = u32::from_le_bytes(registers[at..at + 4].try_into().unwrap());
+        word >> (pin % 32) & 1 == 1
+    }
+
     fn send(&self, verb: &str, pin: u8, high: bool) {
         let text = format!("{verb} {pin} {}", u8::from(high));
         let path = self.dir.path().join("ctl");

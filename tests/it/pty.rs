@@ -27,12 +27,24 @@ impl Device {
         device
     }
 
+    /// Its own name.
+    pub fn path(&self) -> &Path {
+        &self.tty
+    }
+
     /// Sends bytes.
     pub fn say(&self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             rest = &rest[rustix::io::write(&self.master, rest).unwrap()..];
         }
+    }
+
+    /// Whether the daemon has sent something that was not heard yet.
+    pub fn has_something(&self) -> bool {
+        let mut fds = [rustix::event::PollFd::new(&self.master, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).unwrap() > 0
     }
 
     /// What the daemon has sent, at most 100 bytes of it.

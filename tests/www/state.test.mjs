@@ -18,7 +18,7 @@ import { HISTORY } from '../../www/js/state/streams.js';
 import * as config from '../../www/js/state/config.js';
 import { clock_of, memory_used } from '../../www/js/state/health.js';
 import * as log from '../../www/js/state/log.js';
-import { counters, feeds, silent_s, visible } from '../../www/js/state/source.js';
+import { configured, counters, feeds, silent_s, visible } from '../../www/js/state/source.js';
 import { shown_sources, troubled_sources } from '../../www/js/state/sources.js';
 
 const NOW = '2026-01-07T15:30:00.000Z';
@@ -332,6 +332,9 @@ test('everything a source counts is a row; what it feeds and its last bad line s
   assert.deepEqual(counters(detail), [{ name: 'lines', value: 4 }, { name: 'gps.fix', value: 3 }, { name: 'names', value: 'a, b' }]);
   assert.deepEqual(feeds(detail), ['stream/x', 'recorder/deck']);
   assert.deepEqual([counters(undefined), feeds(undefined)], [[], []]);
+  const lists = [{ name: 'gpio', items: [{ id: 'tape', text: 'id = "tape"\nrecorder = "deck" # the old one\ntopic="app/x"' }] }];
+  assert.deepEqual(configured(lists, 'tape'), { list: 'gpio', feeds: ['recorder/deck', 'app/x'] });
+  assert.deepEqual([configured(lists, 'x'), configured(undefined, 'x')], [null, null]);
   assert.equal(visible('a\r\n\x00\x7f\t<b>'), 'a\\r\\n\\x00\\x7f\\t<b>');
 });
 

@@ -3,7 +3,11 @@
 
 mod alert;
 mod gpio;
+pub(super) mod modbus;
+pub(super) mod nmea;
 mod ntfy;
+mod recorder;
+pub(super) mod scpi;
 mod serial;
 mod stream;
 mod webhook;
@@ -42,6 +46,7 @@ pub(super) struct List {
 pub(super) static LISTS: &[List] = &[
     gpio::LIST,
     serial::LIST,
+    recorder::LIST,
     stream::LIST,
     alert::LIST,
     webhook::LIST,

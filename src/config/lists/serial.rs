@@ -2,10 +2,16 @@
 
 use super::super::error::shorten;
 use super::super::file::{Found, Ids, Reader, Seen, hint};
-use super::super::keys::{DAY, Key, apart, key, ms, s};
+use super::super::keys::{DAY, KIB, Key, TIB, apart, key, ms, s};
 use super::super::print;
-use super::super::types::{Config, LineFormat, Mapping, Parity, SerialPort, Sink};
-use super::super::value::{PARITIES, Setting, Type, Value, describe};
+use super::super::types::{
+    Capture, Config, Device, FlowControl, LineConfig, LineFormat, Mapping, Parity, ProtocolConfig, Replay,
+    SerialPort, Sink, UsbRule,
+};
+use super::super::value::{FLOWS, PARITIES, Setting, Type, Value, describe};
+use super::modbus::{self, Modbus};
+use super::nmea::{self, Nmea};
+use super::scpi::{self, Scpi};
 use super::{List, sink_of, sink_text};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,20 +20,29 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// See [`List`].
 pub(super) const LIST: List = List {
     name: "serial",
     keys: || {
-        KEYS.iter().map(|k| (k.section, k.name)).chain(MAP_KEYS.iter().map(|k| (k.section, k.name))).collect()
+        let own = KEYS.iter().map(|k| (k.section, k.name));
+        let all = own.chain(MAP_KEYS.iter().map(|k| (k.section, k.name)));
+        all.chain(scpi::names()).chain(nmea::names()).chain(modbus::names()).collect()
     },
     read: |reader, value, config, ids| reader.serial(value, config, ids),
     write: |config, out| {
         for port in &config.serial {
             out.push_str("\n[[serial]]\n");
+            let protocol = &port.protocol;
             let port = SerialEntry::from(port);
             print::entry(out, KEYS, &port);
+            match protocol {
+                ProtocolConfig::Line(_) => {}
+                ProtocolConfig::Scpi(scpi) => scpi::write(out, scpi),
+                ProtocolConfig::Nmea(nmea) => nmea::write(out, nmea),
+                ProtocolConfig::Modbus(modbus) => modbus::write(out, modbus),
+            }
             if !port.map.is_empty() {
                 out.push_str("map = [\n");
                 for mapping in &port.map {
@@ -40,6 +55,9 @@ pub(super) const LIST: List = List {
     tell: |tell| {
         tell("[[serial]], one for each port", &print::rows(KEYS));
         tell("An item of map in [[serial]]", &print::rows(MAP_KEYS));
+        scpi::tell(tell);
+        nmea::tell(tell);
+        modbus::tell(tell);
     },
     changed: |old, new| old.serial != new.serial,
 };
@@ -47,24 +65,43 @@ pub(super) const LIST: List = List {
 /// Keys of a `[[serial]]`.
 pub(in crate::config) static KEYS: &[Key<SerialEntry>] = &[
     key!(SerialEntry: "serial" "id", Type::Id, id, "Name of the source, unique among all sources.").required(),
-    key!(SerialEntry: "serial" "device", Type::Path, device, "Such as \"/dev/serial/by-id/...\" (stays the same across sockets) or \"/dev/ttyAMA0\".").required(),
-    key!(SerialEntry: "serial" "baud", Type::OneOf(BAUDS), baud, "Bits per second."),
+    key!(SerialEntry: "serial" "device", Type::Path, device, "Such as \"/dev/serial/by-id/...\" (stays the same across sockets), \"/dev/serial/by-path/...\" (a socket) or \"/dev/ttyAMA0\". This, usb or replay."),
+    key!(SerialEntry: "serial" "usb", Type::Text(128), usb, "The USB adapter with this vendor and product, such as \"0403:6001\", with a serial number \"0403:6001:A50285BI\" or an interface \"0403:6011@1\"."),
+    key!(SerialEntry: "serial" "replay", Type::Path, replay, "A capture, or any file of bytes, that is played in place of a device."),
+    key!(SerialEntry: "serial" "replay_rate", Type::Number, replay_rate, "How fast: 1 as it was, 10 ten times as fast, 0 as fast as it is taken; a file that is no capture comes at baud."),
+    key!(SerialEntry: "serial" "replay_loop", Type::Switch, replay_loop, "At its end the replay begins again."),
+    key!(SerialEntry: "serial" "baud", Type::Whole(50, 4_000_000), baud, "Bits per second."),
     key!(SerialEntry: "serial" "data_bits", Type::Whole(5, 8), data_bits, "Data bits."),
     key!(SerialEntry: "serial" "parity", Type::Choice(PARITIES), parity, "Parity bit."),
     key!(SerialEntry: "serial" "stop_bits", Type::Whole(1, 2), stop_bits, "Stop bits."),
-    key!(SerialEntry: "serial" "format", Type::Choice(&["json", "csv", "regex"]), format, "How a line is read: one JSON object, values between separators, or a regular expression.").required(),
+    key!(SerialEntry: "serial" "flow", Type::Choice(FLOWS), flow, "What holds a sender back: nothing, XON/XOFF, or the lines RTS and CTS."),
+    key!(SerialEntry: "serial" "protocol", Type::Choice(PROTOCOLS), protocol, "What is spoken on the port."),
+    key!(SerialEntry: "serial" "format", Type::Choice(&["json", "csv", "regex"]), format, "With protocol = \"line\", then required: one JSON object a line, values between separators, or a regular expression.").default("not set"),
     key!(SerialEntry: "serial" "separator", Type::Separator, separator, "With format = \"csv\": what stands between values.").default("\",\""),
     key!(SerialEntry: "serial" "pattern", Type::Pattern, pattern, "With format = \"regex\", then required: the expression; each named group is a value."),
     apart("serial", "map", Type::Mappings, "Which values are used and what they are called; without it every member, column or group under its own name.").default("[]"),
+    key!(SerialEntry: "serial" "terminator", Type::Text(8), terminator, "What ends a line, such as \"\\r\\n\" or \";\".").default("LF, CRLF or CR"),
+    key!(SerialEntry: "serial" "comment", Type::Text(8), comment, "A line that begins with this says nothing, such as \"#\"."),
+    key!(SerialEntry: "serial" "skip_lines", Type::Whole(0, 1_000), skip_lines, "So many lines after each opening are a heading and are not read."),
+    key!(SerialEntry: "serial" "max_line", Type::Whole(16, 65_536), max_line, "Longest line in bytes; a longer one is counted and skipped."),
+    apart("serial", "scpi", Type::Table, "With protocol = \"scpi\", then required: what is asked and set."),
+    apart("serial", "nmea", Type::Table, "With protocol = \"nmea\": what is taken of the sentences."),
+    apart("serial", "modbus", Type::Table, "With protocol = \"modbus\", then required: which registers are read and written."),
     key!(SerialEntry: "serial" "recorder", Type::Id, recorder, "The values are folded into the status of this recorder."),
     key!(SerialEntry: "serial" "instrument", Type::Id, instrument, "The values become channels of this instrument."),
     key!(SerialEntry: "serial" "stream", Type::Id, stream, "The value becomes this value stream; several values become {stream}.{name}."),
     key!(SerialEntry: "serial" "topic", Type::Topic, topic, "Each line becomes an event of type reading on this topic."),
     key!(SerialEntry: "serial" "name", Type::Text(128), name, "The name people see."),
     key!(SerialEntry: "serial" "stale_after", Type::Duration(ms(100), DAY), stale_after, "Silence after which its values are shown as stale."),
-    key!(SerialEntry: "serial" "max_line", Type::Whole(16, 65_536), max_line, "Longest line in bytes; a longer one is counted and skipped."),
     key!(SerialEntry: "serial" "hello", Type::Text(1024), hello, "Sent when the port has been opened, such as \"*IDN?\\n\"."),
+    key!(SerialEntry: "serial" "alert", Type::Switch, alert, "Its loss (unplugged, silent, not understood) is an alert."),
+    key!(SerialEntry: "serial" "max_rate", Type::Whole(1, 1_000_000), max_rate, "Readings taken a second; more are counted, dropped and told as an alert."),
+    key!(SerialEntry: "serial" "capture", Type::Path, capture, "What goes over the port is kept in this file, to be looked at or played again; the one before has .old after its name."),
+    key!(SerialEntry: "serial" "capture_limit", Type::Size(64 * KIB, TIB), capture_limit, "Size of the capture and the one before it together; past it the older one goes."),
 ];
+
+/// What may be spoken.
+const PROTOCOLS: &[&str] = &["line", "scpi", "nmea", "modbus"];
 
 /// Keys of a mapping: `map = [{ from = "t", to = "temperature", unit = "degC" }]`.
 pub(in crate::config) static MAP_KEYS: &[Key<Mapping>] = &[
@@ -76,112 +113,174 @@ pub(in crate::config) static MAP_KEYS: &[Key<Mapping>] = &[
     key!(Mapping: "serial.map" "words", Type::Words, words, "What a word becomes, such as { REC = \"recording\", STBY = \"idle\" }."),
 ];
 
-/// What Linux can set by name. Source: termios(3).
-const BAUDS: &[u64] = &[
-    50, 75, 110, 134, 150, 200, 300, 600, 1_200, 1_800, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200,
-    230_400, 460_800, 500_000, 576_000, 921_600, 1_000_000, 1_152_000, 1_500_000, 2_000_000, 2_500_000,
-    3_000_000, 3_500_000, 4_000_000,
-];
-
 /// `[[serial]]` as the file has it, before the keys are weighed against each other.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct SerialEntry {
     pub id: String,
-    pub device: PathBuf,
+    pub device: Option<PathBuf>,
+    pub usb: Option<String>,
+    pub replay: Option<PathBuf>,
+    pub replay_rate: f64,
+    pub replay_loop: bool,
     pub baud: u32,
     pub data_bits: u8,
     pub parity: Parity,
     pub stop_bits: u8,
+    pub flow: FlowControl,
+    pub protocol: String,
     pub format: String,
     pub separator: Option<char>,
     pub pattern: Option<String>,
     pub map: Vec<Mapping>,
+    pub terminator: Option<String>,
+    pub comment: Option<String>,
+    pub skip_lines: u32,
+    pub max_line: usize,
+    pub scpi: Option<Scpi>,
+    pub nmea: Option<Nmea>,
+    pub modbus: Option<Modbus>,
     pub recorder: Option<String>,
     pub instrument: Option<String>,
     pub stream: Option<String>,
     pub topic: Option<String>,
     pub name: Option<String>,
     pub stale_after: Duration,
-    pub max_line: usize,
     pub hello: Option<String>,
+    pub alert: bool,
+    pub max_rate: u32,
+    pub capture: Option<PathBuf>,
+    pub capture_limit: u64,
 }
 
 impl Default for SerialEntry {
     fn default() -> Self {
         SerialEntry {
             id: String::new(),
-            device: PathBuf::new(),
+            device: None,
+            usb: None,
+            replay: None,
+            replay_rate: 1.0,
+            replay_loop: false,
             baud: 9_600,
             data_bits: 8,
             parity: Parity::None,
             stop_bits: 1,
+            flow: FlowControl::None,
+            protocol: "line".into(),
             format: String::new(),
             separator: None,
             pattern: None,
             map: Vec::new(),
+            terminator: None,
+            comment: None,
+            skip_lines: 0,
+            max_line: limits::SERIAL_LINE,
+            scpi: None,
+            nmea: None,
+            modbus: None,
             recorder: None,
             instrument: None,
             stream: None,
             topic: None,
             name: None,
             stale_after: s(10),
-            max_line: limits::SERIAL_LINE,
             hello: None,
+            alert: true,
+            max_rate: limits::SERIAL_READINGS,
+            capture: None,
+            capture_limit: limits::CAPTURE_BYTES,
         }
     }
 }
 
 impl SerialEntry {
-    /// The port, where exactly one sink was found.
-    fn finish(self, sink: Sink) -> SerialPort {
+    /// The port, where exactly one device and one sink were found.
+    fn finish(self, device: Device, sink: Sink) -> SerialPort {
         let format = match self.format.as_str() {
             "csv" => LineFormat::Csv { separator: self.separator.unwrap_or(',') },
             "regex" => LineFormat::Regex(self.pattern.unwrap_or_default()),
             _ => LineFormat::Json,
         };
+        let line = LineConfig {
+            format,
+            map: self.map,
+            max_line: self.max_line,
+            terminator: self.terminator,
+            comment: self.comment,
+            skip_lines: self.skip_lines,
+        };
+        let protocol = match self.protocol.as_str() {
+            "scpi" => ProtocolConfig::Scpi(self.scpi.unwrap_or_default()),
+            "nmea" => ProtocolConfig::Nmea(self.nmea.unwrap_or_default()),
+            "modbus" => ProtocolConfig::Modbus(self.modbus.unwrap_or_default()),
+            _ => ProtocolConfig::Line(line),
+        };
         SerialPort {
             id: self.id,
-            device: self.device,
+            device,
             baud: self.baud,
             data_bits: self.data_bits,
             parity: self.parity,
             stop_bits: self.stop_bits,
-            format,
-            map: self.map,
+            flow: self.flow,
+            protocol,
             sink,
             name: self.name,
             stale_after: self.stale_after,
-            max_line: self.max_line,
             hello: self.hello,
+            alert: self.alert,
+            max_rate: self.max_rate,
+            capture: self.capture.map(|file| Capture { file, limit: self.capture_limit }),
         }
     }
 }
 
 impl From<&SerialPort> for SerialEntry {
     fn from(port: &SerialPort) -> Self {
-        let (format, separator, pattern) = match &port.format {
-            LineFormat::Json => ("json", None, None),
-            LineFormat::Csv { separator } => ("csv", Some(*separator), None),
-            LineFormat::Regex(pattern) => ("regex", None, Some(pattern.clone())),
-        };
         let mut entry = SerialEntry {
             id: port.id.clone(),
-            device: port.device.clone(),
             baud: port.baud,
             data_bits: port.data_bits,
             parity: port.parity,
             stop_bits: port.stop_bits,
-            format: format.into(),
-            separator,
-            pattern,
-            map: port.map.clone(),
+            flow: port.flow,
             name: port.name.clone(),
             stale_after: port.stale_after,
-            max_line: port.max_line,
             hello: port.hello.clone(),
+            alert: port.alert,
+            max_rate: port.max_rate,
             ..SerialEntry::default()
         };
+        match &port.device {
+            Device::Path(path) => entry.device = Some(path.clone()),
+            Device::Usb(rule) => entry.usb = Some(rule.to_string()),
+            Device::Replay(replay) => {
+                entry.replay = Some(replay.file.clone());
+                (entry.replay_rate, entry.replay_loop) = (replay.rate, replay.again);
+            }
+        }
+        match &port.protocol {
+            ProtocolConfig::Line(line) => {
+                (entry.format, entry.separator, entry.pattern) = match &line.format {
+                    LineFormat::Json => ("json".into(), None, None),
+                    LineFormat::Csv { separator } => ("csv".into(), Some(*separator), None),
+                    LineFormat::Regex(pattern) => ("regex".into(), None, Some(pattern.clone())),
+                };
+                entry.map = line.map.clone();
+                entry.max_line = line.max_line;
+                entry.terminator = line.terminator.clone();
+                entry.comment = line.comment.clone();
+                entry.skip_lines = line.skip_lines;
+            }
+            // Their tables are written from the port itself.
+            ProtocolConfig::Scpi(_) => entry.protocol = "scpi".into(),
+            ProtocolConfig::Nmea(_) => entry.protocol = "nmea".into(),
+            ProtocolConfig::Modbus(_) => entry.protocol = "modbus".into(),
+        }
+        if let Some(capture) = &port.capture {
+            (entry.capture, entry.capture_limit) = (Some(capture.file.clone()), capture.limit);
+        }
         *sink_of(
             &port.sink,
             [&mut entry.recorder, &mut entry.instrument, &mut entry.stream, &mut entry.topic],
@@ -214,39 +313,36 @@ impl Setting for Option<char> {
     }
 }
 
+/// Keys that only lines have.
+const OF_LINES: [&str; 8] =
+    ["format", "separator", "pattern", "map", "terminator", "comment", "skip_lines", "max_line"];
+
 impl Reader<'_> {
     pub(super) fn serial(&mut self, value: &Spanned<DeValue<'_>>, config: &mut Config, ids: &mut Ids) {
-        let mut devices: BTreeMap<std::path::PathBuf, usize> = BTreeMap::new();
+        let mut devices: BTreeMap<String, usize> = BTreeMap::new();
+        let mut captures: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for (table, at) in self.tables("serial", value, limits::SERIAL_PORTS) {
             let before = self.faults.len();
             let mut entry = SerialEntry::default();
             let seen = self.keys(table, "serial", KEYS, &mut entry);
             self.missing(&seen, KEYS, &at, "[[serial]]");
             self.id(&seen, &entry.id, ids);
-            if let Some(Found { at, good: true }) = seen.get("device") {
-                let line = self.lines.line(at.start);
-                if let Some(first) = devices.insert(entry.device.clone(), line) {
-                    self.fault(
-                        at,
-                        format!(
-                            "device \"{}\" is used twice, first in line {first}; expected each port once",
-                            entry.device.display()
-                        ),
-                    );
-                }
+            let device = self.device(&entry, &seen, &at, &mut devices);
+            if entry.protocol == "line" {
+                self.line(&entry, &seen, &at);
+            } else {
+                OF_LINES.iter().for_each(|key| self.only(&seen, key, "with protocol = \"line\""));
             }
-            if !entry.format.is_empty() {
-                if entry.format != "csv" {
-                    self.only(&seen, "separator", "with format = \"csv\"");
-                }
-                if entry.format != "regex" {
-                    self.only(&seen, "pattern", "with format = \"regex\"");
-                } else if !seen.contains_key("pattern") {
-                    self.absence(
-                        &at,
+            self.spoken(table, &mut entry, &seen, &at);
+            self.only_when(entry.capture.is_some(), &seen, "capture_limit", "with `capture`");
+            if let (Some(found), Some(file)) = (seen.get("capture"), &entry.capture) {
+                let line = self.lines.line(found.at.start);
+                if let Some(first) = captures.insert(file.clone(), line) {
+                    let file = file.display();
+                    self.fault(
+                        &found.at,
                         format!(
-                            "[[serial]] with format = \"regex\" lacks `pattern`; expected {}",
-                            Type::Pattern.words()
+                            "capture \"{file}\" is used twice, first in line {first}; expected each file once"
                         ),
                     );
                 }
@@ -260,11 +356,160 @@ impl Reader<'_> {
             let mapped = table.iter().find(|(k, _)| k.get_ref() == "map").map(|(_, v)| v);
             let places = mapped.map(|v| self.mappings(v, &mut entry)).unwrap_or_default();
             self.weigh_mappings(&entry, sink.as_ref(), &places);
-            if let Some(sink) = sink
+            if let (Some(device), Some(sink)) = (device, sink)
                 && self.faults.len() == before
             {
-                config.serial.push(entry.finish(sink));
+                config.serial.push(entry.finish(device, sink));
             }
+        }
+    }
+
+    /// Reads and weighs the table of a protocol.
+    fn spoken(&mut self, table: &DeTable<'_>, entry: &mut SerialEntry, seen: &Seen, at: &Range<usize>) {
+        let value = |name: &str| table.iter().find(|(k, _)| k.get_ref() == name).map(|(_, v)| v);
+        if let Some(scpi) = value("scpi") {
+            entry.scpi = Some(self.scpi(scpi));
+        }
+        if let Some(nmea) = value("nmea") {
+            entry.nmea = Some(self.nmea(nmea));
+        }
+        if let Some(modbus) = value("modbus") {
+            entry.modbus = Some(self.modbus(modbus));
+        }
+        for (name, when) in [
+            ("scpi", "with protocol = \"scpi\""),
+            ("nmea", "with protocol = \"nmea\""),
+            ("modbus", "with protocol = \"modbus\""),
+        ] {
+            self.only_when(entry.protocol == name, seen, name, when);
+        }
+        let asks = matches!(entry.protocol.as_str(), "scpi" | "modbus");
+        if asks && value(&entry.protocol).is_none() {
+            let name = &entry.protocol;
+            self.absence(at, format!("[[serial]] with protocol = {name:?} lacks [serial.{name}]"));
+        }
+        if asks {
+            self.only(seen, "replay", "with protocol = \"line\" or \"nmea\", which listen");
+        }
+        if entry.protocol != "line" {
+            self.only(seen, "recorder", "with protocol = \"line\"");
+        }
+        if entry.protocol == "scpi" {
+            for name in ["stream", "topic"] {
+                self.only(seen, name, "with another protocol; one that speaks SCPI is an `instrument`");
+            }
+        }
+        // What is asked less often than it goes stale would never be current.
+        let scpi = entry.scpi.as_ref().filter(|_| entry.protocol == "scpi");
+        let modbus = entry.modbus.as_ref().filter(|_| entry.protocol == "modbus");
+        let polled = scpi.map(|scpi| {
+            let asked = scpi.channels.iter().filter(|c| c.get.is_some());
+            asked.map(|c| c.poll.unwrap_or(scpi.poll)).min().unwrap_or(scpi.poll)
+        });
+        if let Some(poll) = polled.or(modbus.map(|m| m.poll))
+            && poll >= entry.stale_after
+        {
+            let at = seen.get("stale_after").map_or(at, |found| &found.at);
+            self.fault(
+                at,
+                format!(
+                    "`stale_after` is {:?}, but the device is asked every {poll:?}; expected it to be longer",
+                    entry.stale_after
+                ),
+            );
+        }
+    }
+
+    fn only_when(&mut self, fits: bool, seen: &Seen, key: &'static str, when: &str) {
+        if !fits {
+            self.only(seen, key, when);
+        }
+    }
+
+    /// Where the bytes come from: exactly one of three.
+    fn device(
+        &mut self,
+        entry: &SerialEntry,
+        seen: &Seen,
+        at: &Range<usize>,
+        devices: &mut BTreeMap<String, usize>,
+    ) -> Option<Device> {
+        for key in ["replay_rate", "replay_loop"] {
+            self.only_when(entry.replay.is_some(), seen, key, "with `replay`");
+        }
+        let named: Vec<&str> =
+            ["device", "usb", "replay"].into_iter().filter(|key| seen.contains_key(key)).collect();
+        let [name] = named[..] else {
+            match named.get(1).and_then(|second| seen.get(second)) {
+                Some(second) => self.fault(
+                    &second.at,
+                    format!("`{}` are set; expected one of device, usb, replay", named.join("` and `")),
+                ),
+                None => {
+                    self.absence(at, "[[serial]] lacks `device`; expected one of device, usb, replay".into())
+                }
+            }
+            return None;
+        };
+        let found = seen.get(name).filter(|found| found.good)?;
+        let device = if let Some(path) = &entry.device {
+            Device::Path(path.clone())
+        } else if let Some(file) = &entry.replay {
+            let rate = entry.replay_rate;
+            if !(0.0..=1_000.0).contains(&rate) {
+                let at = seen.get("replay_rate").map_or(&found.at, |found| &found.at);
+                self.fault(at, format!("`serial.replay_rate` is {rate}; expected a number from 0 to 1000"));
+            }
+            return Some(Device::Replay(Replay { file: file.clone(), rate, again: entry.replay_loop }));
+        } else {
+            let text = entry.usb.as_deref().unwrap_or_default();
+            match text.parse::<UsbRule>() {
+                Ok(rule) => Device::Usb(rule),
+                Err(()) => {
+                    let expected = "vendor and product as lsusb shows them, such as \"0403:6001\", \"0403:6001:A50285BI\" with \
+                                    a serial number or \"0403:6011@1\" with an interface";
+                    self.fault(
+                        &found.at,
+                        format!("`serial.usb` is {:?}; expected {expected}", shorten(text)),
+                    );
+                    return None;
+                }
+            }
+        };
+        let line = self.lines.line(found.at.start);
+        if let Some(first) = devices.insert(device.to_string(), line) {
+            self.fault(
+                &found.at,
+                format!("{name} \"{device}\" is used twice, first in line {first}; expected each port once"),
+            );
+        }
+        Some(device)
+    }
+
+    /// Weighs the keys of lines.
+    fn line(&mut self, entry: &SerialEntry, seen: &Seen, at: &Range<usize>) {
+        if !seen.contains_key("format") {
+            self.absence(
+                at,
+                "[[serial]] lacks `format`; expected one of \"json\", \"csv\", \"regex\"".into(),
+            );
+        }
+        if entry.format.is_empty() {
+            return;
+        }
+        if entry.format != "csv" {
+            self.only(seen, "separator", "with format = \"csv\"");
+        }
+        if entry.format != "regex" {
+            self.only(seen, "pattern", "with format = \"regex\"");
+        } else if !seen.contains_key("pattern") {
+            self.absence(
+                at,
+                format!(
+                    "[[serial]] with format = \"regex\" lacks `pattern`; expected {}",
+                    Type::Pattern.words()
+                ),
+            );
         }
     }
 
@@ -355,7 +600,7 @@ impl Reader<'_> {
 }
 
 /// What a serial port may say of a recorder; the rest of `recorder_status` is made by the source.
-const RECORDER_MEMBERS: [&str; 10] = [
+const RECORDER_MEMBERS: [&str; 24] = [
     "status",
     "mode",
     "recording",
@@ -366,4 +611,18 @@ const RECORDER_MEMBERS: [&str; 10] = [
     "clipped",
     "bytes",
     "free_s",
+    "triggers",
+    "last_stop",
+    "noise_floor_db",
+    "suggested_threshold_db",
+    "trend_db_per_min",
+    "auto",
+    "manual",
+    "overruns",
+    "split_count",
+    "uptime_s",
+    "filter.avg_ms",
+    "filter.peak_ms",
+    "filter.budget_ms",
+    "filter.budget_peak_ms",
 ];

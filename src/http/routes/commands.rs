@@ -82,8 +82,8 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     }
 }
 
-/// The actions that `allowed_actions` is about; others, such as `split`, its owner judges.
-const STATEFUL: [&str; 5] = ["start", "pause", "resume", "stop", "abort"];
+/// The actions that `allowed_actions` is about; others its owner judges.
+const STATEFUL: [&str; 7] = ["start", "pause", "resume", "stop", "abort", "split", "auto"];
 
 /// Whether the effect of an action is there without it.
 fn is_already(kind: &str, action: &str, status: &str) -> bool {

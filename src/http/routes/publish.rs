@@ -124,6 +124,11 @@ fn refused(why: Refused) -> Problem {
 
 /// The answer to what was published: 202, or 201 once it is on the disk.
 pub(super) fn finish(wish: &Wish, sum: &Sum<'_>) -> Result<Answer, Problem> {
+    finish_with(wish, sum, "")
+}
+
+/// The same with further members, such as `,"cancel":true`.
+pub(super) fn finish_with(wish: &Wish, sum: &Sum<'_>, more: &str) -> Result<Answer, Problem> {
     let cursor = sum.cursor();
     if wish.durable && !sum.shared.parts.bus.wait_durable(cursor.seq, limits::DURABLE_TIME) {
         return Err(problem(503, "not_durable_yet", "Not durable yet", format!(
@@ -135,7 +140,7 @@ pub(super) fn finish(wish: &Wish, sum: &Sum<'_>) -> Result<Answer, Problem> {
         .retry_after(5));
     }
     let text = format!(
-        "{{\"accepted\":{},\"duplicates\":{},\"cursor\":\"{cursor}\"}}",
+        "{{\"accepted\":{},\"duplicates\":{},\"cursor\":\"{cursor}\"{more}}}",
         sum.accepted, sum.duplicates
     );
     Ok(Reply::json_text(if wish.durable { 201 } else { 202 }, text).into())

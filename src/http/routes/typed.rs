@@ -1,15 +1,17 @@
 //! The typed conveniences: `POST /api/recorders/{id}/state` and its like. One handler and a table: the id comes from
 //! the path, a missing time is now, and what has one sensible value when it is missing gets it. Nothing measured is
 //! ever made up: numbers that only the publisher can know stay mandatory, save counts, which telltale then keeps.
+//! What is said of a recorder or a job goes through its keeper, which adds what it knows and notices silence.
 
-use super::publish::{Shape, Sum, Wish, Wrong, finish, shape};
+use super::publish::{Shape, Sum, Wish, Wrong, finish, finish_with, shape};
 use crate::clock::Wall;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, problem};
 use crate::http::request::{Answer, Request};
 use crate::limits;
-use crate::model::{Draft, StreamValue};
+use crate::model::{Draft, DraftError, StreamValue};
 use crate::sources::signals::Session;
 use crate::sources::streams::Streams;
+use crate::sources::{JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -46,12 +48,7 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let wish = Wish::read(request.head)?;
     let kind = request.head.path.get(1).map_or("", String::as_str);
     let Some(row) = ROWS.iter().find(|row| row.kind == kind) else {
-        return Err(super::super::problem::problem(
-            404,
-            "unknown_path",
-            "Not found",
-            "there is no such kind",
-        ));
+        return Err(problem(404, "unknown_path", "Not found", "there is no such kind"));
     };
     let id = request.param(0).to_string();
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
@@ -61,22 +58,31 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
         signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
         streams: Some(&request.shared.parts.streams),
     };
-    let mut one = |text: &[u8], place: &str, number: usize| {
-        draft(row, &id, &now, text, &mut books).map_err(|wrong| wrong.at(place, number))
-    };
-    let drafts = match shape(&body)? {
-        Shape::One(text) => vec![one(text, "", 0)?],
-        Shape::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(n, item)| one(item.get().as_bytes(), "index", n))
-            .collect::<Result<_, _>>()?,
-        Shape::Lines => {
-            let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
-            lines.map(|(n, line)| one(line, "line", n + 1)).collect::<Result<_, _>>()?
-        }
-    };
+    let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
+    match kind {
+        "recorders" => {
+            let all = each(&body, |text| Ok(payload(row, &id, &now, text, &mut books)?.1))?;
+            let publish = |drafts| sum.publish(drafts, wish.key.as_deref());
+            parts.recorders.post(&id, all, publish).map_err(|why| match why {
+                NotTaken::Wrong(e) => wrong(e),
+                NotTaken::Full => too_many(422, "recorders", limits::RECORDERS),
+            })??;
+            return finish(&wish, &sum);
+        }
+        "jobs" => {
+            let all = each(&body, |text| serde_json::from_slice(text).map_err(|e| Wrong::json(&e)))?;
+            let publish = |drafts| sum.publish(drafts, wish.key.as_deref());
+            let (published, cancel) = parts.jobs.post(&id, all, publish).map_err(|why| match why {
+                JobRefused::Wrong(e) => wrong(e),
+                JobRefused::Full => too_many(503, "jobs", limits::JOBS).retry_after(60),
+            })?;
+            published?;
+            return finish_with(&wish, &sum, if cancel { ",\"cancel\":true" } else { "" });
+        }
+        _ => {}
+    }
+    let drafts = each(&body, |text| draft(row, &id, &now, text, &mut books))?;
     sum.publish(drafts, wish.key.as_deref())?;
     // What was published before under the same key is not counted twice.
     if let Some(signals) = books.signals.filter(|_| sum.is_new()) {
@@ -85,12 +91,52 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     finish(&wish, &sum)
 }
 
-fn draft(row: &Row, id: &str, now: &str, text: &[u8], books: &mut Books<'_>) -> Result<Draft, Wrong> {
+/// What each object of a body becomes.
+fn each<T>(body: &[u8], mut one: impl FnMut(&[u8]) -> Result<T, Wrong>) -> Result<Vec<T>, Problem> {
+    let mut placed =
+        |text: &[u8], place: &str, number: usize| one(text).map_err(|wrong| wrong.at(place, number));
+    match shape(body)? {
+        Shape::One(text) => Ok(vec![placed(text, "", 0)?]),
+        Shape::Array(items) => {
+            items.iter().enumerate().map(|(n, item)| placed(item.get().as_bytes(), "index", n)).collect()
+        }
+        Shape::Lines => {
+            let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
+            lines.map(|(n, line)| placed(line, "line", n + 1)).collect()
+        }
+    }
+}
+
+fn wrong(e: DraftError) -> Problem {
+    Wrong::from(e).at("", 0)
+}
+
+fn too_many(status: u16, what: &str, most: usize) -> Problem {
+    problem(
+        status,
+        "too_many_ids",
+        "Too many ids",
+        format!("there are {most} {what} already; at most that many"),
+    )
+}
+
+fn payload(
+    row: &Row,
+    id: &str,
+    now: &str,
+    text: &[u8],
+    books: &mut Books<'_>,
+) -> Result<(&'static str, Map<String, Value>), Wrong> {
     let mut payload: Map<String, Value> = serde_json::from_slice(text).map_err(|e| Wrong::json(&e))?;
     if !row.id_field.is_empty() {
         payload.insert(row.id_field.into(), id.into());
     }
     let kind = (row.fill)(&mut payload, id, now, books)?;
+    Ok((kind, payload))
+}
+
+fn draft(row: &Row, id: &str, now: &str, text: &[u8], books: &mut Books<'_>) -> Result<Draft, Wrong> {
+    let (kind, payload) = payload(row, id, now, text, books)?;
     Ok(Draft::checked(kind, None, Value::Object(payload))?)
 }
 
@@ -202,10 +248,8 @@ fn instrument(
     Ok("instrument_status")
 }
 
-fn job(payload: &mut Map<String, Value>, _: &str, _: &str, _: &mut Books<'_>) -> Result<&'static str, Wrong> {
-    default(payload, "kind", "job");
-    default(payload, "status", "running");
-    default(payload, "progress", Value::Null);
+/// Its keeper fills in what is missing.
+fn job(_: &mut Map<String, Value>, _: &str, _: &str, _: &mut Books<'_>) -> Result<&'static str, Wrong> {
     Ok("job_status")
 }
 
@@ -344,7 +388,6 @@ mod tests {
         );
         assert_eq!(of("streams", r#"{"value":3}"#).1["quality"], "good");
         assert_eq!(of("streams", r#"{"status":"offline"}"#).1["reconnects"], Value::Null);
-        assert_eq!(of("jobs", "{}").1["status"], "running");
         assert_eq!(of("detections", r#"{"label":"can","confidence":0.9}"#).0, "detections");
         let boxed = |text: &str| of("detections", text).1["box"].clone();
         let half = json!({ "x": 0.5, "y": 0.25, "w": 0.1, "h": 0.5 });

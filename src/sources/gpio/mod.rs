@@ -1,26 +1,39 @@
-//! Input pins: levels and edges through [`Pins`], one thread for all of them.
+//! Pins: inputs through [`Pins`], one thread for all of them, and outputs on another ([`output`]).
 //!
-//! **Promises.** Every edge the kernel reports is told, in its order for each pin. Edges the kernel or the hardware
-//! lost are counted (`lost_edges`), never made up: a gap in the kernel's numbering counts, and once a second each
-//! level is read again; when it is not the one that counts and no edge explains it, the level that was read is taken
-//! over as a level, not as an edge. **Signals** interrupt a wait, which is then repeated (see [`super::hardware`]).
-//! **Bounds.** A pin with more than `limits::GPIO_FLOOD` edges is disabled until the next reload.
+//! **Promises.** Every edge the kernel reports is counted, in its order for each pin; it is told alone or together with
+//! others ([`records`]). Edges the kernel or the hardware lost are counted (`lost_edges`), never made up: a gap in the
+//! kernel's numbering counts, and once a second each level is read again; when it is not the one that counts and no
+//! edge explains it, the level that was read is taken over as a level, not as an edge. **Signals** interrupt a wait,
+//! which is then repeated (see [`super::hardware`]). **Bounds.** A pin with more edges than its `flood` is parked, with
+//! an alert, for a minute and then longer and longer ([`flood`]); what a pin says is published at most once in its
+//! `interval`, the newest level counts.
 //! Both edges are always asked of the kernel, whichever are published: the level must be right in any case.
 
 mod debounce;
+mod flood;
+mod meter;
+mod output;
+mod records;
+
+pub use self::output::Held;
+pub(super) use self::output::OutputSource;
 
 use self::debounce::{Change, Debouncer};
+use self::flood::Flood;
+use self::meter::Meter;
+use self::records::{Batch, Records};
 use super::fold::{Feed, Fold, publish_on};
 use super::hardware::{OpenPins, PinEvent, Pins, PinsError};
 use super::inputs::Until;
 use super::monotonic;
 use super::publish::Report;
 use super::reading::{Reading, Value};
+use crate::alerts::Alerts;
 use crate::bus::Bus;
 use crate::clock::Wall;
-use crate::config::{Edge, GpioPin, Sink};
+use crate::config::{Edge, EdgeRecords, GpioPin, Measure, Sink};
 use crate::limits;
-use crate::model::{QualityReason, SourceState};
+use crate::model::{QualityReason, Severity, SourceState};
 use serde_json::{Map, json};
 use std::io;
 use std::sync::Arc;
@@ -28,60 +41,108 @@ use std::time::Duration;
 
 /// The longest wait for an edge: how late a stop is noticed.
 const WAIT: Duration = Duration::from_millis(200);
-/// How often levels are read again and refused pins tried again.
+/// How often levels are read again, refused pins tried again and counters told; an alert changes no more often.
 const CHECK: Duration = Duration::from_secs(1);
 /// How long an edge that explains another level may be under way.
 const CONFIRM: Duration = Duration::from_millis(10);
 /// How often a chip that failed is opened again, at most.
 const RETRY_MOST: Duration = Duration::from_secs(60);
 
-/// All the pins of a configuration.
-pub struct GpioSource {
-    lines: Vec<Line>,
-    opener: Box<dyn OpenPins>,
-    bus: Arc<Bus>,
-    fold: Arc<Fold>,
+/// What the pins of a configuration speak to.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub bus: Arc<Bus>,
+    pub fold: Arc<Fold>,
+    pub alerts: Arc<Alerts>,
 }
 
-/// One pin.
+/// All the inputs of a configuration.
+pub(super) struct GpioSource {
+    lines: Vec<Line>,
+    /// Which line has a pin.
+    by_pin: [Option<u8>; 256],
+    opener: Arc<dyn OpenPins>,
+    desk: Desk,
+}
+
+/// One input.
 struct Line {
     config: GpioPin,
-    feed: Feed,
+    feed: Option<Feed>,
     report: Report,
     standing: Standing,
     debouncer: Debouncer,
+    meter: Meter,
+    records: Records,
+    flood: Flood,
+    /// Since when it has not flooded.
+    calm_since: Duration,
     /// The kernel's number of the last edge; it starts at 1.
     seqno: u32,
-    /// Edges that were published.
+    /// Edges that count, and how many of them were told by their count.
     edges: u64,
+    counted: u64,
     lost: u64,
     /// Losses found by reading the level again, which a later gap in the numbers will show once more.
     owed: u32,
     /// The last check found another level; it must outlive one more wait.
     suspect: bool,
-    flood: (Duration, u32),
+    /// What it says has changed since it was published then.
+    unsaid: Option<Duration>,
+    published: Option<Duration>,
+    /// Something was counted since the counters were told.
+    touched: bool,
+    /// The last rate that was told was none.
+    still: bool,
+    /// Whether its alert is raised, and since when it is so.
+    alert: Option<(bool, Duration)>,
     said: Option<String>,
+    /// The alert of its loss is raised.
+    missed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Claimed,
     Refused,
-    Disabled,
+    Parked,
+}
+
+/// One moment on both clocks.
+#[derive(Clone, Copy)]
+struct Now {
+    mono: Duration,
+    wall: Wall,
+}
+
+impl Now {
+    fn read() -> Now {
+        Now { mono: monotonic(), wall: Wall::now() }
+    }
+
+    /// The wall time of a moment before this one.
+    fn wall_of(self, at: Duration) -> Wall {
+        Wall(self.wall.0.saturating_sub(self.mono.saturating_sub(at).as_millis() as u64))
+    }
 }
 
 impl GpioSource {
-    /// The pins of `pins`; their targets are announced at once.
-    pub fn new(pins: Vec<GpioPin>, opener: Box<dyn OpenPins>, bus: Arc<Bus>, fold: Arc<Fold>) -> Self {
-        let lines: Vec<Line> = pins.into_iter().map(Line::new).collect();
-        for line in &lines {
-            fold.expect(&line.feed);
+    /// The inputs among `pins`; their targets are announced at once. None: there are none.
+    pub fn new(pins: &[GpioPin], opener: Arc<dyn OpenPins>, desk: Desk) -> Option<Self> {
+        let inputs = pins.iter().filter(|pin| pin.output.is_none());
+        let lines: Vec<Line> = inputs.take(limits::GPIO_PINS).cloned().map(Line::new).collect();
+        let mut by_pin = [None; 256];
+        for (n, line) in lines.iter().enumerate() {
+            if let Some(feed) = &line.feed {
+                desk.fold.expect(feed);
+            }
+            by_pin[usize::from(line.config.pin)] = u8::try_from(n).ok();
         }
-        GpioSource { lines, opener, bus, fold }
+        (!lines.is_empty()).then_some(GpioSource { lines, by_pin, opener, desk })
     }
 
     /// Serves the pins until it is over.
-    pub(super) fn run(mut self, until: &Until) {
+    pub fn run(mut self, until: &Until) {
         let mut retry = CHECK;
         let mut said = String::new();
         while !until.is_over() {
@@ -97,7 +158,7 @@ impl GpioSource {
                 Err(PinsError::NoBoard) => {
                     let n = self.lines.len();
                     log::warn!(
-                        "gpio is absent: {}; {n} configured pins are reported absent",
+                        "gpio is absent: {}; {n} configured inputs are reported absent",
                         PinsError::NoBoard
                     );
                     self.all(SourceState::Absent, &PinsError::NoBoard.to_string());
@@ -106,15 +167,23 @@ impl GpioSource {
                 Err(e) => e.to_string(),
             };
             if failed != said {
-                self.bus.metrics.source_errors_total.inc();
+                self.desk.bus.metrics.source_errors_total.inc();
                 log::error!("gpio can't be used: {failed}; trying again");
                 said.clone_from(&failed);
             }
             self.all(SourceState::Error, &failed);
+            for line in &mut self.lines {
+                line.miss(&failed, &self.desk);
+            }
             if until.wait(retry) {
                 break;
             }
             retry = (retry * 3 / 2).min(RETRY_MOST);
+        }
+        for line in &mut self.lines {
+            if let Some(batch) = line.records.rest() {
+                line.tell_batch(&batch, Now::read(), &self.desk);
+            }
         }
         // A reload, not the end: whatever is configured next must not be taken for these.
         if !until.daemon.is_stopped() {
@@ -127,20 +196,23 @@ impl GpioSource {
         for line in &mut self.lines {
             line.report.state(state);
             line.report.faults(u64::from(state == SourceState::Error), 0, Some(why));
-            line.report.flush(&self.bus);
-            self.fold.lost(&line.feed, QualityReason::NotConnected);
+            line.report.flush(&self.desk.bus);
+            line.lost_to(QualityReason::NotConnected, &self.desk);
         }
     }
 
     fn serve(&mut self, pins: &mut dyn Pins, until: &Until) -> io::Result<()> {
+        let desk = &self.desk;
         for line in &mut self.lines {
-            line.claim(pins, &self.bus, &self.fold);
+            line.standing = Standing::Refused;
+            line.claim(pins, desk);
         }
         let mut check = monotonic() + CHECK;
+        let mut events = Vec::new();
         let (mut look, mut confirm) = (false, false);
         while !until.is_over() {
             let now = monotonic();
-            let due = self.lines.iter().filter_map(|l| l.debouncer.deadline()).chain([check]).min();
+            let due = self.lines.iter().filter_map(Line::deadline).chain([check]).min();
             // Whole milliseconds, upwards: the chip's clock for waiting is no finer, and 0 would spin.
             let wait = due.map_or(WAIT, |due| due.saturating_sub(now)).min(WAIT);
             let wait = match (confirm, look) {
@@ -148,33 +220,30 @@ impl GpioSource {
                 (_, true) => Duration::ZERO,
                 _ => Duration::from_millis(wait.as_micros().div_ceil(1000) as u64),
             };
-            let event = pins.wait(wait)?;
-            if let Some(event) = event
-                && let Some(line) = self.lines.iter_mut().find(|l| l.config.pin == event.pin)
-            {
-                line.edge(event, pins, &self.bus, &self.fold);
-            }
-            let now = monotonic();
-            for line in &mut self.lines {
-                if let Some(change) = line.debouncer.tick(now) {
-                    line.changed(change, &self.bus, &self.fold);
+            events.clear();
+            pins.wait(wait, &mut events)?;
+            let now = Now::read();
+            for event in &events {
+                let line = self.by_pin.get(usize::from(event.pin)).copied().flatten();
+                if let Some(line) = line.and_then(|n| self.lines.get_mut(usize::from(n))) {
+                    line.edge(*event, now, pins, desk);
                 }
+            }
+            for line in &mut self.lines {
+                line.pass(now, desk);
             }
             // Levels are only compared when no edge is waiting to be read: it would explain the difference.
-            if event.is_none() && (look || confirm) {
+            if events.is_empty() && (look || confirm) {
                 (look, confirm) = (false, false);
                 for line in &mut self.lines {
-                    confirm |= line.check(pins, &self.bus, &self.fold);
+                    confirm |= line.check(pins, now, desk);
                 }
             }
-            if now >= check {
-                check = now + CHECK;
+            if now.mono >= check {
+                check = now.mono + CHECK;
                 look = true;
                 for line in &mut self.lines {
-                    if line.standing == Standing::Refused {
-                        line.claim(pins, &self.bus, &self.fold);
-                    }
-                    line.report.flush(&self.bus);
+                    line.every_second(now, pins, desk);
                 }
             }
         }
@@ -184,49 +253,62 @@ impl GpioSource {
 
 impl Line {
     fn new(config: GpioPin) -> Self {
-        let feed = Feed {
+        let feed = config.sink.clone().map(|sink| Feed {
             source: config.id.clone(),
-            sink: config.sink.clone(),
+            sink,
             name: None,
             timeout: None,
             several: false,
-        };
+        });
         let mut report = Report::new(&config.id, "gpio", CHECK);
         report.detail("pin", config.pin);
         Line {
             debouncer: Debouncer::new(config.debounce, false),
+            meter: Meter::new(config.window),
+            records: Records::default(),
+            flood: Flood::new(config.flood),
+            calm_since: Duration::ZERO,
             config,
             feed,
             report,
             standing: Standing::Refused,
             seqno: 0,
             edges: 0,
+            counted: 0,
             lost: 0,
             owed: 0,
             suspect: false,
-            flood: (Duration::ZERO, 0),
+            unsaid: None,
+            published: None,
+            touched: false,
+            still: true,
+            alert: None,
             said: None,
+            missed: false,
         }
     }
 
+    /// When it has something to do though no edge comes.
+    fn deadline(&self) -> Option<Duration> {
+        [self.debouncer.deadline(), self.records.deadline(), self.unsaid].into_iter().flatten().min()
+    }
+
     /// Takes the pin, reads it, and tells its level.
-    fn claim(&mut self, pins: &mut dyn Pins, bus: &Bus, fold: &Fold) {
-        if self.standing == Standing::Disabled {
-            return;
-        }
+    fn claim(&mut self, pins: &mut dyn Pins, desk: &Desk) {
         let level = match pins.claim(self.config.pin, self.config.pull) {
             Ok(()) => pins.level(self.config.pin).unwrap_or(false),
             Err(e) => {
                 let said = e.to_string();
                 if self.said.as_ref() != Some(&said) {
-                    bus.metrics.source_errors_total.inc();
+                    desk.bus.metrics.source_errors_total.inc();
                     log::error!("gpio {}: pin {} can't be used: {said}", self.config.id, self.config.pin);
                     self.report.faults(1, 0, Some(&said));
+                    self.miss(&said, desk);
                     self.said = Some(said);
                 }
                 self.standing = Standing::Refused;
                 self.report.state(SourceState::Error);
-                self.report.flush(bus);
+                self.report.flush(&desk.bus);
                 return;
             }
         };
@@ -236,21 +318,31 @@ impl Line {
             self.config.pin,
             if level { "high" } else { "low" }
         );
+        let now = Now::read();
         self.said = None;
         self.standing = Standing::Claimed;
         self.seqno = 0;
         self.debouncer = Debouncer::new(self.config.debounce, level);
+        self.meter.broken();
+        self.flood.taken(now.mono);
+        self.calm_since = now.mono;
         self.report.faults(0, 0, None);
         self.report.state(SourceState::Ok);
-        self.tell_level("start", bus, fold);
+        if std::mem::take(&mut self.missed) {
+            let id = &self.config.id;
+            desk.alerts.clear(&format!("source.{id}"), &format!("The input {id} is read again."));
+        }
+        self.tell_level("start", now, desk);
+        self.tell_counters(now, desk);
     }
 
     /// An edge from the kernel.
-    fn edge(&mut self, event: PinEvent, pins: &mut dyn Pins, bus: &Bus, fold: &Fold) {
+    fn edge(&mut self, event: PinEvent, now: Now, pins: &mut dyn Pins, desk: &Desk) {
         if self.standing != Standing::Claimed {
             return;
         }
         self.suspect = false;
+        self.touched = true;
         let gap = event.seqno.wrapping_sub(self.seqno).wrapping_sub(1);
         self.seqno = event.seqno;
         // More than half the range is a number that went back: not a count of anything.
@@ -258,62 +350,173 @@ impl Line {
         self.lose(u64::from(gap.saturating_sub(self.owed)));
         self.owed = 0;
         for change in self.debouncer.edge(event.rising, event.at).into_iter().flatten() {
-            self.changed(change, bus, fold);
+            self.changed(change, now, desk);
         }
-        if event.at.saturating_sub(self.flood.0) > limits::GPIO_FLOOD_TIME {
-            self.flood = (event.at, 0);
-        }
-        self.flood.1 = self.flood.1.saturating_add(1).saturating_add(gap);
-        if self.flood.1 > limits::GPIO_FLOOD {
-            self.disable(pins, bus, fold);
+        if let Some(time) = self.flood.edges(gap.saturating_add(1), event.at) {
+            self.park(time, pins, desk);
         }
     }
 
     fn lose(&mut self, edges: u64) {
         if edges > 0 {
             self.lost += edges;
-            self.report.detail("lost_edges", self.lost);
+            self.meter.broken();
         }
     }
 
     /// A level that counts, with its edge.
-    fn changed(&mut self, change: Change, bus: &Bus, fold: &Fold) {
+    fn changed(&mut self, change: Change, now: Now, desk: &Desk) {
         let wanted = match self.config.edge {
             Edge::Both => true,
             Edge::Rising => change.high,
             Edge::Falling => !change.high,
         };
         self.edges += u64::from(wanted);
-        let at = Wall(Wall::now().0.saturating_sub(monotonic().saturating_sub(change.at).as_millis() as u64));
-        if let Sink::Topic(topic) = &self.config.sink {
-            if wanted {
-                let mut payload = self.level(at);
+        self.meter.changed(change.high != self.config.active_low, change.at);
+        let Some(Sink::Topic(_)) = &self.config.sink else { return self.say(now, desk) };
+        if wanted && self.config.edges == EdgeRecords::Each {
+            let told = self.records.edge(change.high, change.at);
+            if let Some(batch) = &told.before {
+                self.tell_batch(batch, now, desk);
+            }
+            if told.alone {
+                let mut payload = self.level(now.wall_of(change.at));
                 payload.insert("edge".into(), if change.high { "rising" } else { "falling" }.into());
                 payload.insert("count".into(), self.edges.into());
                 payload.insert("timestamp_mono_ns".into(), (change.at.as_nanos() as u64).into());
-                publish_on(bus, "edge", topic, &payload);
+                self.publish("edge", &payload, desk);
             }
-        } else {
-            fold.update(&self.feed, &[self.reading()], at);
         }
-        self.report(at, bus);
+        self.say(now, desk);
+    }
+
+    /// Time has passed.
+    fn pass(&mut self, now: Now, desk: &Desk) {
+        if let Some(change) = self.debouncer.tick(now.mono) {
+            self.changed(change, now, desk);
+        }
+        if let Some(batch) = self.records.due(now.mono) {
+            self.tell_batch(&batch, now, desk);
+        }
+        if self.unsaid.is_some_and(|due| now.mono >= due) {
+            self.say(now, desk);
+        }
+        if self.touched && self.report.is_due(now.mono) {
+            self.tell_counters(now, desk);
+        }
+    }
+
+    fn every_second(&mut self, now: Now, pins: &mut dyn Pins, desk: &Desk) {
+        match self.standing {
+            Standing::Refused => self.claim(pins, desk),
+            Standing::Parked if self.flood.is_over(now.mono) => self.claim(pins, desk),
+            _ => {}
+        }
+        if self.standing == Standing::Claimed {
+            if self.flood.is_well_again(now.mono) {
+                let id = &self.config.id;
+                desk.alerts.clear(&format!("gpio.{id}.flood"), &format!("The input {id} is calm again."));
+            }
+            self.flood.forgive(now.mono.saturating_sub(self.calm_since));
+            // A rate falls by itself, and what is counted is told now and then.
+            let falls = self.config.value == Measure::Rate && !self.still;
+            let counts = self.config.edges == EdgeRecords::Count && self.counted != self.edges;
+            if falls || counts {
+                self.say(now, desk);
+            }
+        }
+        self.tell_counters(now, desk);
+    }
+
+    /// Says what it has to say, when it is time; remembers it otherwise.
+    fn say(&mut self, now: Now, desk: &Desk) {
+        if let Some(last) = self.published
+            && now.mono.saturating_sub(last) < self.interval()
+        {
+            self.unsaid = Some(last + self.interval());
+            return;
+        }
+        self.published = Some(now.mono);
+        self.unsaid = None;
+        self.watch(now, desk);
+        match &self.config.sink {
+            Some(Sink::Recorder(_) | Sink::Instrument(_) | Sink::Stream(_)) => {
+                let reading = self.reading(now);
+                if let Some(feed) = &self.feed {
+                    desk.fold.update(feed, &[reading], now.wall);
+                }
+            }
+            Some(_) if self.config.edges == EdgeRecords::Count && self.counted != self.edges => {
+                let mut payload = self.level(now.wall);
+                payload.insert("edges".into(), (self.edges - self.counted).into());
+                payload.insert("count".into(), self.edges.into());
+                payload.insert("pulses".into(), self.meter.count.into());
+                payload.insert("rate_hz".into(), round(self.meter.rate(now.mono)).into());
+                self.counted = self.edges;
+                self.publish("edge_count", &payload, desk);
+            }
+            _ => {}
+        }
+    }
+
+    /// The least time between two things it says.
+    fn interval(&self) -> Duration {
+        match self.config.edges {
+            EdgeRecords::Each => self.config.interval,
+            EdgeRecords::Count => self.config.interval.max(CHECK),
+        }
+    }
+
+    /// Its alert, if it has one: at once, and then at most once a second.
+    fn watch(&mut self, now: Now, desk: &Desk) {
+        let Some(alert) = &self.config.alert else { return };
+        let active = self.debouncer.high() != self.config.active_low;
+        match self.alert {
+            Some((raised, _)) if raised == active => return,
+            Some((_, since)) if now.mono.saturating_sub(since) < CHECK => {
+                self.unsaid = Some(since + CHECK);
+                return;
+            }
+            _ => self.alert = Some((active, now.mono)),
+        }
+        let id = format!("gpio.{}", self.config.id);
+        if active {
+            desk.alerts.raise(&id, alert.severity, &alert.message, &alert.guidance);
+        } else {
+            desk.alerts.clear(&id, &format!("{}: no longer.", alert.message));
+        }
     }
 
     /// A level that was read, without an edge.
-    fn tell_level(&mut self, reason: &str, bus: &Bus, fold: &Fold) {
-        let at = Wall::now();
-        if let Sink::Topic(topic) = &self.config.sink {
-            let mut payload = self.level(at);
+    fn tell_level(&mut self, reason: &str, now: Now, desk: &Desk) {
+        if let Some(Sink::Topic(_)) = &self.config.sink {
+            let mut payload = self.level(now.wall);
             payload.insert("reason".into(), reason.into());
-            publish_on(bus, "level", topic, &payload);
-        } else {
-            fold.update(&self.feed, &[self.reading()], at);
+            self.publish("level", &payload, desk);
         }
-        self.report(at, bus);
+        self.published = None;
+        self.say(now, desk);
+    }
+
+    fn tell_batch(&mut self, batch: &Batch, now: Now, desk: &Desk) {
+        let mut payload = self.level(now.wall_of(batch.last));
+        payload.insert("edges".into(), batch.count.into());
+        payload.insert("rising".into(), batch.rising.into());
+        payload.insert("count".into(), self.edges.into());
+        payload.insert("from".into(), json!(now.wall_of(batch.first)));
+        payload.insert("first_mono_ns".into(), (batch.first.as_nanos() as u64).into());
+        payload.insert("offsets_us".into(), json!(batch.offsets_us));
+        self.publish("edge_batch", &payload, desk);
+    }
+
+    fn publish(&self, kind: &str, payload: &Map<String, serde_json::Value>, desk: &Desk) {
+        if let Some(Sink::Topic(topic)) = &self.config.sink {
+            publish_on(&desk.bus, kind, topic, payload);
+        }
     }
 
     /// Reads the level again. True when it is another one and must be confirmed.
-    fn check(&mut self, pins: &dyn Pins, bus: &Bus, fold: &Fold) -> bool {
+    fn check(&mut self, pins: &dyn Pins, now: Now, desk: &Desk) -> bool {
         let suspect = self.suspect;
         self.suspect = false;
         if self.standing != Standing::Claimed || !self.debouncer.is_quiet() {
@@ -329,25 +532,56 @@ impl Line {
         self.debouncer.correct(level);
         self.owed = self.owed.saturating_add(1);
         self.lose(1);
-        self.tell_level("reread", bus, fold);
+        self.tell_level("reread", now, desk);
+        self.tell_counters(now, desk);
         false
     }
 
-    fn disable(&mut self, pins: &mut dyn Pins, bus: &Bus, fold: &Fold) {
-        let (id, pin, most, time) =
-            (&self.config.id, self.config.pin, limits::GPIO_FLOOD, limits::GPIO_FLOOD_TIME);
-        let why = format!(
-            "more than {most} edges in {time:?}: it chatters or floats; switched off until the next reload"
-        );
+    fn park(&mut self, time: Duration, pins: &mut dyn Pins, desk: &Desk) {
+        let (id, pin, most) = (&self.config.id, self.config.pin, self.config.flood);
+        let why = format!("more than {most} edges a second: it chatters or floats; parked for {time:?}");
         log::error!("gpio {id}: pin {pin} has {why}");
-        bus.metrics.source_errors_total.inc();
+        desk.bus.metrics.source_errors_total.inc();
+        desk.alerts.raise(
+            &format!("gpio.{id}.flood"),
+            Severity::Major,
+            &format!("The input {id} (pin {pin}) floods: more than {most} edges a second."),
+            "Is the contact connected, and does the pin have a pull resistor? It is tried again by itself.",
+        );
         pins.release(pin);
-        self.standing = Standing::Disabled;
+        self.standing = Standing::Parked;
         self.debouncer.correct(self.debouncer.high());
+        self.meter.broken();
         self.report.state(SourceState::Disabled);
         self.report.faults(1, 0, Some(&why));
-        self.report.flush(bus);
-        fold.lost(&self.feed, QualityReason::DeviceError);
+        if let Some(batch) = self.records.rest() {
+            self.tell_batch(&batch, Now::read(), desk);
+        }
+        self.tell_counters(Now::read(), desk);
+        self.lost_to(QualityReason::DeviceError, desk);
+    }
+
+    /// It can't be read: an alert, once an outage.
+    fn miss(&mut self, why: &str, desk: &Desk) {
+        if self.missed {
+            return;
+        }
+        self.missed = true;
+        let id = &self.config.id;
+        desk.alerts.raise(
+            &format!("source.{id}"),
+            Severity::Major,
+            &format!("The input {id} can't be read: {why}."),
+            "See docs/hardware.md, Pins. It is tried again by itself.",
+        );
+    }
+
+    fn lost_to(&mut self, why: QualityReason, desk: &Desk) {
+        self.unsaid = None;
+        self.published = None;
+        if let Some(feed) = &self.feed {
+            desk.fold.lost(feed, why);
+        }
     }
 
     fn active(&self) -> bool {
@@ -355,23 +589,31 @@ impl Line {
     }
 
     /// What the pin says to its recorder, instrument or stream.
-    fn reading(&self) -> Reading {
+    fn reading(&mut self, now: Now) -> Reading {
         let active = self.active();
-        match &self.config.sink {
-            Sink::Recorder(_) => {
-                let word = if active {
-                    self.config.active.as_deref().unwrap_or("recording")
-                } else {
-                    self.config.inactive.as_deref().unwrap_or("idle")
-                };
-                Reading { name: "status".into(), value: Value::Text(word.into()), unit: None }
-            }
-            _ => Reading {
-                name: self.config.active.clone().unwrap_or_else(|| self.config.id.clone()),
-                value: Value::Number(if active { 1.0 } else { 0.0 }),
-                unit: None,
-            },
+        if let Some(Sink::Recorder(_)) = &self.config.sink {
+            let word = if active {
+                self.config.active.as_deref().unwrap_or("recording")
+            } else {
+                self.config.inactive.as_deref().unwrap_or("idle")
+            };
+            return Reading { name: "status".into(), value: Value::Text(word.into()), unit: None };
         }
+        let (value, unit) = match self.config.value {
+            Measure::Level => (Value::Number(f64::from(u8::from(active))), None),
+            Measure::Count => (Value::Number(self.meter.count as f64), None),
+            Measure::Rate => {
+                let rate = round(self.meter.rate(now.mono));
+                self.still = rate == 0.0;
+                (Value::Number(rate), Some("Hz"))
+            }
+            Measure::Pulse => match self.meter.pulse {
+                Some(pulse) => (Value::Number(millis(pulse.last)), Some("ms")),
+                None => (Value::Missing(QualityReason::Initial), Some("ms")),
+            },
+        };
+        let name = self.config.active.clone().unwrap_or_else(|| self.config.id.clone());
+        Reading { name, value, unit: unit.map(str::to_string) }
     }
 
     fn level(&self, at: Wall) -> Map<String, serde_json::Value> {
@@ -385,14 +627,44 @@ impl Line {
         payload
     }
 
-    fn report(&mut self, at: Wall, bus: &Bus) {
-        self.report.detail("level", u8::from(self.debouncer.high()));
-        self.report.detail("active", self.active());
-        self.report.detail("edges", self.edges);
-        self.report.detail("lost_edges", self.lost);
-        self.report.seen(at);
-        self.report.flush(bus);
+    /// The counters of `source_status`, when something has changed.
+    fn tell_counters(&mut self, now: Now, desk: &Desk) {
+        self.touched = false;
+        if self.standing == Standing::Refused {
+            return self.report.flush(&desk.bus);
+        }
+        let mut all = vec![
+            ("level", json!(u8::from(self.debouncer.high()))),
+            ("active", json!(self.active())),
+            ("edges", json!(self.edges)),
+            ("pulses", json!(self.meter.count)),
+            ("rate_hz", json!(round(self.meter.rate(now.mono)))),
+            ("lost_edges", json!(self.lost)),
+        ];
+        if let Some(pulse) = self.meter.pulse {
+            all.push(("pulse_ms", json!(millis(pulse.last))));
+            all.push(("pulse_min_ms", json!(millis(pulse.shortest))));
+            all.push(("pulse_max_ms", json!(millis(pulse.longest))));
+        }
+        let mut changed = false;
+        for (name, value) in all {
+            changed |= self.report.changes(name, value);
+        }
+        if changed {
+            self.report.seen(now.wall);
+        }
+        self.report.flush(&desk.bus);
     }
+}
+
+/// A thousandth of a Hz is more than any of this is good for.
+fn round(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+/// Milliseconds, to a microsecond.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1_000.0
 }
 
 #[cfg(test)]
@@ -400,7 +672,7 @@ mod tests {
     use super::super::hardware::fake::FakePins;
     use super::*;
     use crate::bus::Start;
-    use crate::config::{Debounce, Pull};
+    use crate::config::{PinAlert, Pull};
     use crate::metrics::Metrics;
     use crate::threads::{self, Stop};
     use serde_json::Value as Json;
@@ -413,11 +685,9 @@ mod tests {
             pin: number,
             pull: Pull::Up,
             active_low: true,
-            edge: Edge::Both,
-            debounce: Debounce::None,
-            sink,
-            active: None,
-            inactive: None,
+            sink: Some(sink),
+            interval: Duration::ZERO,
+            ..GpioPin::default()
         }
     }
 
@@ -431,8 +701,12 @@ mod tests {
         fn start(pins: Vec<GpioPin>, board: &FakePins) -> Running {
             let bus =
                 Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
-            let fold = Arc::new(Fold::new(Arc::clone(&bus)));
-            let source = GpioSource::new(pins, Box::new(board.clone()), Arc::clone(&bus), fold);
+            let desk = Desk {
+                bus: Arc::clone(&bus),
+                fold: Arc::new(Fold::new(Arc::clone(&bus))),
+                alerts: Arc::new(Alerts::new(Arc::clone(&bus))),
+            };
+            let source = GpioSource::new(&pins, Arc::new(board.clone()), desk).unwrap();
             let until = Until { daemon: Stop::default(), set: Stop::default() };
             let inner = until.clone();
             let thread = threads::spawn("gpio", 256 * 1024, move || source.run(&inner)).unwrap();
@@ -564,12 +838,12 @@ mod tests {
     fn a_pin_that_is_not_there_leaves_the_others_alone() {
         let board = FakePins::default();
         let run = Running::start(
-            vec![pin("no", 60, Sink::Topic("app/n".into())), pin("yes", 5, Sink::Topic("app/y".into()))],
+            vec![pin("no", 64, Sink::Topic("app/n".into())), pin("yes", 5, Sink::Topic("app/y".into()))],
             &board,
         );
         run.until("the good one", |r| r.state("source_status/yes")["status"] == "ok");
         let no = run.state("source_status/no");
-        assert_eq!((&no["status"], &no["last_error"]), (&json!("error"), &json!("this board has no pin 60")));
+        assert_eq!((&no["status"], &no["last_error"]), (&json!("error"), &json!("this board has no pin 64")));
     }
 
     #[test]
@@ -585,21 +859,130 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_disables_its_pin_only() {
+    fn a_flood_parks_its_pin_only() {
         let board = FakePins::default();
-        let run = Running::start(
-            vec![pin("bad", 4, Sink::Stream("bad".into())), pin("good", 5, Sink::Stream("good".into()))],
-            &board,
-        );
+        let bad = GpioPin { flood: 100, ..pin("bad", 4, Sink::Stream("bad".into())) };
+        let run = Running::start(vec![bad, pin("good", 5, Sink::Stream("good".into()))], &board);
         run.until("the start", |r| r.state("source_status/good")["status"] == "ok");
-        for n in 0..limits::GPIO_FLOOD {
+        for n in 0..=500 {
             board.set(4, n % 2 == 1);
         }
-        board.set(4, true);
         run.until("the end of it", |r| r.state("source_status/bad")["status"] == "disabled");
         assert_eq!(board.claimed(4), None);
+        let alert = run.state("alert/gpio.bad.flood");
+        assert_eq!((&alert["state"], &alert["severity"]), (&json!("active"), &json!("MAJOR")));
+        assert!(run.state("source_status/bad")["last_error"].as_str().unwrap().contains("parked for 60s"));
         board.set(5, false);
         run.until("the good one", |r| r.state("stream_value/good")["value"] == 1.0);
+    }
+
+    #[test]
+    fn many_edges_are_told_together_and_none_is_lost() {
+        let board = FakePins::default();
+        let run = Running::start(vec![pin("p", 4, Sink::Topic("app/p".into()))], &board);
+        run.until("the start", |r| r.records("level").len() == 1);
+        for n in 0..300 {
+            board.set(4, n % 2 == 1);
+        }
+        run.until("the rest", |r| !r.records("edge_batch").is_empty());
+        let told: u64 = run.records("edge_batch").iter().map(|b| b["edges"].as_u64().unwrap()).sum();
+        let alone = run.records("edge").len() as u64;
+        assert_eq!((told + alone, alone), (300, u64::from(limits::GPIO_EDGES)));
+        let last = run.records("edge_batch").pop().unwrap();
+        assert_eq!((&last["count"], &last["lost"]), (&json!(300), &json!(0)));
+        assert_eq!(last["offsets_us"].as_array().unwrap().len() as u64, last["edges"]);
+    }
+
+    #[test]
+    fn counts_rates_and_pulses_are_measured() {
+        let board = FakePins::default();
+        let of = |id: &str, number, value| GpioPin { value, ..pin(id, number, Sink::Stream(id.into())) };
+        let counted = GpioPin { edges: EdgeRecords::Count, ..pin("e", 7, Sink::Topic("app/e".into())) };
+        let pins = vec![
+            of("n", 4, Measure::Count),
+            of("hz", 5, Measure::Rate),
+            of("ms", 6, Measure::Pulse),
+            counted,
+        ];
+        let run = Running::start(pins, &board);
+        run.until("the start", |r| r.state("stream_value/ms")["quality_reason"] == "initial");
+        for _ in 0..3 {
+            for number in [4, 5, 6, 7] {
+                board.set(number, false);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            for number in [4, 5, 6, 7] {
+                board.set(number, true);
+            }
+        }
+        run.until("the count", |r| r.state("stream_value/n")["value"] == 3.0);
+        run.until("the last pulse", |r| {
+            r.state("stream_value/ms")["value"].as_f64().is_some_and(|ms| ms >= 10.0)
+        });
+        assert_eq!(
+            (&run.state("stream_value/hz")["unit"], &run.state("stream_value/ms")["unit"]),
+            (&json!("Hz"), &json!("ms"))
+        );
+        run.until("the counted edges", |r| {
+            r.records("edge_count").iter().map(|c| c["edges"].as_u64().unwrap()).sum::<u64>() == 6
+        });
+        assert!(run.records("edge").is_empty());
+        let end = run.records("edge_count").pop().unwrap();
+        assert_eq!((&end["count"], &end["pulses"]), (&json!(6), &json!(3)));
+        run.until("the counters", |r| r.state("source_status/hz")["detail"]["pulses"] == 3);
+        run.until("rest", |r| r.state("stream_value/hz")["value"] == 0.0);
+    }
+
+    #[test]
+    fn what_it_says_has_an_interval_and_the_newest_counts() {
+        let board = FakePins::default();
+        let slow = GpioPin { interval: Duration::from_millis(300), ..pin("s", 4, Sink::Stream("s".into())) };
+        let run = Running::start(vec![slow], &board);
+        run.until("the start", |r| r.state("stream_value/s")["value"] == 0.0);
+        let begun = run.bus.head().seq;
+        for n in 0..200 {
+            board.set(4, n % 2 == 1);
+        }
+        board.set(4, false);
+        run.until("the newest", |r| r.state("stream_value/s")["value"] == 1.0);
+        let said = run.bus.after(begun, 10_000).unwrap();
+        assert!(said.iter().filter(|e| &*e.kind == "stream_value").count() <= 2, "it says little");
+    }
+
+    #[test]
+    fn an_alert_follows_the_pin() {
+        let board = FakePins::default();
+        let alert = PinAlert {
+            severity: Severity::Minor,
+            message: "The lid is open".into(),
+            guidance: String::new(),
+        };
+        let lid = GpioPin { sink: None, alert: Some(alert), ..pin("lid", 4, Sink::Stream("x".into())) };
+        let run = Running::start(vec![lid], &board);
+        run.until("the start", |r| r.state("source_status/lid")["status"] == "ok");
+        assert_eq!(run.state("alert/gpio.lid"), Json::Null);
+        board.set(4, false);
+        run.until("the alert", |r| r.state("alert/gpio.lid")["state"] == "active");
+        assert_eq!(run.state("alert/gpio.lid")["message"], "The lid is open");
+        // It chatters: the alert does not.
+        for _ in 0..50 {
+            board.set(4, true);
+            board.set(4, false);
+        }
+        board.set(4, true);
+        run.until("the end", |r| r.state("alert/gpio.lid")["state"] == "cleared");
+        assert!(run.records("alert").len() <= 3, "{:?}", run.records("alert"));
+    }
+
+    #[test]
+    fn an_outage_is_one_alert() {
+        let board = FakePins::default();
+        let run = Running::start(vec![pin("p", 4, Sink::Stream("s".into()))], &board);
+        run.until("the start", |r| r.state("source_status/p")["status"] == "ok");
+        board.fail();
+        run.until("the alert", |r| r.state("alert/source.p")["state"] == "active");
+        run.until("the recovery", |r| r.state("alert/source.p")["state"] == "cleared");
+        assert_eq!(run.records("alert").len(), 2);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The seam to the hardware: input pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`) and a
-//! fake beside them (`fake`) for tests. Only `pi` names rppal.
+//! The seam to the hardware: pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`, `ports`) and a
+//! fake beside them (`fake`) for tests and benchmarks. Only this folder names rppal and serialport.
 //!
 //! **Blocking.** Every call returns within about a quarter of a second, so that one thread can serve its hardware,
 //! the stop token and its timers. **Signals.** A handled signal, and SIGSTOP followed by SIGCONT, makes `epoll_wait`
@@ -7,11 +7,15 @@
 //! is a call that found nothing, here and everywhere above, and the next one picks up what the kernel has queued.
 //! The hardware's own threads (rppal's asynchronous interrupts), which end at the first `EINTR`, are not used.
 
-#[cfg(test)]
+#[doc(hidden)]
 pub mod fake;
 mod pi;
+mod ports;
+mod uart;
+mod usb;
 
-pub use self::pi::{PiPins, PiPorts};
+pub use self::pi::PiPins;
+pub use self::ports::{BoardPorts, advice};
 
 use crate::config::{Pull, SerialPort};
 use std::fmt;
@@ -69,8 +73,9 @@ impl std::error::Error for PinsError {
     }
 }
 
-/// The inputs of a board. All of them belong to one thread, and all that are claimed are waited for together:
-/// an edge of a pin that is left out of a wait would be lost.
+/// Pins of a board. All inputs belong to one thread, and all that are claimed are waited for together: an edge of a pin
+/// that is left out of a wait would be lost. Outputs belong to another, with a `Pins` of its own: a wait for edges
+/// holds nothing that a write needs.
 pub trait Pins {
     /// Makes the pin an input with this bias and has both its edges reported from now on.
     ///
@@ -78,17 +83,28 @@ pub trait Pins {
     /// See [`PinsError`]; the pin is then not claimed.
     fn claim(&mut self, pin: u8, pull: Pull) -> Result<(), PinsError>;
 
-    /// Gives the pin back: no more edges, no bias.
+    /// Makes the pin an output at this level, which it has before it drives; without one it goes on with the level it
+    /// had as an output last.
+    ///
+    /// # Errors
+    /// See [`PinsError`]; the pin is then not claimed.
+    fn claim_output(&mut self, pin: u8, high: Option<bool>) -> Result<(), PinsError>;
+
+    /// Drives a claimed output. Nothing else is touched; whether it took effect says [`Pins::level`].
+    fn write(&mut self, pin: u8, high: bool);
+
+    /// Gives the pin back. An input has no bias and no more edges then; an output goes on driving its level.
     fn release(&mut self, pin: u8);
 
-    /// The level now: true is high. `None` when the pin is not claimed.
+    /// The level on the pin now: true is high. `None` when the pin is not claimed.
     fn level(&self, pin: u8) -> Option<bool>;
 
-    /// Waits for the next edge on any claimed pin, at most `time`. `None` when there was none, or a signal came first.
+    /// Waits for edges on any claimed input, at most `time`, and adds those that are there to `events`, ordered by time.
+    /// None when there were none, or a signal came first.
     ///
     /// # Errors
     /// When the chip can't be read any more.
-    fn wait(&mut self, time: Duration) -> io::Result<Option<PinEvent>>;
+    fn wait(&mut self, time: Duration, events: &mut Vec<PinEvent>) -> io::Result<()>;
 }
 
 /// Opens the pins of this board.
@@ -100,27 +116,36 @@ pub trait OpenPins: Send + Sync {
     fn open(&self) -> Result<Box<dyn Pins>, PinsError>;
 }
 
-/// An open serial port.
+/// An open serial port. Only its own thread uses it.
 pub trait Port {
-    /// Waits for bytes, at most about 0.2 s; 0 when none came, or a signal came first.
+    /// Waits for bytes, at most `wait` and at most about 0.2 s; 0 when none came, or a signal came first.
     ///
     /// # Errors
     /// When the device is gone or fails: close it.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize>;
 
-    /// Writes all of it within a second.
+    /// Hands over as much as fits now and gives how much that was; never waits.
     ///
     /// # Errors
-    /// When the device is gone, fails or takes nothing.
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// When the device is gone or fails.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Drops what has come and was not read.
+    ///
+    /// # Errors
+    /// When the device is gone or fails.
+    fn clear_input(&mut self) -> io::Result<()>;
 }
 
 /// Opens serial ports.
 pub trait OpenPort: Send + Sync {
-    /// Opens the port that `settings.device` names at this moment: links are followed anew each time, as an adapter
-    /// that was plugged in again may have another number.
+    /// Opens the port that `settings.device` names at this moment: links are followed and adapters looked for anew each
+    /// time, as one that was plugged in again may have another number.
     ///
     /// # Errors
     /// `NotFound` when the device is not there; the text is a whole sentence otherwise.
     fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>>;
+
+    /// Whether there is such a device now, without opening it.
+    fn is_there(&self, settings: &SerialPort) -> bool;
 }

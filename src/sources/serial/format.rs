@@ -49,11 +49,6 @@ impl LineParser {
         Ok(LineParser { format, map: map.to_vec() })
     }
 
-    /// How many columns the map names; 0 without a map.
-    pub fn mapped(&self) -> usize {
-        self.map.len()
-    }
-
     /// Reads one line.
     ///
     /// # Errors

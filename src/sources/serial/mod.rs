@@ -1,75 +1,144 @@
-//! Serial ports that send lines: one thread a port, through [`Port`].
+//! Serial ports: one thread a port, which does the I/O of a [`Protocol`] through a [`Port`] and leads its life.
 //!
-//! **Promises.** A port that is absent, silent, garbled or pulled out is said to be so, and comes back by itself; bad
-//! lines are counted and skipped and never end the source. What it last said is marked as soon as it is not current.
-//! **Blocking.** A read waits 0.2 s at most, so a stop is noticed within that. **Bounds.** A line has a bound, and so
-//! has what is kept of a bad one. Does not: write anything but the greeting, share a port, or set the modem lines.
+//! **Promises.** A port that is absent, silent, garbled, flooding or pulled out is said to be so, is one alert, and comes
+//! back by itself; what is not understood is counted and skipped and never ends the source. What it last said is marked
+//! as soon as it is not current. **Blocking.** A read waits 0.2 s at most, so a stop is noticed within that; writing never
+//! waits, so that a device that takes nothing is still listened to. **Bounds.** What waits to be sent, what is taken a
+//! second and what is kept of a bad line. Does not: share a port, or set the modem lines.
 
+mod capture;
+mod flow;
 mod format;
+pub mod fuzz;
 mod life;
+mod line;
+mod modbus;
+mod nmea;
+mod pending;
 pub mod protocol;
+mod replay;
+mod scpi;
+#[cfg(test)]
+mod script;
 mod splitter;
 
-use self::format::LineParser;
+pub use self::capture::{Tape, Way, escape};
+pub use self::replay::{Play, Player, ReplayPorts, bytes_a_second};
+
+use self::flow::{Budget, Flood, Outbox};
 use self::life::{Effect, Input, Life};
-use self::splitter::{Piece, Splitter};
+use self::line::Line;
+use self::modbus::Modbus;
+use self::nmea::Nmea;
+use self::protocol::{Action, Protocol};
+use self::scpi::Scpi;
 use super::fold::{Feed, Fold};
-use super::hardware::{OpenPort, Port};
+use super::hardware::{OpenPort, Port, advice};
 use super::inputs::Until;
-use super::monotonic;
+use super::outlets::{Order, Outlets};
 use super::publish::Report;
-use crate::bus::Bus;
+use super::reading::Reading;
+use super::{Context, monotonic};
+use crate::alerts::Alerts;
+use crate::bus::{Bus, Command, Commands};
 use crate::clock::Wall;
-use crate::config::SerialPort;
+use crate::config::{Device, ProtocolConfig, SerialPort, Sink};
 use crate::limits;
-use crate::model::{QualityReason, SourceState};
+use crate::model::{CommandState, QualityReason, Severity, SourceState};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a closed port looks whether its device has appeared: plugging in is noticed without waiting for the
-/// back-off. One `stat` each time.
+/// back-off. One `stat` each time, which is as quick as a person sees and, unlike inotify, needs no watch on a folder that
+/// is not there yet: `/dev/serial/by-id` comes with the first adapter.
 const LOOK: Duration = Duration::from_millis(250);
+/// The same for an adapter that is looked for among all: a walk through /sys.
+const LOOK_USB: Duration = Duration::from_secs(1);
 /// Counters alone are published this often at most.
 const REPORT: Duration = Duration::from_secs(2);
+/// Counters are looked at this often.
+const TELL: Duration = Duration::from_millis(100);
+/// The longest wait for bytes, and with it for commands and orders.
+const WAIT: Duration = Duration::from_millis(50);
+/// A protocol hears of the time this often at least.
+const TICK: Duration = Duration::from_millis(200);
+/// When bytes come without a pause, they are read this often, so that a fast port is not woken for every few.
+/// With the size of a read it also is the fastest that a port is read.
+const PACE: Duration = Duration::from_millis(5);
+const READ: usize = limits::SERIAL_RATE / (1_000 / PACE.as_millis() as usize);
+
+/// What a port is given of the rest of the program.
+#[derive(Clone)]
+pub(super) struct Links {
+    pub bus: Arc<Bus>,
+    pub commands: Arc<Commands>,
+    pub alerts: Arc<Alerts>,
+    pub outlets: Arc<Outlets>,
+    pub fold: Arc<Fold>,
+}
+
+impl Links {
+    pub fn of(context: &Context, fold: &Arc<Fold>) -> Self {
+        Links {
+            bus: Arc::clone(&context.bus),
+            commands: Arc::clone(&context.commands),
+            alerts: Arc::clone(&context.alerts),
+            outlets: Arc::clone(&context.outlets),
+            fold: Arc::clone(fold),
+        }
+    }
+}
 
 /// One port.
 pub struct SerialSource {
     config: SerialPort,
     opener: Box<dyn OpenPort>,
-    bus: Arc<Bus>,
-    fold: Arc<Fold>,
+    links: Links,
     feed: Feed,
-    parser: Result<LineParser, String>,
+    protocol: Result<Box<dyn Protocol>, String>,
     report: Report,
-    count: Count,
+    /// Those of the protocol and our own, as they are shown.
+    counts: BTreeMap<&'static str, u64>,
 }
 
-#[derive(Default)]
-struct Count {
-    lines: u64,
-    bad_lines: u64,
-    overlong: u64,
-    joined: u64,
-    bytes: u64,
+/// What speaks on a port.
+fn speaker(port: &SerialPort) -> Result<Box<dyn Protocol>, String> {
+    Ok(match &port.protocol {
+        ProtocolConfig::Line(line) => Box::new(Line::new(line)?),
+        ProtocolConfig::Scpi(scpi) => Box::new(Scpi::new(scpi)?),
+        ProtocolConfig::Nmea(nmea) => Box::new(Nmea::new(nmea)),
+        ProtocolConfig::Modbus(modbus) => Box::new(Modbus::new(modbus, port.baud)),
+    })
 }
 
 impl SerialSource {
     /// The port of `config`; its target is announced at once.
-    pub fn new(config: SerialPort, opener: Box<dyn OpenPort>, bus: Arc<Bus>, fold: Arc<Fold>) -> Self {
-        let parser = LineParser::new(&config.format, &config.map);
+    pub(super) fn new(config: SerialPort, opener: Box<dyn OpenPort>, links: Links) -> Self {
+        let replay = matches!(config.device, Device::Replay(_));
+        let (Sink::Recorder(target) | Sink::Instrument(target) | Sink::Stream(target) | Sink::Topic(target)) =
+            &config.sink;
+        let name = config.name.clone();
         let feed = Feed {
             source: config.id.clone(),
             sink: config.sink.clone(),
-            name: config.name.clone(),
+            // What is played is never taken for what happens.
+            name: if replay { Some(format!("{} (replay)", name.as_ref().unwrap_or(target))) } else { name },
             timeout: Some(config.stale_after),
-            several: parser.as_ref().is_ok_and(|p| p.mapped() > 1),
+            several: config.protocol.gives_several(),
         };
-        fold.expect(&feed);
-        let mut report = Report::new(&config.id, "serial", REPORT);
-        report.detail("device", config.device.to_string_lossy());
-        SerialSource { config, opener, bus, fold, feed, parser, report, count: Count::default() }
+        links.fold.expect(&feed);
+        let mut report = Report::new(&config.id, if replay { "replay" } else { "serial" }, REPORT);
+        report.detail("device", config.device.to_string());
+        if replay {
+            report.detail("replay", true);
+        }
+        let protocol = speaker(&config);
+        SerialSource { config, opener, links, feed, protocol, report, counts: BTreeMap::new() }
     }
 
     /// The source's id.
@@ -79,168 +148,453 @@ impl SerialSource {
 
     /// Serves the port until it is over.
     pub(super) fn run(mut self, until: &Until) {
-        if let Err(why) = &self.parser {
-            log::error!("serial {}: {why}; switched off", self.config.id);
-            self.report.state(SourceState::Disabled);
-            self.report.faults(1, 0, Some(why));
-            self.report.flush(&self.bus);
-            self.fold.lost(&self.feed, QualityReason::ConfigError);
+        let protocol = match std::mem::replace(&mut self.protocol, Err(String::new())) {
+            Ok(protocol) => protocol,
+            Err(why) => {
+                log::error!("serial {}: {why}; switched off", self.config.id);
+                self.report.state(SourceState::Disabled);
+                self.report.faults(1, 0, Some(&why));
+                self.report.flush(&self.links.bus);
+                self.links.fold.lost(&self.feed, QualityReason::ConfigError);
+                return;
+            }
+        };
+        if let Device::Path(path) = &self.config.device
+            && let Some(advice) = advice(path, Path::new("/dev/serial/by-id"))
+        {
+            log::warn!("serial {}: {advice}", self.config.id);
+        }
+        let actions = protocol.actions();
+        let commands = match &self.config.sink {
+            Sink::Instrument(id) if !actions.is_empty() => {
+                self.links.commands.own(&format!("instrument/{id}"), &actions)
+            }
+            _ => crossbeam::channel::never(),
+        };
+        let (offer, orders) = bounded(limits::SERIAL_ORDERS);
+        let now = monotonic();
+        let budget = Budget::new(self.config.max_rate, now);
+        let life = Life::new(self.config.stale_after, now);
+        let mut running = Running {
+            source: self,
+            protocol,
+            life,
+            port: None,
+            tape: None,
+            out: Outbox::default(),
+            budget,
+            held: None,
+            offer,
+            orders,
+            commands,
+            ticked: now,
+            read: now,
+            there: true,
+            told: (now, None),
+            tape_failed: false,
+        };
+        running.open_tape();
+        while !until.is_over() {
+            if running.life.is_open() {
+                running.serve();
+            } else if running.await_device(until) {
+                break;
+            }
+            running.take_commands();
+            running.step(Input::Tick);
+            running.tell();
+        }
+        running.end(until);
+    }
+}
+
+/// A port's thread.
+struct Running {
+    source: SerialSource,
+    protocol: Box<dyn Protocol>,
+    life: Life,
+    /// There while `life` is open.
+    port: Option<Box<dyn Port>>,
+    tape: Option<Tape>,
+    tape_failed: bool,
+    out: Outbox,
+    budget: Budget,
+    held: Option<Vec<Reading>>,
+    offer: Sender<Order>,
+    orders: Receiver<Order>,
+    commands: Receiver<Command>,
+    /// When the protocol last heard of the time.
+    ticked: Duration,
+    /// When bytes last came, or the pause after them ended.
+    read: Duration,
+    /// Whether the device was there when a closed port last looked; taken as so when it is closed.
+    there: bool,
+    /// When the report was last brought up to date, and with which state.
+    told: (Duration, Option<SourceState>),
+}
+
+impl Running {
+    fn is_replay(&self) -> bool {
+        matches!(self.source.config.device, Device::Replay(_))
+    }
+
+    /// Waits for a closed port's next try, or for its device to appear; true when it is time to end.
+    fn await_device(&mut self, until: &Until) -> bool {
+        let look = if matches!(self.source.config.device, Device::Usb(_)) { LOOK_USB } else { LOOK };
+        let wait = self.life.next_try().saturating_sub(monotonic()).min(look);
+        if wait > Duration::ZERO && until.wait(wait) {
+            return true;
+        }
+        // One that appears is worth a try at once; one that was there all the time and failed waits for its turn.
+        let before = std::mem::replace(&mut self.there, self.source.opener.is_there(&self.source.config));
+        if self.there && !before {
+            self.step(Input::Appeared);
+        }
+        self.step(Input::Try);
+        false
+    }
+
+    /// Writes, reads and ticks once.
+    fn serve(&mut self) {
+        for order in self.orders.try_iter().collect::<Vec<_>>() {
+            if let Order::Bytes(bytes) = order {
+                self.out.push(&bytes, monotonic());
+            }
+        }
+        self.write();
+        let now = monotonic();
+        if self.is_replay() && !self.budget.has(now) {
+            // A file is not lost by waiting.
+            std::thread::sleep(PACE);
             return;
         }
-        let mut life = Life::new(self.config.stale_after, monotonic());
-        let mut port: Option<Box<dyn Port>> = None;
-        let mut splitter = Splitter::new(self.config.max_line);
-        let mut there = false;
-        while !until.is_over() {
-            let inputs = match &mut port {
-                Some(open) => self.listen(&mut **open, &mut splitter),
-                None => {
-                    // A device that appears is worth a try at once.
-                    let before = std::mem::replace(&mut there, self.config.device.exists());
-                    let appeared = there && !before;
-                    let wait = life.next_try().saturating_sub(monotonic()).min(LOOK);
-                    if appeared {
-                        vec![Input::Appeared, Input::Try]
-                    } else if until.wait(wait) {
-                        break;
-                    } else {
-                        vec![Input::Try]
-                    }
+        let wake = self.protocol.wake().map_or(WAIT, |wake| wake.saturating_sub(now));
+        // Bytes that wait to be sent are tried again soon.
+        let wait = wake.min(if self.out.is_empty() { WAIT } else { 2 * PACE });
+        let mut buffer = [0; READ];
+        let Some(port) = &mut self.port else { return };
+        let actions = match port.read(&mut buffer, wait) {
+            Ok(0) => {
+                self.ticked = monotonic();
+                self.protocol.tick(self.ticked)
+            }
+            Ok(n) => {
+                let bytes = buffer.get(..n).unwrap_or_default();
+                let now = monotonic();
+                self.record(Way::In, bytes, now);
+                *self.source.counts.entry("bytes").or_default() += n as u64;
+                let streaming = now.saturating_sub(self.read) < PACE;
+                let actions = self.protocol.received(bytes, now);
+                self.step(Input::Noise);
+                self.act(actions);
+                if streaming && self.life.is_open() {
+                    std::thread::sleep(PACE);
+                }
+                self.read = monotonic();
+                Vec::new()
+            }
+            Err(e) => return self.step(Input::HungUp { why: e.to_string(), chance: chance() }),
+        };
+        self.act(actions);
+        let now = monotonic();
+        let due = self.protocol.wake().is_some_and(|wake| wake <= now);
+        if self.life.is_open() && (due || now.saturating_sub(self.ticked) >= TICK) {
+            self.ticked = now;
+            let actions = self.protocol.tick(now);
+            self.act(actions);
+        }
+    }
+
+    /// Hands the device what it takes now.
+    fn write(&mut self) {
+        while !self.out.is_empty() {
+            let Some(port) = &mut self.port else { return };
+            let n = match port.write(self.out.next()) {
+                Ok(n) => n,
+                Err(e) => {
+                    let why = format!("failed to write: {e}");
+                    return self.step(Input::HungUp { why, chance: chance() });
                 }
             };
-            for input in inputs {
-                self.act(input, &mut life, &mut port, &mut splitter);
+            let now = monotonic();
+            let sent = self.out.next().get(..n).unwrap_or_default().to_vec();
+            self.record(Way::Out, &sent, now);
+            if !self.out.took(n, now) {
+                let id = &self.source.config.id;
+                log::warn!("serial {id}: the device takes nothing of what is sent; it was dropped");
             }
-            self.act(Input::Tick, &mut life, &mut port, &mut splitter);
-            self.tell(&life);
+            if n == 0 {
+                return;
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        for command in self.commands.try_iter().collect::<Vec<_>>() {
+            if self.life.is_open() {
+                let actions = self.protocol.command(&command, monotonic());
+                self.act(actions);
+                continue;
+            }
+            let why = self.life.last_error.as_deref().unwrap_or("the port is being opened");
+            let reason = format!("not connected: {why}");
+            self.source.links.commands.finish(&command.id, CommandState::Failed, None, Some(&reason));
+        }
+    }
+
+    /// Does what the protocol wants done.
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send(bytes) => {
+                    self.out.push(&bytes, monotonic());
+                    self.write();
+                }
+                Action::Readings(readings) => self.readings(readings),
+                Action::Heard => self.heard(),
+                Action::Bad { line, why } => self.bad(&escape(&line), why),
+                Action::Count(name, n) => *self.source.counts.entry(name).or_default() += n,
+                Action::Detail(name, value) => self.source.report.detail(name, value),
+                Action::Lost(why) => self.step(Input::Doubt(why)),
+                Action::Finish { id, state, status, reason } => {
+                    self.source.links.commands.finish(&id, state, status.as_deref(), reason.as_deref());
+                }
+                Action::Flush => {
+                    if let Some(Err(e)) = self.port.as_mut().map(|port| port.clear_input()) {
+                        self.step(Input::HungUp { why: e.to_string(), chance: chance() });
+                    }
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self) {
+        self.source.report.seen(Wall::now());
+        self.step(Input::Good);
+    }
+
+    /// Takes readings within the budget. Of those that are too many the last is held, so that what is shown in the end
+    /// is what was said in the end.
+    fn readings(&mut self, readings: Vec<Reading>) {
+        let now = monotonic();
+        if !self.is_replay() && !self.budget.has(now) {
+            if self.held.replace(readings).is_some()
+                && let Some(flood) = self.budget.drop_one(now)
+            {
+                self.flood(flood);
+            }
+            return self.heard();
+        }
+        if self.held.take().is_some() {
+            // A newer one is here.
+            self.budget.dropped += 1;
+        }
+        self.fold(&readings);
+    }
+
+    fn fold(&mut self, readings: &[Reading]) {
+        self.budget.take();
+        let taken = self.source.links.fold.update(&self.source.feed, readings, Wall::now());
+        if let Some(why) = taken.refused.into_iter().next() {
+            let shown: Vec<String> =
+                readings.iter().map(|r| format!("{} = {}", r.name, r.value.to_json())).collect();
+            self.bad(&shown.join(", "), why);
+        }
+        if taken.used > 0 {
+            // A part of it may have been no use: that is counted, but the device is understood.
+            self.heard();
+        }
+    }
+
+    /// What was not understood, as it is to be shown.
+    fn bad(&mut self, shown: &str, why: String) {
+        *self.source.counts.entry("bad_lines").or_default() += 1;
+        let shown: String = shown.chars().take(limits::BAD_LINE).collect();
+        self.source.report.detail("last_bad", json!({ "line": &shown, "why": &why, "at": Wall::now() }));
+        self.step(Input::Bad(why));
+    }
+
+    fn flood(&self, flood: Flood) {
+        let (alerts, id) = (&self.source.links.alerts, format!("source.{}.flood", self.source.config.id));
+        let name = self.name();
+        let most = self.source.config.max_rate;
+        match flood {
+            Flood::Begins => alerts.raise(
+                &id,
+                Severity::Minor,
+                &format!("{name} sends more than {most} readings a second; the rest is counted and dropped"),
+                "Let the device send less often, or raise max_rate of its port.",
+            ),
+            Flood::Ends => alerts.clear(&id, &format!("{name} sends at most {most} readings a second again")),
+        }
+    }
+
+    /// One step of the port's life, and all that follows from it.
+    fn step(&mut self, input: Input) {
+        for effect in self.life.step(input, monotonic()) {
+            let id = &self.source.config.id;
+            match effect {
+                Effect::Open => self.open(),
+                Effect::Greet => self.greet(),
+                Effect::Close => self.close(),
+                Effect::Lost(why) => self.source.links.fold.lost(&self.source.feed, why),
+                Effect::Info(text) => log::info!("serial {id}: `{}` {text}", self.source.config.device),
+                Effect::Warn(text) => {
+                    self.source.links.bus.metrics.source_errors_total.inc();
+                    log::warn!("serial {id}: {text}");
+                }
+                Effect::Raise(text) if self.source.config.alert => self.source.links.alerts.raise(
+                    &format!("source.{id}"),
+                    Severity::Major,
+                    &format!("{} {text}", self.name()),
+                    &format!(
+                        "Check the power and the cable of what is at {}. telltale listens again by itself.",
+                        self.source.config.device
+                    ),
+                ),
+                Effect::Clear(text) => {
+                    let text = format!("{} {text}", self.name());
+                    self.source.links.alerts.clear(&format!("source.{id}"), &text);
+                }
+                Effect::Raise(_) => {}
+            }
+        }
+    }
+
+    /// What people call it.
+    fn name(&self) -> String {
+        let config = &self.source.config;
+        config.name.clone().unwrap_or_else(|| format!("serial port {}", config.id))
+    }
+
+    fn open(&mut self) {
+        let result = match self.source.opener.open(&self.source.config) {
+            Ok(open) => {
+                self.port = Some(open);
+                Input::Opened
+            }
+            Err(e) => {
+                let absent = e.kind() == io::ErrorKind::NotFound;
+                Input::Failed { absent, why: e.to_string(), chance: chance() }
+            }
+        };
+        self.step(result);
+    }
+
+    fn greet(&mut self) {
+        let now = monotonic();
+        self.record(Way::Remark, b"open", now);
+        // Orders from before were for what was there before.
+        self.orders.try_iter().for_each(drop);
+        self.source.links.outlets.offer(&self.source.config.id, self.offer.clone());
+        if let Some(hello) = &self.source.config.hello {
+            self.out.push(hello.as_bytes(), now);
+        }
+        self.ticked = now;
+        let actions = self.protocol.opened(now);
+        self.act(actions);
+        self.write();
+    }
+
+    fn close(&mut self) {
+        self.port = None;
+        self.there = true;
+        self.source.links.outlets.withdraw(&self.source.config.id);
+        self.record(Way::Remark, b"closed", monotonic());
+        self.out.clear();
+        self.held = None;
+        let actions = self.protocol.closed();
+        self.act(actions);
+        self.out.clear();
+    }
+
+    fn open_tape(&mut self) {
+        let Some(capture) = &self.source.config.capture else { return };
+        match Tape::open(capture, &self.source.config, monotonic()) {
+            Ok(tape) => {
+                self.tape = Some(tape);
+                self.source.report.detail("capture", capture.file.to_string_lossy());
+            }
+            Err(e) => self.no_tape(&e),
+        }
+    }
+
+    fn record(&mut self, way: Way, bytes: &[u8], now: Duration) {
+        if let Some(tape) = &mut self.tape
+            && let Err(e) = if bytes.is_empty() { tape.flush(now) } else { tape.write(way, bytes, now) }
+        {
+            self.tape = None;
+            self.no_tape(&e);
+        }
+    }
+
+    fn no_tape(&mut self, e: &io::Error) {
+        if !std::mem::replace(&mut self.tape_failed, true) {
+            log::warn!("serial {}: the capture ends: {e}", self.source.config.id);
+        }
+        self.source.report.detail("capture", format!("failed: {e}"));
+    }
+
+    fn tell(&mut self) {
+        let now = monotonic();
+        self.record(Way::In, b"", now);
+        if let Some(flood) = self.budget.calm(now) {
+            self.flood(flood);
+        }
+        if self.life.is_open()
+            && self.budget.has(now)
+            && let Some(held) = self.held.take()
+        {
+            self.fold(&held);
+        }
+        let state = self.life.state();
+        if self.told.1 == Some(state) && now.saturating_sub(self.told.0) < TELL {
+            return;
+        }
+        self.told = (now, Some(state));
+        let counts = &mut self.source.counts;
+        counts.entry("bytes").or_default();
+        counts.entry("bad_lines").or_default();
+        // Those that are seldom anything but zero are shown once they are.
+        for (name, n) in [
+            ("dropped", self.budget.dropped),
+            ("unsent_bytes", self.out.dropped),
+            ("stalls", self.life.stalls),
+        ] {
+            if n > 0 {
+                counts.insert(name, n);
+            }
+        }
+        for (name, n) in counts {
+            self.source.report.detail(name, *n);
+        }
+        let life = &self.life;
+        self.source.report.state(state);
+        self.source.report.faults(life.errors, life.reconnects, life.last_error.as_deref());
+        self.source.report.flush(&self.source.links.bus);
+    }
+
+    fn end(mut self, until: &Until) {
+        let (id, links) = (self.source.config.id.clone(), self.source.links.clone());
+        links.outlets.withdraw(&id);
+        self.port = None;
+        let actions = self.protocol.closed();
+        // Commands end; what it says of its input does not matter any more.
+        let ends = actions.into_iter().filter(|action| matches!(action, Action::Finish { .. })).collect();
+        self.act(ends);
+        if until.daemon.is_stopped() {
+            return;
         }
         // A reload, not the end: whatever is configured next must not be taken for this.
-        if !until.daemon.is_stopped() {
-            drop(port);
-            self.fold.lost(&self.feed, QualityReason::NotConnected);
-            self.report.state(SourceState::Disabled);
-            self.report.faults(life.errors, life.reconnects, Some("the configuration was loaded again"));
-            self.report.flush(&self.bus);
+        let why = "the configuration was loaded again";
+        if self.life.is_alerted() {
+            links.alerts.clear(&format!("source.{id}"), &format!("{}: {why}", self.name()));
         }
-    }
-
-    /// Reads once.
-    fn listen(&mut self, port: &mut dyn Port, splitter: &mut Splitter) -> Vec<Input> {
-        let mut buffer = [0; 1024];
-        let n = match port.read(&mut buffer) {
-            Ok(0) => {
-                splitter.quiet();
-                return Vec::new();
-            }
-            Ok(n) => n,
-            Err(e) => return vec![Input::HungUp { why: e.to_string(), chance: chance() }],
-        };
-        self.count.bytes += n as u64;
-        let pieces = splitter.feed(buffer.get(..n).unwrap_or_default());
-        pieces.into_iter().filter_map(|piece| self.take(piece)).collect()
-    }
-
-    /// One line, or what is left of one.
-    fn take(&mut self, piece: Piece) -> Option<Input> {
-        let line = match piece {
-            Piece::Joined => {
-                self.count.joined += 1;
-                return None;
-            }
-            Piece::Overlong(start) => {
-                self.count.overlong += 1;
-                let why = format!("is longer than {} bytes", self.config.max_line);
-                return Some(self.bad(&start, why));
-            }
-            Piece::Line(line) => line,
-        };
-        let at = Wall::now();
-        self.count.lines += 1;
-        let text = String::from_utf8_lossy(&line);
-        let parser = self.parser.as_ref().ok()?;
-        let readings = match parser.parse(text.trim()) {
-            Ok(readings) => readings,
-            Err(why) => return Some(self.bad(&line, why)),
-        };
-        let taken = self.fold.update(&self.feed, &readings, at);
-        let bad = taken.refused.into_iter().next().map(|why| self.bad(&line, why));
-        if taken.used == 0 {
-            return bad;
-        }
-        // A part of the line was no use: it is counted, but the device is understood.
-        self.report.seen(at);
-        Some(Input::Good)
-    }
-
-    fn bad(&mut self, line: &[u8], why: String) -> Input {
-        self.count.bad_lines += 1;
-        let text = String::from_utf8_lossy(line);
-        let shown: String = text.chars().flat_map(char::escape_debug).take(limits::BAD_LINE).collect();
-        self.report.detail("last_bad", json!({ "line": shown, "why": why, "at": Wall::now() }));
-        Input::Bad(why)
-    }
-
-    fn act(
-        &mut self,
-        input: Input,
-        life: &mut Life,
-        port: &mut Option<Box<dyn Port>>,
-        splitter: &mut Splitter,
-    ) {
-        for effect in life.step(input, monotonic()) {
-            let name = &self.config.id;
-            match effect {
-                Effect::Open => {
-                    let result = match self.opener.open(&self.config) {
-                        Ok(open) => {
-                            *port = Some(open);
-                            Input::Opened
-                        }
-                        Err(e) => {
-                            let absent = e.kind() == io::ErrorKind::NotFound;
-                            Input::Failed { absent, why: e.to_string(), chance: chance() }
-                        }
-                    };
-                    self.act(result, life, port, splitter);
-                }
-                Effect::Greet => {
-                    let greeting = self.config.hello.as_deref().unwrap_or_default();
-                    let sent = port.as_mut().map_or(Ok(()), |p| p.write_all(greeting.as_bytes()));
-                    if let Err(e) = sent {
-                        let why = format!("failed to send the greeting: {e}");
-                        self.act(Input::HungUp { why, chance: chance() }, life, port, splitter);
-                    }
-                }
-                Effect::Close => {
-                    *port = None;
-                    if let Some(half) = splitter.finish() {
-                        self.bad(&half, "ends in the middle".into());
-                    }
-                }
-                Effect::Lost(why) => self.fold.lost(&self.feed, why),
-                Effect::Info(text) => log::info!("serial {name}: `{}` {text}", self.config.device.display()),
-                Effect::Warn(text) => {
-                    self.bus.metrics.source_errors_total.inc();
-                    log::warn!("serial {name}: {text}");
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, life: &Life) {
-        let count = &self.count;
-        for (name, value) in [
-            ("lines", count.lines),
-            ("bad_lines", count.bad_lines),
-            ("overlong", count.overlong),
-            ("joined", count.joined),
-            ("bytes", count.bytes),
-        ] {
-            self.report.detail(name, value);
-        }
-        self.report.state(life.state());
-        self.report.faults(life.errors, life.reconnects, life.last_error.as_deref());
-        self.report.flush(&self.bus);
+        links.alerts.clear(&format!("source.{id}.flood"), &format!("{}: {why}", self.name()));
+        links.fold.lost(&self.source.feed, QualityReason::NotConnected);
+        self.source.report.state(SourceState::Disabled);
+        self.source.report.faults(self.life.errors, self.life.reconnects, Some(why));
+        self.source.report.flush(&links.bus);
     }
 }
 
@@ -254,48 +608,57 @@ mod tests {
     use super::super::hardware::fake::{FakePorts, Step};
     use super::*;
     use crate::bus::Start;
-    use crate::config::{LineFormat, Parity, Sink};
+    use crate::config::{LineConfig, LineFormat};
     use crate::metrics::Metrics;
     use crate::threads::{self, Stop};
     use serde_json::Value as Json;
     use std::thread::JoinHandle;
     use std::time::Instant;
 
-    struct Running {
+    struct Rig {
         bus: Arc<Bus>,
+        outlets: Arc<Outlets>,
         ports: FakePorts,
         until: Until,
         thread: Option<JoinHandle<()>>,
     }
 
-    impl Running {
-        fn start(change: impl FnOnce(&mut SerialPort)) -> Running {
+    impl Rig {
+        fn start(change: impl FnOnce(&mut SerialPort)) -> Rig {
+            let ports = FakePorts::default();
+            ports.plug(true);
+            let mut rig = Rig::start_with(Box::new(ports.clone()), change);
+            rig.ports = ports;
+            rig
+        }
+
+        fn start_with(opener: Box<dyn OpenPort>, change: impl FnOnce(&mut SerialPort)) -> Rig {
             let bus =
                 Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
             let fold = Arc::new(Fold::new(Arc::clone(&bus)));
-            let mut config = SerialPort {
-                id: "meter".into(),
-                device: "/dev/no-such-tty".into(),
-                baud: 9600,
-                data_bits: 8,
-                parity: Parity::None,
-                stop_bits: 1,
-                format: LineFormat::Json,
-                map: Vec::new(),
-                sink: Sink::Stream("temp".into()),
-                name: None,
-                stale_after: Duration::from_millis(300),
-                max_line: 40,
-                hello: Some("*IDN?\n".into()),
-            };
+            let line = LineConfig { max_line: 40, ..LineConfig::of(LineFormat::Json) };
+            let mut config = SerialPort::of(
+                "meter",
+                Device::Path("/dev/no-such-tty".into()),
+                ProtocolConfig::Line(line),
+                Sink::Stream("temp".into()),
+            );
+            config.stale_after = Duration::from_millis(300);
+            config.hello = Some("*IDN?\n".into());
             change(&mut config);
-            let ports = FakePorts::default();
-            ports.plug(true);
-            let source = SerialSource::new(config, Box::new(ports.clone()), Arc::clone(&bus), fold);
+            let links = Links {
+                commands: Arc::new(Commands::new(Arc::clone(&bus))),
+                alerts: Arc::new(Alerts::new(Arc::clone(&bus))),
+                outlets: Arc::default(),
+                bus: Arc::clone(&bus),
+                fold,
+            };
+            let outlets = Arc::clone(&links.outlets);
+            let source = SerialSource::new(config, opener, links);
             let until = Until { daemon: Stop::default(), set: Stop::default() };
             let inner = until.clone();
             let thread = threads::spawn("serial", 256 * 1024, move || source.run(&inner)).unwrap();
-            Running { bus, ports, until, thread: Some(thread) }
+            Rig { bus, outlets, ports: FakePorts::default(), until, thread: Some(thread) }
         }
 
         fn say(&self, text: &str) {
@@ -326,7 +689,7 @@ mod tests {
         }
     }
 
-    impl Drop for Running {
+    impl Drop for Rig {
         fn drop(&mut self) {
             if self.thread.is_some() {
                 self.end();
@@ -336,7 +699,7 @@ mod tests {
 
     #[test]
     fn lines_reach_their_stream_and_silence_shows() {
-        let run = Running::start(|_| {});
+        let run = Rig::start(|_| {});
         run.until("the opening", |r| r.source()["status"] == "no_data");
         run.until("the greeting", |r| r.ports.written() == b"*IDN?\n");
         run.ports.play(Step::Silence);
@@ -354,7 +717,7 @@ mod tests {
 
     #[test]
     fn bad_lines_are_counted_and_survived() {
-        let run = Running::start(|config| config.stale_after = Duration::from_secs(60));
+        let run = Rig::start(|config| config.stale_after = Duration::from_secs(60));
         run.ports.play(Step::Silence);
         run.say("garbage\n\u{0}\u{1b}[31m\n{\"t\":1}\n");
         run.ports.play(Step::Bytes(b"\xff\xfe\n".to_vec()));
@@ -374,7 +737,7 @@ mod tests {
 
     #[test]
     fn an_adapter_pulled_out_and_plugged_in_again() {
-        let run = Running::start(|_| {});
+        let run = Rig::start(|_| {});
         run.ports.play(Step::Silence);
         run.say("{\"t\":1}\n{\"t\":");
         run.until("a value", |r| r.state("stream_value/temp")["value"] == 1.0);
@@ -395,9 +758,109 @@ mod tests {
 
     #[test]
     fn an_expression_that_can_not_be_used_disables_its_port() {
-        let mut run = Running::start(|config| config.format = LineFormat::Regex("(".into()));
+        let mut run = Rig::start(|config| {
+            config.protocol = ProtocolConfig::Line(LineConfig::of(LineFormat::Regex("(".into())));
+        });
         run.until("the verdict", |r| r.source()["status"] == "disabled");
         assert_eq!(run.ports.opened(), 0);
         run.end();
+    }
+
+    impl Rig {
+        fn alert(&self, id: &str) -> Json {
+            self.state(&format!("alert/{id}"))
+        }
+    }
+
+    #[test]
+    fn an_outage_is_one_alert_and_none_when_it_is_not_wanted() {
+        for wanted in [true, false] {
+            let run = Rig::start(|config| config.alert = wanted);
+            run.ports.play(Step::Silence);
+            run.say("{\"t\":1}\n");
+            run.until("ok", |r| r.source()["status"] == "ok");
+            run.until("stale", |r| r.source()["status"] == "stale");
+            // A stalled adapter: opened anew, once.
+            run.until("the second opening", |r| r.ports.opened() == 2);
+            run.ports.play(Step::HangUp);
+            run.until("the third opening", |r| r.ports.opened() == 3);
+            run.until("the counter", |r| r.source()["detail"]["stalls"] == 1);
+            let alert = run.alert("source.meter");
+            if wanted {
+                assert_eq!((&alert["state"], &alert["occurrence"]), (&json!("active"), &json!(1)));
+                assert_eq!(alert["message"], "serial port meter is silent for 300ms");
+            }
+            run.ports.play(Step::Silence);
+            run.say("{\"t\":2}\n");
+            run.until("ok again", |r| r.source()["status"] == "ok");
+            let state = run.alert("source.meter")["state"].clone();
+            assert_eq!(state, if wanted { json!("cleared") } else { Json::Null });
+        }
+    }
+
+    #[test]
+    fn orders_reach_an_open_port_and_nobody_else() {
+        let run = Rig::start(|config| config.hello = None);
+        let order = |text: &str| run.outlets.send("meter", Order::Bytes(text.into()));
+        run.until("the outlet", |_| order("beep\n").is_ok());
+        run.until("the order", |r| r.ports.written() == b"beep\n");
+        run.ports.plug(false);
+        run.ports.play(Step::HangUp);
+        run.until("absence", |r| r.source()["status"] == "absent");
+        assert!(order("beep\n").unwrap_err().contains("no port that is there"));
+    }
+
+    /// A device that takes nothing (flow control, a stalled adapter) is still listened to.
+    #[test]
+    fn a_blocked_write_does_not_stop_reading() {
+        let run = Rig::start(|config| config.stale_after = Duration::from_secs(60));
+        run.ports.deafen(true);
+        run.until("the outlet", |r| r.outlets.send("meter", Order::Bytes(b"x".to_vec())).is_ok());
+        run.ports.play(Step::Silence);
+        let start = Instant::now();
+        for n in 0..20 {
+            run.say(&format!("{{\"t\":{n}}}\n"));
+            run.until("the value", |r| r.state("stream_value/temp")["value"] == f64::from(n));
+        }
+        assert!(start.elapsed() < limits::SERIAL_OUT_TIME);
+        run.until("the loss", |r| r.source()["detail"]["unsent_bytes"].as_u64() > Some(0));
+        assert_eq!(run.source()["status"], "ok");
+    }
+
+    #[test]
+    fn a_flood_is_cut_counted_and_told() {
+        let run = Rig::start(|config| config.max_rate = 50);
+        run.ports.play(Step::Silence);
+        run.say(&"{\"t\":1}\n".repeat(500));
+        run.until("the counters", |r| r.source()["detail"]["dropped"].as_u64() > Some(400));
+        assert_eq!(run.source()["detail"]["lines"], 500);
+        assert_eq!(run.alert("source.meter.flood")["severity"], "MINOR");
+    }
+
+    #[test]
+    fn what_goes_over_the_port_is_kept_and_played_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("meter.capture");
+        let mut run = Rig::start(|config| {
+            config.capture = Some(crate::config::Capture { file: file.clone(), limit: 1 << 20 });
+        });
+        run.ports.play(Step::Silence);
+        run.say("{\"t\":1}\nnonsense\n{\"t\"");
+        run.say(":2}\n");
+        run.until("the value", |r| r.state("stream_value/temp")["value"] == 2.0);
+        run.end();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(" ! open\n") && text.contains(" > *IDN?\\n\n"), "{text}");
+
+        let run = Rig::start_with(Box::new(ReplayPorts), |config| {
+            let replay = crate::config::Replay { file: file.clone(), rate: 0.0, again: false };
+            config.device = Device::Replay(replay);
+        });
+        run.until("the value", |r| r.state("stream_value/temp")["value"] == 2.0);
+        run.until("the counters", |r| r.source()["detail"]["lines"] == 3);
+        let source = run.source();
+        assert_eq!((&source["kind"], &source["detail"]["replay"]), (&json!("replay"), &json!(true)));
+        assert_eq!(source["detail"]["bad_lines"], 1);
+        assert_eq!(run.state("stream_status/temp")["name"], "temp (replay)");
     }
 }

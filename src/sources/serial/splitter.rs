@@ -1,8 +1,9 @@
 //! Bytes into lines: pure.
 //!
-//! A line ends with LF, CRLF or CR; empty lines are nothing. Right after opening, and after an over-long line, what
-//! comes may be the rest of a line that began earlier: it is dropped up to the next line end, because half a line
-//! can be a wrong value (`1.5` of `21.5`). A pause before the first byte shows that it does begin a line.
+//! A line ends with LF, CRLF or CR, or with the one terminator that is configured; empty lines are nothing. Right after
+//! opening, and after an over-long line, what comes may be the rest of a line that began earlier: it is dropped up to the
+//! next line end, because half a line can be a wrong value (`1.5` of `21.5`). A pause before the first byte shows that it
+//! does begin a line.
 
 /// What came of some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,60 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct Splitter {
     most: usize,
+    ends: Ends,
     line: Vec<u8>,
     skipping: Skipping,
-    /// The last byte was a CR: an LF right after it belongs to it.
-    after_cr: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Ends {
+    /// LF, CRLF or CR. The last byte was a CR: an LF right after it belongs to it.
+    Usual { after_cr: bool },
+    /// This and nothing else; and the last bytes, as many as it has.
+    Exactly { terminator: Vec<u8>, last: Vec<u8> },
+}
+
+/// What a byte is to the line.
+enum Role {
+    Inside,
+    /// It ended the line, of which so many bytes are the terminator's.
+    End(usize),
+    /// The rest of a line end.
+    Nothing,
+}
+
+impl Ends {
+    fn role(&mut self, byte: u8) -> Role {
+        match self {
+            Ends::Usual { after_cr } => {
+                let after_cr = std::mem::replace(after_cr, byte == b'\r');
+                match byte {
+                    b'\n' if after_cr => Role::Nothing,
+                    b'\n' | b'\r' => Role::End(0),
+                    _ => Role::Inside,
+                }
+            }
+            Ends::Exactly { terminator, last } => {
+                last.push(byte);
+                if last.len() > terminator.len() {
+                    last.remove(0);
+                }
+                if last == terminator {
+                    last.clear();
+                    Role::End(terminator.len() - 1)
+                } else {
+                    Role::Inside
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        match self {
+            Ends::Usual { after_cr } => *after_cr = false,
+            Ends::Exactly { last, .. } => last.clear(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,14 +87,20 @@ enum Skipping {
 }
 
 impl Splitter {
-    /// For lines of at most `most` bytes.
+    /// For lines of at most `most` bytes that end with LF, CRLF or CR.
     pub fn new(most: usize) -> Self {
         Splitter {
             most: most.max(1),
+            ends: Ends::Usual { after_cr: false },
             line: Vec::new(),
             skipping: Skipping::Unsure { any: false },
-            after_cr: false,
         }
+    }
+
+    /// The same for lines that end with `terminator`, which has at least one byte.
+    pub fn ending_with(terminator: &[u8], most: usize) -> Self {
+        let ends = Ends::Exactly { terminator: terminator.to_vec(), last: Vec::new() };
+        Splitter { ends, ..Splitter::new(most) }
     }
 
     /// The port was quiet for a while: if nothing has come yet, the next byte begins a line.
@@ -57,36 +114,51 @@ impl Splitter {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for &byte in bytes {
-            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
-            match (byte, self.skipping) {
-                (b'\n', _) if after_cr => {}
-                (b'\n' | b'\r', Skipping::No) => {
-                    if !self.line.is_empty() {
-                        pieces.push(Piece::Line(std::mem::take(&mut self.line)));
+            match (self.ends.role(byte), self.skipping) {
+                (Role::Nothing, _) => {}
+                (Role::End(surplus), Skipping::No) => {
+                    let mut line = std::mem::take(&mut self.line);
+                    line.truncate(line.len().saturating_sub(surplus));
+                    if line.len() > self.most {
+                        line.truncate(self.most);
+                        pieces.push(Piece::Overlong(line));
+                    } else if !line.is_empty() {
+                        pieces.push(Piece::Line(line));
                     }
                 }
-                (b'\n' | b'\r', skipping) => {
+                (Role::End(_), skipping) => {
                     self.skipping = Skipping::No;
                     if skipping == (Skipping::Unsure { any: true }) {
                         pieces.push(Piece::Joined);
                     }
                 }
-                (_, Skipping::No) if self.line.len() == self.most => {
+                (Role::Inside, Skipping::No) if self.line.len() == self.room() => {
                     self.skipping = Skipping::Overlong;
-                    pieces.push(Piece::Overlong(std::mem::take(&mut self.line)));
+                    let mut line = std::mem::take(&mut self.line);
+                    line.truncate(self.most);
+                    pieces.push(Piece::Overlong(line));
                 }
-                (_, Skipping::No) => self.line.push(byte),
-                (_, Skipping::Unsure { .. }) => self.skipping = Skipping::Unsure { any: true },
-                (_, Skipping::Overlong) => {}
+                (Role::Inside, Skipping::No) => self.line.push(byte),
+                (Role::Inside, Skipping::Unsure { .. }) => self.skipping = Skipping::Unsure { any: true },
+                (Role::Inside, Skipping::Overlong) => {}
             }
         }
         pieces
     }
 
+    /// A line and the beginning of its terminator.
+    fn room(&self) -> usize {
+        match &self.ends {
+            Ends::Usual { .. } => self.most,
+            Ends::Exactly { terminator, .. } => self.most + terminator.len() - 1,
+        }
+    }
+
     /// The port is closed: gives the line that was under way, and begins anew.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let line = std::mem::take(&mut self.line);
-        *self = Splitter::new(self.most);
+        self.skipping = Skipping::Unsure { any: false };
+        self.ends.forget();
         (!line.is_empty()).then_some(line)
     }
 }
@@ -149,7 +221,44 @@ mod tests {
         assert_eq!(lines(&mut split, b"f\nnew\n"), ["<joined>", "new"]);
     }
 
+    #[test]
+    fn a_terminator_of_its_own_is_the_only_one() {
+        let make = |terminator: &str, most| {
+            let mut split = Splitter::ending_with(terminator.as_bytes(), most);
+            split.quiet();
+            split
+        };
+        assert_eq!(lines(&mut make(";", 10), b"a\nb;;c;d"), ["a\nb", "c"]);
+        let mut split = make("\r\n", 4);
+        assert_eq!(lines(&mut split, b"a\rb\r\n1234\r"), ["a\rb"]);
+        assert_eq!(lines(&mut split, b"\n\r\r\n12345\r\nz\r\n"), ["1234", "\r", "<overlong 4>", "z"]);
+        assert_eq!(lines(&mut split, b"1234567890\r"), ["<overlong 4>"]);
+        assert_eq!(lines(&mut split, b"\nok\r\n"), ["ok"]);
+        assert_eq!(lines(&mut Splitter::ending_with(b"--", 9), b"x--y--z-"), ["<joined>", "y"]);
+    }
+
     proptest! {
+        /// Whatever the terminator is: what lies between its occurrences comes out, whole or not at all.
+        #[test]
+        fn lines_are_what_lies_between(
+            terminator in proptest::sample::select(vec![";", "\r\n", "--", "END"]),
+            words in proptest::collection::vec("[a-z]{0,30}", 0..20),
+            most in 1usize..20,
+        ) {
+            let text: String = words.iter().map(|word| format!("{word}{terminator}")).collect();
+            let mut split = Splitter::ending_with(terminator.as_bytes(), most);
+            split.quiet();
+            let expected: Vec<Piece> = words
+                .iter()
+                .filter(|word| !word.is_empty())
+                .map(|word| match word.len() <= most {
+                    true => Piece::Line(word.as_bytes().to_vec()),
+                    false => Piece::Overlong(word.as_bytes()[..most].to_vec()),
+                })
+                .collect();
+            prop_assert_eq!(split.feed(text.as_bytes()), expected);
+        }
+
         /// How the bytes arrive makes no difference, and no line is longer than the bound or holds a line end.
         #[test]
         fn chunks_do_not_matter(

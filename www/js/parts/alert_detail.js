@@ -24,8 +24,8 @@ export function origin(app, source) {
   return known ? html`<a class="link" href=${`#/system/sources/${encodeURIComponent(source)}`}>${source}</a>` : html`<span>${source}</span>`;
 }
 
-/** `aimed`: the address names this one. */
-export function alert_detail(app, entry, aimed) {
+/** `aimed`: the address names this one. `delivered` is receiver -> how that went, where it is known. */
+export function alert_detail(app, entry, { aimed, delivered }) {
   const p = entry.payload;
   const now = app.store.clock.now_ms();
   const off = snoozed(p, now);
@@ -45,7 +45,7 @@ export function alert_detail(app, entry, aimed) {
       ${item(t('alerts.occurrence'), html`<span class="num">${number(p.occurrence)}</span>`)}
       ${typeof p.count === 'number' && p.count > 1 ? item(t('alerts.count'), html`<span class="num">${number(p.count)}</span>`) : nothing}
       ${p.source ? item(t('alerts.source'), origin(app, p.source)) : nothing}
-      ${p.delivered ? item(t('alerts.delivered'), Object.entries(p.delivered).map(([name, how]) => html`<span class="delivered">${name} ${chip('delivery', how, { quiet: true })}</span>`)) : nothing}
+      ${delivered ? item(t('alerts.delivered'), Object.entries(delivered).map(([name, how]) => html`<span class="delivered">${name} ${chip('delivery', how, { quiet: true })}</span>`)) : nothing}
     </dl>
     <div class="actions">
       ${known ? nothing : command_button(app, { order: orders[0], label: t('alert.ack'), shape: 'check', primary: true, name: p.message })}

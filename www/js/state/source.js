@@ -18,14 +18,23 @@ export function counters(detail = {}) {
     if (value !== null && typeof value === 'object' && !Array.isArray(value)) for (const [k, v] of Object.entries(value)) walk(`${prefix}.${k}`, v);
     else rows.push({ name: prefix, value: Array.isArray(value) ? value.map((v) => (typeof v === 'object' ? JSON.stringify(v) : String(v))).join(', ') : value });
   };
-  for (const [name, value] of Object.entries(detail)) if (!APART.includes(name) && !TARGETS.includes(name)) walk(name, value);
+  for (const [name, value] of Object.entries(detail)) if (!APART.includes(name) && !TARGETS.includes(name) && !(name === 'streams' && Array.isArray(value))) walk(name, value);
   return rows;
 }
 
 /** What a source feeds, as `kind/id`: what it says itself. */
-export function feeds({ feeds: said, ...detail } = {}) {
-  const named = Array.isArray(said) ? said : said ? [said] : [];
+export function feeds({ feeds: said, streams, ...detail } = {}) {
+  const named = [...(Array.isArray(said) ? said : said ? [said] : []), ...(Array.isArray(streams) ? streams.map((id) => `stream/${id}`) : [])];
   return [...new Set([...named.map(String), ...TARGETS.filter((kind) => typeof detail[kind] === 'string').map((kind) => (kind === 'topic' ? detail[kind] : `${kind}/${detail[kind]}`))])];
+}
+
+/** What the file says a source feeds, and the list it stands in; null when it is in none. */
+export function configured(lists, id) {
+  for (const list of lists ?? []) {
+    const item = list.items.find((one) => one.id === id);
+    if (item) return { list: list.name, feeds: [...item.text.matchAll(/^\s*(recorder|instrument|stream|topic)\s*=\s*["']([^"'\n]+)["']/gm)].map(([, kind, to]) => (kind === 'topic' ? to : `${kind}/${to}`)) };
+  }
+  return null;
 }
 
 /** Bytes as a person can read them: what can't be printed is written as \xNN, \r, \n, \t. */

@@ -14,10 +14,14 @@ import { chip } from '../parts/chip.js';
 import { command_button, command_note } from '../parts/command_button.js';
 import { remote_empty } from '../parts/remote.js';
 import { arrange, with_history } from '../state/alert_list.js';
-import { calling } from '../state/alerts.js';
+import { calling, open_alerts } from '../state/alerts.js';
 
 const PAGE = 50;
 const HISTORY_MOST = 500;
+/** Alerts whose deliveries are asked for. */
+const TOLD_MOST = 12;
+/** Several changes at once are one question. */
+const AFTER_MS = 300;
 const REFRESH_MS = 5_000;
 /** After the last touch of the list its order stands this long. */
 const HOLD_MS = 4_000;
@@ -29,14 +33,16 @@ export function open(app, route, signal) {
 
 class AlertsView {
   constructor(app, route, signal) {
-    Object.assign(this, { app, signal, aimed: route.parts[0] ?? null, shown: null, held_until: 0, rows: [], next: null, busy: false, revealed: false });
+    Object.assign(this, { app, signal, aimed: route.parts[0] ?? null, shown: null, held_until: 0, rows: [], next: null, busy: false, revealed: false, delivered: new Map(), told: '' });
     this.history = new Remote(app, 'api/alerts', { query: () => ({ history: 'true', limit: PAGE }), signal });
     this.rules = new Remote(app, 'api/alerts/rules', { every_ms: REFRESH_MS, signal });
-    this.deliveries = new Remote(app, 'api/alerts/deliveries', { every_ms: REFRESH_MS, signal });
+    this.deliveries = new Remote(app, 'api/alerts/deliveries', { signal });
     app.store.listen((envelope) => this.event(envelope), signal);
     this.load_history();
     this.rules.load();
-    this.deliveries.load();
+    this.load_deliveries();
+    const timer = setInterval(() => document.visibilityState === 'visible' && this.load_deliveries(), REFRESH_MS);
+    signal.addEventListener('abort', () => clearInterval(timer));
   }
 
   event(envelope) {
@@ -44,7 +50,27 @@ class AlertsView {
     const { payload } = envelope;
     if (this.history.status === 'ok') this.rows = with_history(this.rows, [{ ...payload, id: envelope.id }], { newer: true }).slice(0, HISTORY_MOST);
     clearTimeout(this.again);
-    this.again = setTimeout(() => !this.signal.aborted && this.rules.load(), 300);
+    this.again = setTimeout(() => {
+      if (this.signal.aborted) return;
+      this.rules.load();
+      this.load_deliveries();
+    }, AFTER_MS);
+  }
+
+  /** The receivers, and what each has been told of the open alerts, as far as something moved since the last look. */
+  async load_deliveries() {
+    const body = await this.deliveries.load();
+    if (!body?.channels?.length) return;
+    const open = open_alerts(this.app.store.slices.alerts).slice(0, TOLD_MOST).map((e) => e.payload);
+    const told = JSON.stringify([body.channels, open.map((p) => [p.alert_id, p.occurrence, p.state])]);
+    if (told === this.told) return;
+    this.told = told;
+    const found = await Promise.all(open.map(async ({ alert_id: id }) => {
+      const one = new Remote(this.app, `api/alerts/${encodeURIComponent(id)}`, { signal: this.signal });
+      return [id, (await one.load())?.delivered];
+    }));
+    this.delivered = new Map(found.filter(([, delivered]) => delivered));
+    this.app.ticker.now();
   }
 
   async load_history() {
@@ -96,7 +122,7 @@ class AlertsView {
       title: t('alerts.open'),
       summary: app.store.complete ? html`<span class="num" data-calling=${waiting}>${t('alerts.calling', { n: waiting })}</span>` : null,
       body: () => (this.shown.length ? html`<ul class="alerts" id="alerts-open" @pointerdown=${hold} @pointermove=${hold} @focusin=${hold}>${
-        repeat(this.shown, (e) => e.payload.alert_id, (e) => alert_detail(app, e, e.payload.alert_id === this.aimed))}</ul>`
+        repeat(this.shown, (e) => e.payload.alert_id, (e) => alert_detail(app, e, { aimed: e.payload.alert_id === this.aimed, delivered: this.delivered.get(e.payload.alert_id) }))}</ul>`
         : empty(app, app.store.connected() ? t('alerts.none') : t('attention.lost'))),
     });
   }

@@ -4,30 +4,38 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { bytes, clock, number, span } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
+import { Remote } from '../core/remote.js';
 import { card, empty } from '../parts/card.js';
 import { chip } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
 import { age_tag, fact } from '../parts/value.js';
-import { counters, feeds, silent_s, visible } from '../state/source.js';
+import { configured, counters, feeds, silent_s, visible } from '../state/source.js';
 
 /** Kinds with their own words for trouble; the others get the general ones. */
 const HELPED = { gpio: 'gpio', serial: 'serial', http: 'http' };
 
-export function source_page(app, id) {
+export function open_source(app, id, signal) {
+  // What a source feeds is written in the file.
+  const file = new Remote(app, 'api/config', { signal });
+  file.load();
+  return { title: () => `${id} · ${t('nav.system')}`, draw: () => source_page(app, id, configured(file.body?.lists, id)) };
+}
+
+function source_page(app, id, written) {
   const entry = app.store.slices.sources.get(id);
   return html`<div class="overview narrow" data-source=${id}>
     <p><a class="button small" href="#/system">${icon('chevron-left')}<span>${t('source.back')}</span></a></p>
-    ${entry ? source_cards(app, id, entry) : card('source', { title: id, body: () => empty(app, t('source.unknown', { id })) })}
+    ${entry ? source_cards(app, id, entry, written) : card('source', { title: id, body: () => empty(app, t('source.unknown', { id })) })}
   </div>`;
 }
 
-function source_cards(app, id, entry) {
+function source_cards(app, id, entry, written) {
   const p = entry.payload;
   const fresh = app.judge(entry);
   const now = app.store.clock.now_ms();
   const silent = silent_s(entry, fresh.age_s);
   const rows = counters(p.detail);
-  const fed = feeds(p.detail);
+  const fed = [...new Set([...feeds(p.detail), ...(written?.feeds ?? [])])];
   const about = [...app.store.slices.alerts.values()].map((e) => e.payload).filter((a) => a.source === id || a.alert_id === `source.${id}`);
   const bad = p.detail?.last_bad;
   return html`
@@ -44,6 +52,7 @@ function source_cards(app, id, entry) {
           ${fact(t('source.reconnects'), html`<span class="num">${number(p.reconnects)}</span>`)}
           ${p.last_error ? fact(t('source.last_error'), html`<span class="wrap">${p.last_error}</span>`) : nothing}
           ${fact(t('source.feeds'), fed.length ? fed.map((to) => target(to)) : html`<span class="muted">${t('source.feeds_unknown')}</span>`)}
+          ${written ? fact(t('source.written'), html`<a class="link" href=${`#/system/config/${written.list}`}>[[${written.list}]]</a>`) : nothing}
         </dl>
         ${about.map((a) => html`<p><a class="link" href=${`#/alerts/${encodeURIComponent(a.alert_id)}`}>${chip('alert', a.severity, { quiet: true })} <span>${a.message}</span></a></p>`)}
         <p><a class="link" href=${`#/log?source=${encodeURIComponent(id)}`}>${t('source.log')}</a></p>`,

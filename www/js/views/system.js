@@ -18,7 +18,7 @@ import { clock_of } from '../state/health.js';
 import { silent_s } from '../state/source.js';
 import { shown_sources } from '../state/sources.js';
 import { ConfigView } from './config.js';
-import { source_page } from './source.js';
+import { open_source } from './source.js';
 
 /** The counters live with the connection; they are asked for this often while someone looks. */
 const REFRESH_MS = 2_000;
@@ -29,7 +29,7 @@ const IN_STEP_S = 2;
 export function open(app, route, signal) {
   const [part, id] = route.parts;
   if (part) requestAnimationFrame(() => (part === 'card' || part === 'services' ? document.getElementById(`card-${part === 'card' ? 'storage' : part}`)?.scrollIntoView() : scrollTo(0, 0)));
-  if (part === 'sources' && id) return { title: () => `${id} · ${t('nav.system')}`, draw: () => source_page(app, id) };
+  if (part === 'sources' && id) return open_source(app, id, signal);
   if (part === 'config') {
     const view = new ConfigView(app, route, signal);
     return { title: () => `${t('config.title')} · ${t('nav.system')}`, draw: () => view.draw() };

@@ -1,0 +1,839 @@
+//! Outputs: pins that are driven, on a thread of their own, so that an order is done at once and a pulse is as long as
+//! it was asked for, whatever the inputs do.
+//!
+//! **Promises.** A pin has its initial level before it drives; after every write the level is read back, and only then
+//! is the command done; once a second it is read again. At a stop, and when a pin is no longer configured, it is left
+//! with its safe level; a reload leaves a pin that stays configured as it is. **Not promised.** A killed process (and
+//! a panic) does nothing: the pin keeps its level. Orders come as commands to the instrument (`set`, `pulse`) and
+//! through [`Outlets`] under the source's id; the later order ends an earlier pulse.
+
+use super::super::fold::Feed;
+use super::super::hardware::{OpenPins, Pins, PinsError};
+use super::super::inputs::Until;
+use super::super::monotonic;
+use super::super::outlets::{Order, Outlets};
+use super::super::publish::Report;
+use super::super::reading::{Reading, Value};
+use super::Desk;
+use crate::bus::{Command, Commands};
+use crate::clock::Wall;
+use crate::config::{GpioPin, Output, Sink};
+use crate::limits;
+use crate::model::{CommandState, QualityReason, Severity, SourceState};
+use crossbeam::channel::{Receiver, Select, bounded};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often levels are read again and refused pins tried again.
+const CHECK: Duration = Duration::from_secs(1);
+/// A load with a capacitor takes a moment to follow: how long a level may need until it reads as it was written.
+const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE_STEP: Duration = Duration::from_micros(250);
+/// How often a chip that failed is opened again, at most.
+const RETRY_MOST: Duration = Duration::from_secs(60);
+/// What an output's instrument takes.
+const ACTIONS: [&str; 2] = ["set", "pulse"];
+
+/// The outputs this process drives, with their safe levels: they outlive a reload.
+#[derive(Clone, Default)]
+pub struct Held(Arc<Mutex<BTreeMap<u8, Option<bool>>>>);
+
+impl Held {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u8, Option<bool>>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// All the outputs of a configuration.
+pub(in crate::sources) struct OutputSource {
+    lines: Vec<Line>,
+    /// Pins that are inputs now: whatever they were before.
+    inputs: BTreeSet<u8>,
+    opener: Arc<dyn OpenPins>,
+    desk: Desk,
+    commands: Arc<Commands>,
+    outlets: Arc<Outlets>,
+    held: Held,
+}
+
+/// One output.
+struct Line {
+    config: GpioPin,
+    output: Output,
+    feed: Option<Feed>,
+    report: Report,
+    orders: Receiver<Order>,
+    state: Driven,
+    claimed: bool,
+    writes: u64,
+    faults: u64,
+    said: Option<String>,
+}
+
+/// What an output does: a pure machine. Active and inactive are logical.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Driven {
+    active: bool,
+    /// The pulse under way: when it ends, and the command that asked for it.
+    pulse: Option<(Duration, Option<String>)>,
+}
+
+/// What is to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+enum Do {
+    /// Drive this level; once it reads so, this command is done.
+    Write(bool, Option<String>),
+    /// A later order came.
+    Superseded(String),
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Level(bool),
+    Pulse(Duration),
+}
+
+impl Driven {
+    fn order(&mut self, wish: Wish, command: Option<String>, now: Duration) -> Vec<Do> {
+        let mut done = Vec::new();
+        if let Some((_, Some(earlier))) = self.pulse.take() {
+            done.push(Do::Superseded(earlier));
+        }
+        match wish {
+            Wish::Level(active) => {
+                self.active = active;
+                done.push(Do::Write(active, command));
+            }
+            Wish::Pulse(time) => {
+                self.active = true;
+                self.pulse = Some((now + time, command));
+                done.push(Do::Write(true, None));
+            }
+        }
+        done
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.pulse.as_ref().map(|(until, _)| *until)
+    }
+
+    fn tick(&mut self, now: Duration) -> Option<Do> {
+        self.pulse.take_if(|(until, _)| now >= *until).map(|(_, command)| {
+            self.active = false;
+            Do::Write(false, command)
+        })
+    }
+
+    /// Ends a pulse early.
+    fn end(&mut self) -> Vec<Do> {
+        if self.pulse.is_some() { self.order(Wish::Level(false), None, Duration::ZERO) } else { Vec::new() }
+    }
+}
+
+impl OutputSource {
+    /// The outputs among `pins`; their targets are announced at once. None: there are none, and none to let go of.
+    pub fn new(
+        pins: &[GpioPin],
+        opener: Arc<dyn OpenPins>,
+        desk: Desk,
+        commands: Arc<Commands>,
+        outlets: Arc<Outlets>,
+        held: Held,
+    ) -> Option<Self> {
+        let mut lines = Vec::new();
+        for pin in pins.iter().take(limits::GPIO_PINS) {
+            let Some(output) = pin.output.clone() else { continue };
+            let (to, orders) = bounded(limits::ORDERS);
+            outlets.offer(&pin.id, to);
+            let line = Line::new(pin.clone(), output, orders);
+            if let Some(feed) = &line.feed {
+                desk.fold.expect(feed);
+            }
+            lines.push(line);
+        }
+        let inputs = pins.iter().filter(|pin| pin.output.is_none()).map(|pin| pin.pin).collect();
+        let idle = lines.is_empty() && held.lock().is_empty();
+        (!idle).then_some(OutputSource { lines, inputs, opener, desk, commands, outlets, held })
+    }
+
+    /// Serves the outputs until it is over.
+    pub fn run(mut self, until: &Until) {
+        let mut retry = CHECK;
+        let mut said = String::new();
+        while !until.is_over() {
+            let failed = match self.opener.open() {
+                Ok(mut pins) => {
+                    self.serve(&mut *pins, until);
+                    break;
+                }
+                Err(PinsError::NoBoard) => {
+                    if !self.lines.is_empty() {
+                        let n = self.lines.len();
+                        log::warn!("gpio is absent: {}; {n} outputs are not driven", PinsError::NoBoard);
+                    }
+                    self.all(SourceState::Absent, &PinsError::NoBoard.to_string());
+                    break;
+                }
+                Err(e) => e.to_string(),
+            };
+            if failed != said {
+                self.desk.bus.metrics.source_errors_total.inc();
+                log::error!("outputs can't be driven: {failed}; trying again");
+                said.clone_from(&failed);
+            }
+            self.all(SourceState::Error, &failed);
+            if until.wait(retry) {
+                break;
+            }
+            retry = (retry * 3 / 2).min(RETRY_MOST);
+        }
+        for line in &self.lines {
+            self.outlets.withdraw(&line.config.id);
+        }
+        if !until.daemon.is_stopped() {
+            self.all(SourceState::Disabled, "the configuration was loaded again");
+        }
+    }
+
+    fn all(&mut self, state: SourceState, why: &str) {
+        for line in &mut self.lines {
+            line.report.state(state);
+            line.report.faults(line.faults, 0, Some(why));
+            line.report.flush(&self.desk.bus);
+            if let Some(feed) = &line.feed {
+                self.desk.fold.lost(feed, QualityReason::NotConnected);
+            }
+        }
+    }
+
+    fn serve(&mut self, pins: &mut dyn Pins, until: &Until) {
+        self.let_go(pins);
+        for line in &mut self.lines {
+            line.claim(pins, &self.desk, &self.held);
+        }
+        let (to, commands) = bounded(limits::ORDERS);
+        let instruments: BTreeSet<String> = self.lines.iter().filter_map(Line::instrument).collect();
+        for id in &instruments {
+            self.commands.own_with(&format!("instrument/{id}"), &ACTIONS, to.clone());
+        }
+        let mut check = monotonic() + CHECK;
+        while !until.is_over() {
+            let due = self.lines.iter().filter_map(|l| l.state.deadline()).chain([check]).min();
+            let wait = due.map_or(CHECK, |due| due.saturating_sub(monotonic()));
+            match self.next(&commands, until, wait) {
+                Some(Asked::Command(command)) => self.command(&command, pins),
+                Some(Asked::Order(line, order)) => self.order(line, order, pins),
+                None => {}
+            }
+            let now = monotonic();
+            for line in &mut self.lines {
+                if let Some(done) = line.state.tick(now) {
+                    line.act(vec![done], pins, &self.desk, &self.commands);
+                }
+            }
+            if now >= check {
+                check = now + CHECK;
+                for line in &mut self.lines {
+                    line.every_second(pins, &self.desk, &self.held);
+                }
+            }
+        }
+        for id in &instruments {
+            self.commands.disown(&format!("instrument/{id}"));
+        }
+        for command in commands.try_iter() {
+            self.commands.finish(&command.id, CommandState::Failed, None, Some("telltale is stopping"));
+        }
+        let stops = until.daemon.is_stopped();
+        for line in &mut self.lines {
+            line.release(pins, stops, &self.desk, &self.commands, &self.held);
+        }
+    }
+
+    /// Waits for the next order, at most `time`.
+    fn next(&self, commands: &Receiver<Command>, until: &Until, time: Duration) -> Option<Asked> {
+        let mut select = Select::new();
+        select.recv(until.daemon.receiver());
+        select.recv(until.set.receiver());
+        let asked = select.recv(commands);
+        let first = asked + 1;
+        for line in &self.lines {
+            select.recv(&line.orders);
+        }
+        let ready = select.ready_timeout(time).ok()?;
+        if ready == asked {
+            return commands.try_recv().ok().map(Asked::Command);
+        }
+        let n = ready.checked_sub(first)?;
+        let order = self.lines.get(n)?.orders.try_recv().ok()?;
+        Some(Asked::Order(n, order))
+    }
+
+    /// Leaves pins that are no outputs any more with their safe level.
+    fn let_go(&self, pins: &mut dyn Pins) {
+        let ours: BTreeSet<u8> = self.lines.iter().map(|l| l.config.pin).collect();
+        let gone: Vec<(u8, Option<bool>)> = {
+            let mut held = self.held.lock();
+            let gone = held.iter().filter(|(pin, _)| !ours.contains(pin)).map(|(p, s)| (*p, *s)).collect();
+            held.retain(|pin, _| ours.contains(pin));
+            gone
+        };
+        for (pin, safe) in gone {
+            if self.inputs.contains(&pin) {
+                continue;
+            }
+            match pins.claim_output(pin, safe) {
+                Ok(()) => {
+                    log::info!("gpio: pin {pin} is no output any more; it is left {}", words(safe));
+                    pins.release(pin);
+                }
+                Err(e) => {
+                    log::error!("gpio: pin {pin} is no output any more, but it can't be left safe: {e}")
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, line: usize, order: Order, pins: &mut dyn Pins) {
+        let Some(line) = self.lines.get_mut(line) else { return };
+        if !line.claimed {
+            log::warn!("gpio {}: an order is not done, the pin can't be driven", line.config.id);
+            return;
+        }
+        let wish = match order {
+            Order::Level(active) => Wish::Level(active),
+            Order::Pulse(time) => Wish::Pulse(time.min(line.output.pulse_max)),
+            Order::Bytes(_) => {
+                log::warn!("gpio {}: a pin can't send bytes", line.config.id);
+                return;
+            }
+        };
+        let done = line.state.order(wish, None, monotonic());
+        line.act(done, pins, &self.desk, &self.commands);
+    }
+
+    fn command(&mut self, command: &Command, pins: &mut dyn Pins) {
+        let refuse = |why: &str| {
+            self.commands.finish(&command.id, CommandState::Rejected, None, Some(why));
+        };
+        let instrument = command.target.strip_prefix("instrument/");
+        let Some(channel) = command.params.get("channel").and_then(Json::as_str) else {
+            return refuse("`channel` is missing; expected the name of an output");
+        };
+        let ours = |line: &&mut Line| line.instrument().as_deref() == instrument && line.channel() == channel;
+        let Some(line) = self.lines.iter_mut().find(ours) else {
+            return refuse(&format!("{channel:?} is no output of this instrument"));
+        };
+        if !line.claimed {
+            return refuse(&format!("the output {} can't be driven now", line.config.id));
+        }
+        let wish = match wish(command, &line.output) {
+            Ok(wish) => wish,
+            Err(why) => return refuse(&why),
+        };
+        let done = line.state.order(wish, Some(command.id.clone()), monotonic());
+        line.act(done, pins, &self.desk, &self.commands);
+    }
+}
+
+enum Asked {
+    Command(Command),
+    Order(usize, Order),
+}
+
+/// What a command asks of an output.
+fn wish(command: &Command, output: &Output) -> Result<Wish, String> {
+    let of = |name: &str| command.params.get(name);
+    if command.action == "pulse" {
+        let most = output.pulse_max.as_millis() as f64;
+        return match of("ms").and_then(Json::as_f64) {
+            Some(ms) if ms >= 1.0 && ms <= most => Ok(Wish::Pulse(Duration::from_secs_f64(ms / 1_000.0))),
+            _ => Err(format!("`ms` is {}; expected a number from 1 to {most}", shown(of("ms")))),
+        };
+    }
+    match of("value") {
+        Some(Json::Bool(active)) => Ok(Wish::Level(*active)),
+        Some(Json::Number(n)) if n.as_f64() == Some(1.0) => Ok(Wish::Level(true)),
+        Some(Json::Number(n)) if n.as_f64() == Some(0.0) => Ok(Wish::Level(false)),
+        Some(Json::String(word)) if word == "on" => Ok(Wish::Level(true)),
+        Some(Json::String(word)) if word == "off" => Ok(Wish::Level(false)),
+        other => {
+            Err(format!("`value` is {}; expected true or false, 1 or 0, \"on\" or \"off\"", shown(other)))
+        }
+    }
+}
+
+fn shown(value: Option<&Json>) -> String {
+    value.map_or("missing".into(), |v| v.to_string().chars().take(40).collect())
+}
+
+fn words(level: Option<bool>) -> &'static str {
+    match level {
+        Some(true) => "high",
+        Some(false) => "low",
+        None => "as it is",
+    }
+}
+
+impl Line {
+    fn new(config: GpioPin, output: Output, orders: Receiver<Order>) -> Self {
+        let feed = config.sink.clone().map(|sink| Feed {
+            source: config.id.clone(),
+            sink,
+            name: None,
+            timeout: None,
+            several: false,
+        });
+        let mut report = Report::new(&config.id, "gpio", CHECK);
+        report.detail("pin", config.pin);
+        report.detail("direction", "output");
+        Line {
+            config,
+            output,
+            feed,
+            report,
+            orders,
+            state: Driven::default(),
+            claimed: false,
+            writes: 0,
+            faults: 0,
+            said: None,
+        }
+    }
+
+    fn instrument(&self) -> Option<String> {
+        match &self.config.sink {
+            Some(Sink::Instrument(id)) => Some(id.clone()),
+            _ => None,
+        }
+    }
+
+    fn channel(&self) -> &str {
+        self.config.active.as_deref().unwrap_or(&self.config.id)
+    }
+
+    /// Takes the pin: with its initial level, or as it is when it was ours before a reload.
+    fn claim(&mut self, pins: &mut dyn Pins, desk: &Desk, held: &Held) {
+        let (id, pin) = (&self.config.id, self.config.pin);
+        let was_ours = held.lock().contains_key(&pin);
+        let initial = if was_ours { None } else { self.output.initial.high() };
+        if let Err(e) = pins.claim_output(pin, initial) {
+            let said = e.to_string();
+            if self.said.as_ref() != Some(&said) {
+                desk.bus.metrics.source_errors_total.inc();
+                log::error!("gpio {id}: pin {pin} can't be driven: {said}");
+                self.report.faults(1, 0, Some(&said));
+                self.missed(&said, desk);
+                self.said = Some(said);
+            }
+            self.report.state(SourceState::Error);
+            self.report.flush(&desk.bus);
+            return;
+        }
+        held.lock().insert(pin, self.output.safe.high());
+        if self.said.take().is_some() {
+            desk.alerts.clear(&format!("source.{id}"), &format!("The output {id} is driven again."));
+        }
+        let high = match initial {
+            Some(high) => high,
+            None => pins.level(pin).unwrap_or(false),
+        };
+        log::info!("gpio {id}: pin {pin} is an output and {}", if high { "high" } else { "low" });
+        self.claimed = true;
+        self.state = Driven { active: high != self.config.active_low, pulse: None };
+        self.report.faults(0, 0, None);
+        let read = self.read_back(high, pins);
+        self.tell(read, high, desk);
+    }
+
+    /// Does what the machine says, and tells what became of it.
+    fn act(&mut self, all: Vec<Do>, pins: &mut dyn Pins, desk: &Desk, commands: &Commands) {
+        for done in all {
+            match done {
+                Do::Superseded(id) => {
+                    commands.finish(&id, CommandState::Superseded, None, Some("a later order came"));
+                }
+                Do::Write(active, command) => {
+                    let high = active != self.config.active_low;
+                    pins.write(self.config.pin, high);
+                    self.writes += 1;
+                    let read = self.read_back(high, pins);
+                    let fault = self.tell(read, high, desk);
+                    let Some(id) = command else { continue };
+                    match fault {
+                        None => commands.finish(
+                            &id,
+                            CommandState::Completed,
+                            Some(if active { "active" } else { "inactive" }),
+                            None,
+                        ),
+                        Some(why) => commands.finish(&id, CommandState::Failed, None, Some(&why)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The level on the pin, given a moment to become what was written.
+    fn read_back(&self, high: bool, pins: &dyn Pins) -> Option<bool> {
+        let start = monotonic();
+        loop {
+            let level = pins.level(self.config.pin);
+            if level == Some(high) || monotonic().saturating_sub(start) > SETTLE {
+                return level;
+            }
+            std::thread::sleep(SETTLE_STEP);
+        }
+    }
+
+    /// Publishes how the output stands; gives what is wrong with it.
+    fn tell(&mut self, read: Option<bool>, written: bool, desk: &Desk) -> Option<String> {
+        let word = |high| if high { "high" } else { "low" };
+        let fault = match read {
+            Some(read) if read == written => None,
+            Some(read) => Some(format!(
+                "pin {} was set {} but reads {}: a short circuit, or a load that is too heavy",
+                self.config.pin,
+                word(written),
+                word(read)
+            )),
+            None => Some(format!("pin {} can't be read", self.config.pin)),
+        };
+        let (id, now) = (&self.config.id, Wall::now());
+        match &fault {
+            None if self.said.take().is_some() => {
+                desk.alerts.clear(&format!("source.{id}"), &format!("The output {id} follows again."));
+            }
+            Some(why) if self.said.as_ref() != Some(why) => {
+                desk.bus.metrics.source_errors_total.inc();
+                self.faults += 1;
+                self.missed(why, desk);
+                self.said = Some(why.clone());
+            }
+            _ => {}
+        }
+        self.report.state(if fault.is_none() { SourceState::Ok } else { SourceState::Error });
+        self.report.faults(self.faults, 0, fault.as_deref());
+        let active = read.map(|high| high != self.config.active_low);
+        let mut changed = self.report.changes("level", read.map(u8::from));
+        changed |= self.report.changes("active", active);
+        changed |= self.report.changes("writes", self.writes);
+        if let Some(feed) = &self.feed
+            && changed
+        {
+            let value = match active {
+                Some(active) => Value::Number(f64::from(u8::from(active))),
+                None => Value::Missing(QualityReason::DeviceError),
+            };
+            let reading = Reading { name: self.channel().to_string(), value, unit: None };
+            desk.fold.update(feed, &[reading], now);
+        }
+        if changed {
+            self.report.seen(now);
+        }
+        self.report.flush(&desk.bus);
+        fault
+    }
+
+    fn missed(&self, why: &str, desk: &Desk) {
+        let id = &self.config.id;
+        desk.alerts.raise(
+            &format!("source.{id}"),
+            Severity::Major,
+            &format!("The output {id} does not do what it should: {why}."),
+            "Check what is connected to the pin; see docs/hardware.md, Outputs.",
+        );
+    }
+
+    fn every_second(&mut self, pins: &mut dyn Pins, desk: &Desk, held: &Held) {
+        if !self.claimed {
+            return self.claim(pins, desk, held);
+        }
+        let high = self.state.active != self.config.active_low;
+        self.tell(pins.level(self.config.pin), high, desk);
+    }
+
+    /// At the end: ends a pulse, and drives the safe level unless it goes on after a reload.
+    fn release(&mut self, pins: &mut dyn Pins, stops: bool, desk: &Desk, commands: &Commands, held: &Held) {
+        if !self.claimed {
+            return;
+        }
+        let done = self.state.end();
+        self.act(done, pins, desk, commands);
+        let pin = self.config.pin;
+        if stops {
+            if let Some(safe) = self.output.safe.high() {
+                pins.write(pin, safe);
+                self.read_back(safe, pins);
+            }
+            held.lock().remove(&pin);
+            log::info!("gpio {}: pin {pin} is left {}", self.config.id, words(self.output.safe.high()));
+        }
+        pins.release(pin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fold::Fold;
+    use super::super::super::hardware::fake::FakePins;
+    use super::*;
+    use crate::alerts::Alerts;
+    use crate::bus::{Bus, Start, Submitted};
+    use crate::config::Drive;
+    use crate::threads::{self, Stop};
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+    use std::thread::JoinHandle;
+    use std::time::Instant;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_later_order_ends_a_pulse() {
+        let id = |n: &str| Some(n.to_string());
+        let mut driven = Driven::default();
+        assert_eq!(driven.order(Wish::Level(true), id("a"), ms(0)), [Do::Write(true, id("a"))]);
+        assert_eq!(driven.order(Wish::Pulse(ms(10)), id("b"), ms(1)), [Do::Write(true, None)]);
+        assert_eq!((driven.deadline(), driven.tick(ms(10))), (Some(ms(11)), None));
+        assert_eq!(driven.tick(ms(11)), Some(Do::Write(false, id("b"))));
+        assert_eq!(driven.tick(ms(12)), None);
+        driven.order(Wish::Pulse(ms(10)), id("c"), ms(20));
+        assert_eq!(
+            driven.order(Wish::Level(true), id("d"), ms(25)),
+            [Do::Superseded("c".into()), Do::Write(true, id("d"))]
+        );
+        assert!(driven.active && driven.end().is_empty(), "a level is no pulse");
+        driven.order(Wish::Pulse(ms(10)), None, ms(30));
+        assert_eq!(driven.end(), [Do::Write(false, None)]);
+    }
+
+    proptest! {
+        /// Whatever is ordered: every command ends once or is the pulse under way, and the level is the last one written.
+        #[test]
+        fn every_command_ends_once(orders in proptest::collection::vec((0u64..30, proptest::option::of(1u64..40), any::<bool>()), 1..60)) {
+            let mut driven = Driven::default();
+            let (mut now, mut ended, mut level) = (0, Vec::new(), false);
+            let mut take = |all: Vec<Do>, level: &mut bool| for done in all {
+                match done {
+                    Do::Superseded(id) => ended.push(id),
+                    Do::Write(active, id) => { *level = active; ended.extend(id); }
+                }
+            };
+            for (n, (gap, pulse, active)) in orders.iter().enumerate() {
+                now += gap;
+                take(driven.tick(ms(now)).into_iter().collect(), &mut level);
+                let wish = pulse.map_or(Wish::Level(*active), |time| Wish::Pulse(ms(time)));
+                take(driven.order(wish, Some(n.to_string()), ms(now)), &mut level);
+            }
+            take(driven.tick(ms(now + 100)).into_iter().collect(), &mut level);
+            prop_assert_eq!(driven.deadline(), None);
+            prop_assert_eq!(level, driven.active);
+            ended.sort();
+            ended.dedup();
+            prop_assert_eq!(ended.len(), orders.len());
+        }
+    }
+
+    struct Running {
+        bus: Arc<Bus>,
+        commands: Arc<Commands>,
+        outlets: Arc<Outlets>,
+        held: Held,
+        board: FakePins,
+        until: Until,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    fn valve(initial: Drive, safe: Drive) -> GpioPin {
+        GpioPin {
+            id: "valve".into(),
+            pin: 6,
+            sink: Some(Sink::Instrument("rig".into())),
+            active: Some("open".into()),
+            output: Some(Output { initial, safe, pulse_max: ms(500) }),
+            ..GpioPin::default()
+        }
+    }
+
+    impl Running {
+        fn start(pins: &[GpioPin]) -> Running {
+            let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::default()));
+            let mut run = Running {
+                commands: Arc::new(Commands::new(Arc::clone(&bus))),
+                outlets: Arc::default(),
+                held: Held::default(),
+                board: FakePins::default(),
+                until: Until { daemon: Stop::default(), set: Stop::default() },
+                thread: None,
+                bus,
+            };
+            run.again(pins);
+            run
+        }
+
+        fn again(&mut self, pins: &[GpioPin]) {
+            self.until.set = Stop::default();
+            let desk = Desk {
+                bus: Arc::clone(&self.bus),
+                fold: Arc::new(Fold::new(Arc::clone(&self.bus))),
+                alerts: Arc::new(Alerts::new(Arc::clone(&self.bus))),
+            };
+            let (commands, outlets) = (Arc::clone(&self.commands), Arc::clone(&self.outlets));
+            let board = Arc::new(self.board.clone());
+            let source = OutputSource::new(pins, board, desk, commands, outlets, self.held.clone());
+            let inner = self.until.clone();
+            self.thread = source
+                .map(|source| threads::spawn("gpio-out", 256 * 1024, move || source.run(&inner)).unwrap());
+        }
+
+        fn join(&mut self) {
+            threads::join(self.thread.take().unwrap());
+        }
+
+        fn reload(&mut self, pins: &[GpioPin]) {
+            self.until.set.stop();
+            self.join();
+            self.again(pins);
+        }
+
+        fn state(&self, key: &str) -> Json {
+            let event = self.bus.state_of(key);
+            event.map_or(Json::Null, |e| serde_json::from_str(e.payload()).unwrap())
+        }
+
+        #[track_caller]
+        fn until(&self, what: &str, mut check: impl FnMut(&Self) -> bool) {
+            let start = Instant::now();
+            while !check(self) {
+                assert!(start.elapsed() < Duration::from_secs(10), "waited for {what}");
+                std::thread::yield_now();
+            }
+        }
+
+        /// Submits a command and waits for its end.
+        fn ask(&self, id: &str, action: &str, params: Json) -> (CommandState, String) {
+            let params: Map<String, Json> = serde_json::from_value(params).unwrap();
+            let (id, target, action) = (id.to_string(), "instrument/rig".to_string(), action.to_string());
+            let command = Command { id: id.clone(), target, action, params, by: None, reason: None };
+            let submitted = self.commands.submit(command);
+            assert!(matches!(submitted, Submitted::Accepted(_)), "{submitted:?}");
+            self.until("the end of the command", |r| {
+                r.commands.lookup(&id).is_some_and(|r| r.state != CommandState::Accepted)
+            });
+            let end = self.commands.lookup(&id).unwrap();
+            (end.state, end.reason.unwrap_or_default())
+        }
+
+        fn ready(&self) {
+            self.until("the output", |r| {
+                r.state("source_status/valve")["status"] == "ok" && r.commands_are_taken()
+            });
+        }
+
+        fn commands_are_taken(&self) -> bool {
+            let probe = Command {
+                id: "probe".into(),
+                target: "instrument/rig".into(),
+                action: "nothing".into(),
+                params: Map::new(),
+                by: None,
+                reason: None,
+            };
+            matches!(self.commands.submit(probe), Submitted::NoAction(_))
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.until.set.stop();
+            self.until.daemon.stop();
+            if let Some(thread) = self.thread.take() {
+                threads::join(thread);
+            }
+        }
+    }
+
+    #[test]
+    fn set_and_pulse_are_done_when_the_pin_reads_so() {
+        let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+        run.ready();
+        assert_eq!(run.board.history(6), [false]);
+        assert_eq!(run.state("instrument_status/rig")["channels"]["open"]["value"], 0.0);
+        let done = run.ask("1", "set", json!({ "channel": "open", "value": true }));
+        assert_eq!(done.0, CommandState::Completed);
+        assert_eq!(run.state("instrument_status/rig")["channels"]["open"]["value"], 1.0);
+        assert_eq!(
+            run.ask("2", "set", json!({ "channel": "open", "value": "off" })).0,
+            CommandState::Completed
+        );
+        let begun = Instant::now();
+        assert_eq!(run.ask("3", "pulse", json!({ "channel": "open", "ms": 60 })).0, CommandState::Completed);
+        assert!(begun.elapsed() >= ms(60));
+        assert_eq!(run.board.history(6), [false, true, false, true, false]);
+        run.outlets.send("valve", Order::Pulse(ms(20))).unwrap();
+        run.until("the pulse of another", |r| r.board.history(6).len() == 7);
+        for (n, (params, words)) in [
+            (json!({ "value": 1 }), "`channel` is missing"),
+            (json!({ "channel": "shut", "value": 1 }), "no output of this instrument"),
+            (json!({ "channel": "open", "value": 2 }), "expected true or false"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (state, reason) = run.ask(&format!("bad{n}"), "set", params);
+            assert!(state == CommandState::Rejected && reason.contains(words), "{reason}");
+        }
+        let (state, reason) = run.ask("long", "pulse", json!({ "channel": "open", "ms": 501 }));
+        assert!(state == CommandState::Rejected && reason.contains("1 to 500"), "{reason}");
+    }
+
+    #[test]
+    fn a_pin_that_does_not_follow_fails_its_command_and_raises_an_alert() {
+        let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+        run.ready();
+        run.board.short(6, Some(false));
+        let (state, reason) = run.ask("1", "set", json!({ "channel": "open", "value": 1 }));
+        assert!(state == CommandState::Failed && reason.contains("reads low"), "{reason}");
+        assert_eq!(run.state("alert/source.valve")["state"], "active");
+        run.board.short(6, None);
+        run.until("the level to be read again", |r| r.state("alert/source.valve")["state"] == "cleared");
+        run.until("the output to be well", |r| r.state("source_status/valve")["status"] == "ok");
+    }
+
+    #[test]
+    fn it_is_left_safe_at_a_stop_and_as_it_is_by_a_reload() {
+        let mut run = Running::start(&[valve(Drive::High, Drive::Low)]);
+        run.ready();
+        assert_eq!(run.board.history(6), [true], "the initial level is there before it drives");
+        run.ask("1", "set", json!({ "channel": "open", "value": false }));
+        run.reload(&[valve(Drive::High, Drive::High)]);
+        run.ready();
+        assert_eq!(run.board.history(6), [true, false], "nothing was written by the reload");
+        // Taken out of the file: its safe level.
+        run.reload(&[]);
+        run.until("the safe level", |r| r.board.history(6) == [true, false, true]);
+        let mut run = Running::start(&[valve(Drive::High, Drive::Low)]);
+        run.ready();
+        run.until.daemon.stop();
+        run.join();
+        assert_eq!(run.board.history(6), [true, false]);
+        assert_eq!(run.board.driven(6), Some(false));
+    }
+
+    #[test]
+    fn a_stop_in_a_pulse_ends_the_pulse() {
+        let mut run = Running::start(&[valve(Drive::Low, Drive::Keep)]);
+        run.ready();
+        run.outlets.send("valve", Order::Pulse(ms(500))).unwrap();
+        run.until("the pulse", |r| r.board.driven(6) == Some(true));
+        run.until.daemon.stop();
+        run.join();
+        assert_eq!(run.board.driven(6), Some(false));
+    }
+}

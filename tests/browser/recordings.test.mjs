@@ -2,7 +2,7 @@
 // clips, the bin, many at once.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
@@ -377,27 +377,41 @@ test('a finger that goes sideways scrubs; one that goes up scrolls the page and 
 });
 
 test('what grows can be played, its waveform grows with it, and it goes on past what was its end', { skip }, async () => {
-  const live = await until('something that grows', async () => (await box.get('/api/recordings')).items.find((r) => r.growing && r.duration_s > 2), 60_000);
-  const it = await show(`#/recordings/${live.recording_id}`);
-  const { page } = it;
-  const asked = [];
-  page.on('request', (request) => {
-    if (/\/waveform\?points/.test(request.url())) asked.push(Date.now());
-  });
-  await page.waitForSelector('.player[data-wave="ready"]');
-  // So that it lasts long enough.
-  await box.post('/api/recorders/rec1/start', {}).catch(() => {});
-  const known = await inside(page, 'page.playback.duration_s');
-  await page.evaluate(async () => {
-    const { app } = await import(new URL('js/app.js', location.href).href);
-    const { playback } = app.router.view.page;
-    playback.seek(Math.max(0, playback.duration_s - 1.5));
-  });
-  await page.click('[data-key="play"]');
-  await until('it to pass what was its end', async () => (await position(page)) > known + 0.5, 40_000);
-  await until('the waveform to be as long', () => inside(page, `page.opened.wave.data.duration_s > ${known} + 1`), 20_000);
-  for (const [i, at] of asked.entries()) if (i) assert.ok(at - asked[i - 1] > 2_500, `asked ${at - asked[i - 1]} ms apart`);
-  await it.clean();
+  // As a recorder writes: the header does not say how long it will be, the file stays open.
+  const sound = wav(60).subarray(44);
+  const header = wav(0);
+  const file = openSync(join(folder, 'growing.wav'), 'w');
+  writeSync(file, header);
+  let written = 0;
+  const grow = (seconds) => { written += writeSync(file, sound, written, 2 * RATE * seconds); };
+  grow(3);
+  const clock = setInterval(() => written < sound.length - 2 * RATE && grow(0.25), 250);
+  try {
+    const live = await until('it to grow', async () => (await box.get('/api/recordings?text=growing.wav')).items.find((r) => r.growing && r.duration_s > 3));
+    const it = await show(`#/recordings/${live.recording_id}`);
+    const { page } = it;
+    const asked = [];
+    page.on('request', (request) => {
+      if (/\/waveform\?points/.test(request.url())) asked.push(Date.now());
+    });
+    await page.waitForSelector('.player[data-wave="ready"]');
+    const known = await inside(page, 'page.playback.duration_s');
+    await inside(page, 'page.playback.seek(Math.max(0, page.playback.duration_s - 1.5))');
+    await page.click('[data-key="play"]');
+    await until('it to pass what was its end', async () => (await position(page)) > known + 0.5, 40_000);
+    await until('the waveform to be as long', () => inside(page, `page.opened.wave.data.duration_s > ${known} + 1`));
+    for (const [i, at] of asked.entries()) if (i) assert.ok(at - asked[i - 1] > 2_500, `asked ${at - asked[i - 1]} ms apart`);
+    // It ends: heard to the end, then it stands still.
+    clearInterval(clock);
+    closeSync(file);
+    await until('its end to be known', () => inside(page, '!page.opened.recording.growing'));
+    await inside(page, 'page.playback.seek(page.playback.duration_s - 0.5)');
+    for (let i = 0; i < 8; i += 1) { console.log(await inside(page, '({ p: page.playback.position_s, d: page.playback.duration_s, ad: page.playback.audio?.duration, ct: page.playback.audio?.currentTime, ended: page.playback.audio?.ended, paused: page.playback.audio?.paused, wants: page.playback.wants, wanted: page.playback.wanted_s, follows: page.playback.follows, err: page.playback.error, rs: page.playback.audio?.readyState, playing: page.playback.playing })')); await page.waitForTimeout(700); }
+    await until('the end', () => inside(page, '!page.playback.playing && page.playback.at_end()'));
+    await it.clean();
+  } finally {
+    clearInterval(clock);
+  }
 });
 
 test('a clip: ends from the playhead and by dragging, a name, its link; then in place of the original, and undone', { skip }, async () => {

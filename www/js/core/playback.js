@@ -57,7 +57,7 @@ export class Playback {
     if (typeof known_s !== 'number' || known_s <= (this.known_s ?? 0)) return;
     this.known_s = known_s;
     // Everything that was there has been played and there is more.
-    if (this.wants && this.audio?.ended && known_s - this.position_s > MORE_S) this.obtain(this.position_s);
+    if (this.wants && this.audio?.ended && this.is_more()) this.obtain(this.position_s);
   }
 
   /** Whether more may come: then the end is only where one waits for it. */
@@ -86,6 +86,11 @@ export class Playback {
     return this.known_s === null ? heard : Math.max(this.known_s, heard ?? 0);
   }
 
+  /** Whether there is more than when the file was asked for. What was asked for in vain is not asked for again. */
+  is_more() {
+    return this.known_s !== null && this.known_s - (this.asked_s ?? 0) > MORE_S;
+  }
+
   at_end() {
     return this.duration_s !== null && this.position_s >= this.duration_s - END_S;
   }
@@ -101,7 +106,7 @@ export class Playback {
     this.error = null;
     this.wants = true;
     const from = this.at_end() ? 0 : this.position_s;
-    if (!this.audio || again || (this.asked_s !== null && this.known_s - this.asked_s > MORE_S && this.audio.ended)) this.obtain(from);
+    if (!this.audio || again || (this.audio.ended && this.is_more())) this.obtain(from);
     else {
       if (from !== this.position_s) this.seek(from);
       this.go();
@@ -181,7 +186,7 @@ export class Playback {
     for (const name of ['playing', 'canplay', 'seeked', 'pause']) audio.addEventListener(name, mine(() => { this.waiting = false; }));
     audio.addEventListener('ended', mine(() => {
       this.waiting = false;
-      if (this.wants && this.known_s !== null && this.known_s - audio.currentTime > MORE_S) this.obtain(audio.currentTime);
+      if (this.wants && this.is_more()) this.obtain(audio.currentTime);
       else if (!this.follows) this.wants = false;
     }));
     audio.addEventListener('error', mine(() => {

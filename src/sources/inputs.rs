@@ -110,7 +110,8 @@ impl Sources {
             let until = until();
             self.handles.push(threads::spawn(&sender.name(), limits::STACK, move || sender.run(&until))?);
         }
-        let fold = Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders)));
+        let fold =
+            Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders), Some(Arc::clone(&self.streams))));
         // Every target knows all its sources before the first of them speaks.
         let alerts = Arc::clone(&self.context.alerts);
         let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts };

@@ -82,7 +82,10 @@ fn killed_before_the_commit_is_a_gap_with_the_exact_count() {
     assert_eq!(stream.wait("hello").id, None);
     let gap = stream.wait("gap").payload();
     assert_eq!(gap["reason"], "lost_tail");
-    assert_eq!(gap["lost"], 7);
+    // Ids are dense over all topics; the health of the box may have had one in between.
+    let seq = |id: &str| id.split_once('-').unwrap().1.parse::<u64>().unwrap();
+    assert_eq!(gap["lost"], seq(&cursor) - seq(&stored));
+    assert!(gap["lost"].as_u64() >= Some(7));
     assert_eq!(gap["from"], stored.as_str());
     assert_eq!(gap["to"], cursor.as_str());
     stream.wait("snapshot");

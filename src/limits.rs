@@ -132,6 +132,16 @@ pub const MAPPINGS: usize = 256;
 
 /// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
 pub const SERIAL_LINE: usize = 4 * 1024;
+/// A block of a SCPI answer (`#42048...`); a longer one is skipped and counted.
+pub const SCPI_BLOCK: usize = 64 * 1024;
+/// What is skipped of one SCPI block at most: a header that lies must not make us deaf. Then it is a fault.
+pub const SCPI_SKIP: usize = 16 * 1024 * 1024;
+/// Errors read from an instrument's queue in one go: a device that reports without end is left alone until the next time.
+pub const SCPI_ERRORS: u32 = 20;
+/// Commands that wait for one instrument; a further one is rejected.
+pub const INSTRUMENT_COMMANDS: usize = 16;
+/// Types of NMEA sentences counted one by one; those of further types are counted together.
+pub const NMEA_TYPES: usize = 32;
 /// Readings a second of one serial port, unless configured; more are counted, dropped and told as an alert: a device
 /// that floods must not crowd the others out of the store. A port at 115,200 baud sends fewer.
 pub const SERIAL_READINGS: u32 = 2_000;

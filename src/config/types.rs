@@ -1,5 +1,8 @@
 //! The settings the program uses, with their defaults.
 
+use super::lists::modbus::Modbus;
+use super::lists::nmea::Nmea;
+use super::lists::scpi::Scpi;
 use super::lists::{AlertRule, Ntfy, Webhook};
 use crate::limits;
 use crate::model::{Bands, Severity};
@@ -739,6 +742,12 @@ impl std::fmt::Display for Device {
 pub enum ProtocolConfig {
     /// Lines, each with values.
     Line(LineConfig),
+    /// An instrument that is asked and set.
+    Scpi(Scpi),
+    /// A receiver or a sensor that talks by itself.
+    Nmea(Nmea),
+    /// A line of Modbus devices that are asked and set.
+    Modbus(Modbus),
 }
 
 impl ProtocolConfig {
@@ -746,6 +755,9 @@ impl ProtocolConfig {
     pub fn gives_several(&self) -> bool {
         match self {
             ProtocolConfig::Line(line) => line.map.len() > 1,
+            ProtocolConfig::Scpi(scpi) => scpi.channels.len() > 1,
+            ProtocolConfig::Nmea(nmea) => nmea.values.len() != 1,
+            ProtocolConfig::Modbus(modbus) => modbus.registers.len() > 1,
         }
     }
 }

@@ -17,6 +17,8 @@ use toml::de::DeValue;
 pub enum Type {
     /// Text of 1 to so many bytes.
     Text(usize),
+    /// The same, or none: what is switched off.
+    TextOrNone(usize),
     /// 1 to 64 characters of `A-Z a-z 0-9 _ . : -`.
     Id,
     /// A topic under `app/`.
@@ -57,6 +59,8 @@ pub enum Type {
     Effect,
     /// A list of tables; read by `file`, with keys of its own.
     Mappings,
+    /// A table; read by its list, with keys of its own.
+    Table,
 }
 
 /// A setting between the text and the program.
@@ -99,6 +103,7 @@ impl Type {
     pub fn words(&self) -> String {
         match *self {
             Type::Text(most) => format!("text in quotes, 1 to {most} bytes"),
+            Type::TextOrNone(most) => format!("text in quotes, up to {most} bytes"),
             Type::Id => "an id in quotes: 1 to 64 characters of A-Z a-z 0-9 _ . : -".into(),
             Type::Topic => "a topic under app/ in quotes, such as \"app/door\"".into(),
             Type::Path => "a path in quotes".into(),
@@ -145,13 +150,14 @@ impl Type {
                              { serial = \"...\", send = \"REC\\r\" } or { url = \"http://...\" }"
                 .into(),
             Type::Mappings => "a list of tables, such as [{ from = \"temp\", to = \"temperature\" }]".into(),
+            Type::Table => "a table with keys of its own".into(),
         }
     }
 
     /// The type in a word or two, for lists of keys.
     pub fn name(&self) -> String {
         match *self {
-            Type::Text(_) | Type::Separator => "text".into(),
+            Type::Text(_) | Type::TextOrNone(_) | Type::Separator => "text".into(),
             Type::Id => "id".into(),
             Type::Topic => "topic".into(),
             Type::Path => "path".into(),
@@ -172,6 +178,7 @@ impl Type {
             Type::Words => "table of texts".into(),
             Type::Effect => "pin, serial or url".into(),
             Type::Mappings => "list of tables".into(),
+            Type::Table => "table".into(),
         }
     }
 
@@ -280,6 +287,7 @@ impl Type {
                 | Type::Words
                 | Type::Effect
                 | Type::Mappings
+                | Type::Table
         )
     }
 
@@ -317,6 +325,7 @@ impl Type {
         let kept = |fits: bool| if fits { Ok(Value::Text(text.to_string())) } else { Err(self.words()) };
         match *self {
             Type::Text(most) => kept((1..=most).contains(&text.len())),
+            Type::TextOrNone(most) => kept(text.len() <= most),
             Type::Id => kept(Topic::of("stream", text).is_ok()),
             Type::Topic => kept(text.starts_with("app/") && Topic::parse(text).is_ok()),
             Type::Path => kept(!text.is_empty() && text.len() <= TEXT_BYTES && !text.contains('\0')),
@@ -521,7 +530,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64);
+optional!(String, PathBuf, f64, u8, u32);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {
@@ -549,7 +558,7 @@ macro_rules! whole {
         }
     )*};
 }
-whole!(u8, u32, u64, usize);
+whole!(u8, u16, u32, u64, usize);
 
 macro_rules! plain {
     ($($field:ty => $variant:ident),*) => {$(
@@ -607,7 +616,7 @@ impl Setting for char {
 macro_rules! words {
     ($($field:ident, $name:ident: $($word:literal => $variant:ident),*;)*) => {$(
         #[doc = concat!("The words of [`", stringify!($field), "`].")]
-        pub(super) const $name: &[&str] = &[$($word),*];
+        pub(in crate::config) const $name: &[&str] = &[$($word),*];
         impl Setting for $field {
             fn value(&self) -> Value {
                 Value::Text(match self { $($field::$variant => $word),* }.into())
@@ -620,6 +629,7 @@ macro_rules! words {
         }
     )*};
 }
+pub(super) use words;
 words! {
     Pull, PULLS: "off" => Off, "up" => Up, "down" => Down;
     Edge, EDGES: "rising" => Rising, "falling" => Falling, "both" => Both;

@@ -87,6 +87,8 @@ struct Instrument {
     status: Option<(String, InstrumentState)>,
     error: Option<String>,
     is_moving: Option<bool>,
+    /// Who has locked it, as it says itself.
+    used_by: Option<String>,
     position: BTreeMap<String, Option<f64>>,
     target: BTreeMap<String, Option<f64>>,
     /// Each with the source it came from; none: restored.
@@ -222,6 +224,7 @@ impl Fold {
                 }
                 if !instrument.sources.values().any(|s| *s == Standing::Live) {
                     instrument.is_moving = None;
+                    instrument.used_by = None;
                     instrument.position.values_mut().for_each(|v| *v = None);
                 }
                 self.publish_instrument(id, instrument);
@@ -279,7 +282,7 @@ impl Fold {
                     .collect(),
                 settings: BTreeMap::new(),
                 error,
-                used_by: None,
+                used_by: instrument.used_by.clone(),
             },
         );
     }
@@ -430,6 +433,12 @@ impl Instrument {
         match (name, &reading.value) {
             ("error", Value::Text(text)) => {
                 self.error = Some(text.clone()).filter(|t| !t.is_empty());
+                return Ok(());
+            }
+            // `SYSTem:LOCK:OWNer?` answers NONE (SCPI-99 volume 2, 21.13).
+            ("used_by", Value::Text(who)) => {
+                self.used_by =
+                    Some(who.clone()).filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("none"));
                 return Ok(());
             }
             ("is_moving", value) if value.as_number().is_some() => {

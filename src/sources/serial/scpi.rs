@@ -1375,6 +1375,29 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_is_asked_while_a_set_settles() {
+        let mut supply = Supply::new();
+        let mut config = supply_config();
+        config.poll = ms(200);
+        config.channels[0].settle = ms(2000);
+        config.channels[0].readback = Some("MEAS?".into());
+        supply.values.insert("MEAS".into(), "0".into());
+        let mut rig = rig(&config, &mut supply);
+        rig.run(ms(500), &mut |s| supply.hear(s));
+        rig.took();
+        rig.command("1", "set", json!({ "channel": "volts", "value": 2 }), &mut |s| supply.hear(s));
+        rig.run(ms(1000), &mut |s| supply.hear(s));
+        let log = rig.took();
+        let count = |line: &str| log.iter().filter(|l| *l == line).count();
+        assert!((3..=6).contains(&count("send CURR?\\n")), "{log:#?}");
+        assert!((3..=9).contains(&count("send MEAS?\\n")), "{log:#?}");
+        assert!(!log.iter().any(|l| l.starts_with("finish")));
+        supply.values.insert("MEAS".into(), "2".into());
+        rig.run(ms(300), &mut |s| supply.hear(s));
+        assert!(rig.took().contains(&"finish 1 completed".to_string()));
+    }
+
+    #[test]
     fn manual_queries_and_clearing() {
         let mut supply = Supply::new();
         supply.errors = vec!["-350,\"Queue overflow\"".into()];

@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod publisher;
 mod readers;
+mod recordings;
 mod slow;
 mod wear;
 mod yardstick;
@@ -69,16 +70,19 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: &[Figure] = &[
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
     ("replay", ingest::replay),
     ("post", ingest::post),
+    ("search", ingest::search),
     ("wear", wear::bytes_per_event),
     ("rss", footprint::bench),
     ("start", footprint::start),
     ("slow", slow::slow_readers),
+    ("recordings", recordings::list),
+    ("gigabyte", recordings::gigabyte),
     ("pins", pins::sixty_four),
     ("edge", pins::latency),
     ("ports", ports::full_speed),

@@ -258,7 +258,14 @@ fn what_is_wrong_is_said() {
         ("name = 2026-01-01".into(), &["2026-01-01, a date"]),
         ("bench_seed = -1".into(), &["-1, a whole number", "a whole number from 0"]),
         ("bench_seed = 99999999999999999999".into(), &["99999999999999999999"]),
+        ("[[service]]\nname = \"a\"\nunit = \"-H evil.service\"".into(), &["the name of one unit"]),
+        ("[[service]]\nname = \"a\"\nunit = \"a.service\"\ncan = [\"kill\"]".into(), &["some of \"start\", \"stop\", \"restart\""]),
+        (
+            "[[service]]\nname = \"a\"\nunit = \"a.service\"\n[[service]]\nname = \"a\"\nunit = \"b.service\"".into(),
+            &["service \"a\" is there twice, first in line 2"],
+        ),
         ("[http]\nhosts = [1]".into(), &["a list of 1", "a list of texts"]),
+        ("[time]\nfrom = [\"gps\", \"moon\"]".into(), &["some of \"gps\""]),
         ("[http]\nhosts = [\"\"]".into(), &["without empty items"]),
         ("[store]\nkeep = \"5M\"".into(), &["\"5M\"", "MiB"]),
         ("[store]\nkeep_age = \"1s\"".into(), &["\"1s\"", "never"]),
@@ -522,7 +529,10 @@ fn every_key_has_its_own_variable_that_sets_it() {
                 humantime::format_duration(to).to_string()
             }
             (Type::Size(from, _), _) => format!("{from}B"),
+            (Type::Share, _) => "7%".into(),
+            (Type::Id, _) => "else".into(),
             (Type::Address, _) => "10.0.0.1:99".into(),
+            (Type::SomeOf(all), _) => all.join(","),
             (Type::Between(_, to), _) => to.to_string(),
             (Type::Ids, _) => "else".into(),
             (Type::Text(_) | Type::Path | Type::Paths | Type::Names, _) => "/else".into(),
@@ -751,6 +761,38 @@ fn sink() -> impl Strategy<Value = Sink> {
     ]
 }
 
+fn recordings() -> impl Strategy<Value = Recordings> {
+    let optional_path = || proptest::option::of(path());
+    let age = |from| proptest::option::of(time(from, 86_400_000_000));
+    let share = prop_oneof![(0..=100u8).prop_map(Share::Percent), any::<u64>().prop_map(Share::Bytes)];
+    let paths = (optional_path(), optional_path(), proptest::option::of("[a-z]{1,9}"), any::<(bool, bool)>());
+    let sizes = (
+        proptest::option::of((1u64 << 20)..=(1 << 50)),
+        share,
+        proptest::collection::vec("[a-z]{1,5}", 0..4),
+    );
+    let times =
+        (time(1_000, 3_600_000), time(5_000, 86_400_000), time(1_000, 86_400_000), time(1_000, 3_600_000));
+    (paths, sizes, times, age(60_000), age(86_400_000)).prop_map(
+        |(paths, sizes, times, keep_age, bin_age)| Recordings {
+            folder: paths.0,
+            drop_folder: paths.1,
+            recorder: paths.2,
+            subfolders: paths.3.0,
+            repair: paths.3.1,
+            keep_bytes: sizes.0,
+            free_floor: sizes.1,
+            extensions: sizes.2,
+            still_after: times.0,
+            rescan: times.1,
+            interval: times.2,
+            drop_after: times.3,
+            keep_age,
+            bin_age,
+        },
+    )
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let top = (
         text(),
@@ -787,8 +829,8 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::collection::vec(port(), 0..5),
         proptest::collection::vec(recorder(), 0..3),
     );
-    (top, http, store, rest, lists).prop_map(
-        |(top, http, store, rest, (mut gpio, mut serial, mut recorder))| {
+    (top, http, store, rest, recordings(), lists).prop_map(
+        |(top, http, store, rest, recordings, (mut gpio, mut serial, mut recorder))| {
             // Unique by construction: ids, pins and devices carry their number.
             for (i, pin) in gpio.iter_mut().enumerate() {
                 pin.id = format!("g{i}");
@@ -848,6 +890,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     hosts: http.3,
                     origins: http.4,
                 },
+                recordings,
                 access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
                 store: Store {
                     commit: store.0,
@@ -871,8 +914,15 @@ fn any_config() -> impl Strategy<Value = Config> {
                     memory: store.3,
                     ..Alerts::default()
                 },
+                time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,
                 serial,
+                services: vec![Service {
+                    name: "s".into(),
+                    unit: "s.service".into(),
+                    title: None,
+                    can: if top.4 { vec!["restart".into()] } else { Vec::new() },
+                }],
                 recorder,
                 streams: Vec::new(),
                 alert: with_alerts.alert,

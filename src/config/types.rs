@@ -38,12 +38,18 @@ pub struct Config {
     pub signals: Signals,
     /// `[host]`.
     pub host: Host,
+    /// `[recordings]`.
+    pub recordings: Recordings,
+    /// `[time]`.
+    pub time: Time,
     /// `[alerts]`.
     pub alerts: Alerts,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
     /// `[[recorder]]`.
     pub recorder: Vec<Recorder>,
     /// `[[stream]]`.
@@ -71,6 +77,9 @@ impl Default for Config {
             push: Push::default(),
             signals: Signals::default(),
             host: Host::default(),
+            recordings: Recordings::default(),
+            time: Time::default(),
+            services: Vec::new(),
             alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
@@ -231,6 +240,101 @@ impl Default for Host {
     }
 }
 
+/// `[recordings]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recordings {
+    /// The folder that is watched; none: recordings are off.
+    pub folder: Option<PathBuf>,
+    /// Whether its sub-folders are.
+    pub subfolders: bool,
+    /// Of files whose sidecar does not say which recorder made them.
+    pub recorder: Option<String>,
+    /// Of files that are recordings, in small letters.
+    pub extensions: Vec<String>,
+    /// How long a file that nobody has closed must not change to be finished.
+    pub still_after: Duration,
+    /// How often the folder is read though nothing was heard of a change.
+    pub rescan: Duration,
+    /// Age at which recordings go; only while the clock can be believed.
+    pub keep_age: Option<Duration>,
+    /// Bytes of recordings that are kept.
+    pub keep_bytes: Option<u64>,
+    /// What shall stay free on the disk.
+    pub free_floor: Share,
+    /// How long something stays in the bin.
+    pub bin_age: Option<Duration>,
+    /// How often retention looks.
+    pub interval: Duration,
+    /// Files put here are taken in.
+    pub drop_folder: Option<PathBuf>,
+    /// Once they have not changed for this long.
+    pub drop_after: Duration,
+    /// Whether headers that a crash left wrong are put right.
+    pub repair: bool,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        let extensions = ["wav", "mp3", "ogg", "opus", "flac", "m4a", "webm"];
+        Recordings {
+            folder: None,
+            subfolders: true,
+            recorder: None,
+            extensions: extensions.map(String::from).to_vec(),
+            still_after: Duration::from_secs(5),
+            rescan: Duration::from_secs(300),
+            keep_age: None,
+            keep_bytes: None,
+            free_floor: Share::Bytes(0),
+            bin_age: Some(Duration::from_secs(30 * 86_400)),
+            interval: Duration::from_secs(60),
+            drop_folder: None,
+            drop_after: Duration::from_secs(5),
+            repair: true,
+        }
+    }
+}
+
+impl Recordings {
+    /// What of it is about retention, for the page.
+    pub fn retention_json(&self) -> serde_json::Value {
+        let seconds = |time: Option<Duration>| time.map(|t| t.as_secs());
+        serde_json::json!({
+            "keep_age_s": seconds(self.keep_age),
+            "keep_bytes": self.keep_bytes,
+            "free_floor": self.free_floor.to_string(),
+            "bin_age_s": seconds(self.bin_age),
+            "interval_s": self.interval.as_secs(),
+        })
+    }
+}
+
+/// A part of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many bytes.
+    Bytes(u64),
+    /// Of the whole, 0 to 100.
+    Percent(u8),
+}
+
+impl Share {
+    /// In bytes, of a disk of `total`.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Share::Bytes(n) => n,
+            Share::Percent(n) => total / 100 * u64::from(n),
+        }
+    }
+}
+
+/// `[time]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Time {
+    /// What may say what time it is while no network time is there, such as `gps`.
+    pub from: Vec<String>,
+}
+
 /// `[alerts]`: the built-in rules, and what messages say of this box.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alerts {
@@ -301,6 +405,19 @@ pub struct Mapping {
     pub offset: f64,
     /// For words: what they become, such as `REC = "recording"`.
     pub words: BTreeMap<String, String>,
+}
+
+/// `[[service]]`: a unit of systemd that is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name here.
+    pub name: String,
+    /// The unit, such as `recorder.service`.
+    pub unit: String,
+    /// What people see.
+    pub title: Option<String>,
+    /// What may be done to it: `start`, `stop`, `restart`.
+    pub can: Vec<String>,
 }
 
 /// `[[stream]]`: what is known of a value stream, and the feed it comes from.

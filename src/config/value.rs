@@ -4,7 +4,9 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
+use super::types::{
+    ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull, Share,
+};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -45,8 +47,12 @@ pub enum Type {
     DurationOrNever(Duration, Duration),
     /// Bytes from, to.
     Size(u64, u64),
+    /// Bytes, or percent of a disk.
+    Share,
     /// An IP address and a port.
     Address,
+    /// A list of some of these words.
+    SomeOf(&'static [&'static str]),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One ASCII character that is neither a letter, a digit, a quote nor a line end.
@@ -109,6 +115,10 @@ impl Type {
             Type::Path => "a path in quotes".into(),
             Type::Paths => "a list of paths, such as [\"/\", \"/media/usb\"]".into(),
             Type::Names => "a list of texts, such as [\"a\", \"b\"]".into(),
+            Type::SomeOf(all) => {
+                let words: Vec<_> = all.iter().map(|word| quoted(word)).collect();
+                format!("a list of some of {}", words.join(", "))
+            }
             Type::Ids => "a list of ids of A-Z a-z 0-9 _ . : -, such as [\"a\", \"b\"]".into(),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
@@ -135,6 +145,7 @@ impl Type {
                 bytes(to),
                 bytes(example_size(from, to))
             ),
+            Type::Share => "a size or a share of the disk in quotes, such as \"2GiB\" or \"5%\"".into(),
             Type::Address => {
                 "an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"".into()
             }
@@ -163,6 +174,7 @@ impl Type {
             Type::Path => "path".into(),
             Type::Paths => "list of paths".into(),
             Type::Names => "list of texts".into(),
+            Type::SomeOf(all) => format!("list of {}", all.join(", ")),
             Type::Ids => "list of ids".into(),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
@@ -172,6 +184,7 @@ impl Type {
             Type::Duration(from, to) => format!("duration, {} to {}", span(from), span(to)),
             Type::DurationOrNever(from, to) => format!("duration, {} to {}, or never", span(from), span(to)),
             Type::Size(from, to) => format!("size, {} to {}", bytes(from), bytes(to)),
+            Type::Share => "size, or percent".into(),
             Type::Address => "address:port".into(),
             Type::Choice(words) => words.join(", "),
             Type::Pattern => "regular expression".into(),
@@ -201,7 +214,7 @@ impl Type {
             (Type::Number | Type::Between(..), DeValue::Float(n)) => {
                 n.as_str().parse().ok().and_then(|n| self.number(n)).ok_or_else(wrong)
             }
-            (Type::Paths | Type::Names | Type::Ids, DeValue::Array(list)) => {
+            (Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> =
                     list.iter().map(|v| v.get_ref().as_str().map(str::to_string)).collect();
                 self.list(texts.ok_or_else(wrong)?)
@@ -242,10 +255,14 @@ impl Type {
             Type::Number | Type::Between(..) => {
                 text.parse().ok().and_then(|n| self.number(n)).ok_or_else(|| wrong(self.words()))
             }
-            Type::Paths | Type::Names | Type::Ids => {
+            Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_) => {
                 let items =
                     text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_string).collect();
-                self.list(items).map_err(|_| wrong("a list with commas, such as a,b".into()))
+                let expected = match self {
+                    Type::SomeOf(all) => format!("some of {}, with commas", all.join(", ")),
+                    _ => "a list with commas, such as a,b".into(),
+                };
+                self.list(items).map_err(|_| wrong(expected))
             }
             _ => self.text(text).map_err(|expected| wrong(expected.replace(" in quotes", ""))),
         }
@@ -283,6 +300,7 @@ impl Type {
                 | Type::Between(..)
                 | Type::Paths
                 | Type::Names
+                | Type::SomeOf(_)
                 | Type::Ids
                 | Type::Words
                 | Type::Effect
@@ -317,6 +335,11 @@ impl Type {
         if items.iter().any(|t| t.is_empty() || t.len() > TEXT_BYTES || t.contains('\0')) {
             return Err(format!("{} without empty items", self.words()));
         }
+        if let Type::SomeOf(all) = self
+            && !items.iter().all(|item| all.contains(&item.as_str()))
+        {
+            return Err(self.words());
+        }
         Ok(Value::List(items))
     }
 
@@ -336,6 +359,7 @@ impl Type {
                 Some(n) if (from..=to).contains(&n) => Ok(Value::Whole(n)),
                 _ => Err(self.words()),
             },
+            Type::Share => read_share(text).map(|s| Value::Text(s.to_string())).ok_or_else(|| self.words()),
             Type::Address => {
                 read_address(text).map(|a| Value::Text(a.to_string())).ok_or_else(|| self.words())
             }
@@ -470,6 +494,36 @@ fn read_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*size)
 }
 
+/// `2GiB` or `5%`.
+fn read_share(text: &str) -> Option<Share> {
+    match text.strip_suffix('%') {
+        Some(number) => number.trim_end().parse().ok().filter(|n| *n <= 100).map(Share::Percent),
+        None => read_bytes(text).map(Share::Bytes),
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Share::Bytes(n) => f.write_str(&bytes(*n)),
+            Share::Percent(n) => write!(f, "{n}%"),
+        }
+    }
+}
+
+impl Setting for Share {
+    fn value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+    fn put(&mut self, value: Value) {
+        if let Value::Text(text) = value
+            && let Some(share) = read_share(&text)
+        {
+            *self = share;
+        }
+    }
+}
+
 /// `:8080` is every IPv4 address of the host.
 fn read_address(text: &str) -> Option<SocketAddr> {
     if let Some(port) = text.strip_prefix(':') {
@@ -530,7 +584,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64, u8, u32);
+optional!(String, PathBuf, f64, u8, u32, u64);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {
@@ -708,8 +762,8 @@ mod tests {
         fn any_text_is_read_without_panic(text in ".*") {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
-                Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
-                Type::Separator, Type::Pattern, Type::Words, Type::Mappings,
+                Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Share, Type::Address, Type::Choice(PULLS),
+                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::SomeOf(PULLS),
             ] {
                 let _ = kind.read_text(&text);
             }

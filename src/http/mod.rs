@@ -18,6 +18,7 @@ mod head;
 mod listener;
 mod problem;
 mod query;
+mod range;
 mod reply;
 mod request;
 mod router;
@@ -26,7 +27,7 @@ mod server;
 mod wire;
 
 pub use self::problem::Problem;
-pub use self::server::{Parts, Server};
+pub use self::server::{Parts, Reload, Server};
 
 use crate::limits;
 use std::time::Duration;

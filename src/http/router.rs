@@ -40,6 +40,16 @@ const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'st
     Route { method: Method::Put, path, role, handler, doc, bench: false }
 }
 
+const fn by(
+    method: Method,
+    path: &'static str,
+    role: Option<Role>,
+    handler: Handler,
+    doc: &'static str,
+) -> Route {
+    Route { method, path, role, handler, doc, bench: false }
+}
+
 const fn in_bench(mut route: Route) -> Route {
     route.bench = true;
     route
@@ -128,9 +138,52 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/jobs", VIEW, resources::list, "Every job"),
     get("/api/jobs/{id}", VIEW, resources::one, "One job"),
     post("/api/jobs/{id}/{action}", OPERATE, commands::submit, "Command a job: cancel"),
+    get("/api/recordings", VIEW, recordings::list, "The recordings: one page of those that match"),
+    get(
+        "/api/recordings/archive.zip",
+        VIEW,
+        recordings::archive,
+        "Many recordings and their sidecars as one archive",
+    ),
+    post(
+        "/api/recordings/purge",
+        OPERATE,
+        recordings::purge_held,
+        "Confirm a purge that retention holds back",
+    ),
+    post("/api/recordings/bin/empty", OPERATE, recordings::empty_bin, "Remove what is in the bin for good"),
+    get("/api/recordings/{id}", VIEW, recordings::one, "One recording"),
+    by(
+        Method::Patch,
+        "/api/recordings/{id}",
+        OPERATE,
+        recordings::patch,
+        "Rename, label, pin a recording, or take it out of the bin",
+    ),
+    by(
+        Method::Delete,
+        "/api/recordings/{id}",
+        OPERATE,
+        recordings::delete,
+        "Move a recording to the bin, or from there remove it for good",
+    ),
+    post(
+        "/api/recordings/{id}/clip",
+        OPERATE,
+        recordings::clip,
+        "Cut a piece out of a WAV into a new recording",
+    ),
+    get("/api/recordings/{id}/audio", VIEW, recordings::audio, "The file, whole or a range"),
+    get(
+        "/api/recordings/{id}/waveform",
+        VIEW,
+        recordings::waveform,
+        "The extremes of its samples, to be drawn",
+    ),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
-    get("/api/alerts", VIEW, resources::list, "Every open alert"),
+    post("/api/services/{id}/{action}", OPERATE, commands::submit, "Command a service: start, stop, restart"),
+    get("/api/alerts", VIEW, log::alerts, "Every open alert, or the history of all alerts"),
     get("/api/alerts/rules", VIEW, alerts::rules, "Every rule of the alerts and how it stands"),
     get("/api/alerts/deliveries", VIEW, alerts::deliveries, "Every receiver of alerts and how it stands"),
     post("/api/alerts/test", OPERATE, alerts::test, "Send a test message to every receiver of alerts"),
@@ -139,6 +192,12 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
+    get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),
+    put("/api/config", ADMIN, config::put, "Change the configuration and apply it"),
+    get("/api/log", VIEW, log::lines, "Lines of the log, newest first"),
+    get("/api/time", VIEW, time::read, "The wall clock: what it says, who vouches for it, its last steps"),
+    post("/api/time", ADMIN, time::give, "Take this time while nothing sets the clock"),
+    by(Method::Delete, "/api/time", ADMIN, time::give_up, "Give up a time that was given by hand"),
     in_bench(get("/api/bench", VIEW, bench::list, "The simulated sources and their faults")),
     in_bench(post(
         "/api/bench/faults",

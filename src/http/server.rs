@@ -7,14 +7,16 @@ use super::listener::{Caps, Register, Waker, accept, listen};
 use super::routes::Tallies;
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
-use crate::config::{Access, Config};
+use crate::config::{Access, Changes, Config, ConfigError, Editor};
 use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::detections::Detections;
+use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::{BenchControl, Jobs, Recorders};
+use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -26,12 +28,17 @@ use std::thread::JoinHandle;
 /// Tells whether the daemon can do its work; the error is one sentence.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Has the configuration read again, as SIGHUP does, and waits for that; the error is every fault.
+pub type Reload = Arc<dyn Fn() -> Result<Changes, Vec<ConfigError>> + Send + Sync>;
+
 /// What the HTTP layer works with.
 pub struct Parts {
     /// The settings.
     pub config: Arc<Config>,
     /// Where events are published.
     pub bus: Arc<Bus>,
+    /// Where what happened is read back.
+    pub store: Arc<Store>,
     /// Who serves streams and polls.
     pub push: Arc<Push>,
     /// Where commands go.
@@ -40,6 +47,8 @@ pub struct Parts {
     pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The recordings; they may be off.
+    pub recordings: Arc<Recordings>,
     /// Where what is posted of recorders goes.
     pub recorders: Arc<Recorders>,
     /// Where what is posted of jobs goes.
@@ -54,6 +63,10 @@ pub struct Parts {
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.
     pub ready: Ready,
+    /// The configuration file.
+    pub editor: Editor,
+    /// Asked when it was changed.
+    pub reload: Reload,
 }
 
 /// What every connection shares.

@@ -61,6 +61,7 @@ impl Taken {
 pub struct Fold {
     bus: Arc<Bus>,
     recorders: Arc<Recorders>,
+    streams: Option<Arc<super::streams::Streams>>,
     inner: Mutex<Inner>,
 }
 
@@ -113,12 +114,17 @@ impl Fold {
     pub fn new(bus: Arc<Bus>) -> Self {
         let commands = Arc::new(crate::bus::Commands::new(Arc::clone(&bus)));
         let recorders = Recorders::new(Arc::clone(&bus), commands, Arc::default());
-        Fold::with(bus, Arc::new(recorders))
+        Fold::with(bus, Arc::new(recorders), None)
     }
 
     /// A fold that publishes on `bus` and has `recorders` fold what is said of them.
-    pub fn with(bus: Arc<Bus>, recorders: Arc<Recorders>) -> Self {
-        Fold { bus, recorders, inner: Mutex::default() }
+    /// `streams` gives values the limits that are configured.
+    pub fn with(
+        bus: Arc<Bus>,
+        recorders: Arc<Recorders>,
+        streams: Option<Arc<super::streams::Streams>>,
+    ) -> Self {
+        Fold { bus, recorders, streams, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -313,7 +319,7 @@ impl Fold {
             // A value from before a silence or a restart is no neighbour of this one.
             let previous = old.filter(|s| s.status == StreamState::Live).and_then(|s| s.last.value);
             let was_live = old.is_some_and(|s| s.status == StreamState::Live);
-            let last = StreamValue {
+            let mut last = StreamValue {
                 stream_id: stream_id.clone(),
                 value,
                 unit: reading.unit.clone(),
@@ -325,6 +331,9 @@ impl Fold {
                 limits: None,
                 severity: None,
             };
+            if let Some(streams) = &self.streams {
+                streams.judge(&mut last);
+            }
             taken.note(Ok(()));
             publish(&self.bus, "stream_value", &last);
             if !was_live {

@@ -5,6 +5,7 @@ use super::gpio::{Desk, GpioSource, Held, OutputSource};
 use super::hardware::{BoardPorts, OpenPins, OpenPort};
 use super::host::HostSource;
 use super::serial::{Links, ReplayPorts, SerialSource};
+use super::services;
 use super::simulated::Ports;
 use super::streams::Streams;
 use super::streams::feed::Feed;
@@ -115,7 +116,8 @@ impl Sources {
             let until = until();
             self.handles.push(threads::spawn(&sender.name(), limits::STACK, move || sender.run(&until))?);
         }
-        let fold = Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders)));
+        let fold =
+            Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders), Some(Arc::clone(&self.streams))));
         // Every target knows all its sources before the first of them speaks.
         let alerts = Arc::clone(&self.context.alerts);
         let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts };
@@ -149,6 +151,8 @@ impl Sources {
             let name: String = format!("ser-{}", port.id()).chars().take(15).collect();
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
+        self.context.recordings.start(config, &until(), &mut self.handles)?;
+        services::start(&self.context, &config.services, until(), &mut self.handles)?;
         self.streams.set_rules(&config.streams);
         for feed in feeds(&config.streams, bus, &self.streams) {
             let until = until();
@@ -157,7 +161,11 @@ impl Sources {
         }
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
-        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
+        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras).with_card(
+            Arc::clone(&self.context.store),
+            Arc::clone(&self.context.alerts),
+            bus.time().boot(),
+        );
         let (until, bus) = (until(), Arc::clone(bus));
         self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
         Ok(())

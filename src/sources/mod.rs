@@ -13,7 +13,9 @@ mod publish;
 mod random;
 mod reading;
 mod recorder;
+pub mod recordings;
 pub mod serial;
+mod services;
 pub mod signals;
 pub mod simulated;
 pub mod streams;
@@ -26,7 +28,6 @@ pub use self::recorder::{MotionChange, NotTaken, Recorders};
 use self::publish::{monotonic, publish, publish_to};
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
-use crate::clock::ClockQuality;
 use crate::store::Store;
 use crate::threads::Stop;
 use serde_json::{Map, Value};
@@ -46,6 +47,8 @@ pub struct Context {
     pub alerts: Arc<Alerts>,
     /// How orders reach pins and ports.
     pub outlets: Arc<Outlets>,
+    /// What recorders left behind.
+    pub recordings: Arc<recordings::Recordings>,
     /// What is said of recorders, and asked of them.
     pub recorders: Arc<Recorders>,
     /// When to stop.
@@ -62,8 +65,8 @@ pub struct HostExtras {
     pub store: Map<String, Value>,
     /// sse, poll, dropped, reconnects.
     pub clients: Map<String, Value>,
-    /// Whether the wall clock is synchronised.
-    pub clock: ClockQuality,
+    /// quality, source, since, steps, and offset_s of a time given by hand.
+    pub clock: Value,
 }
 
 /// The fault switches of the simulated bench.

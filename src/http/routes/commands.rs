@@ -108,6 +108,8 @@ fn is_already(kind: &str, action: &str, status: &str) -> bool {
             | ("queue", "stop", "idle" | "completed")
             | ("scan", "stop", "completed")
             | ("scan", "abort", "aborted")
+            | ("service", "start", "active")
+            | ("service", "stop", "inactive")
     )
 }
 

@@ -10,6 +10,7 @@ use super::queue::{self, Queue};
 use super::recorder::{self, Recorder};
 use super::services::Services;
 use super::streams::streams;
+use super::takes::Takes;
 use super::wire::Wire;
 use super::{Actions, At, Device, Moment, STEPS_PER_S, Wired, World, jobs};
 use crate::bus::{Bus, Command, Commands};
@@ -23,7 +24,7 @@ use crossbeam::channel::{Sender, bounded};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,8 @@ impl Ports {
 /// After the daemon's stop its devices stay this long at most, so that its ports are closed before they hang up.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Starts the bench: one thread, ended by the context's stop. Its devices are plugged in below the folder `data`.
+/// Starts the bench: one thread, ended by the context's stop. Its devices are plugged in below the folder
+/// `data`; its recordings go into `folder`, if there is one.
 ///
 /// # Errors
 /// When the system has no thread left.
@@ -73,8 +75,18 @@ pub fn start(
     context: &Context,
     data: &Path,
     seed: u64,
+    folder: Option<PathBuf>,
 ) -> io::Result<(Handles, Arc<dyn BenchControl>, Ports)> {
-    let mut bench = Bench::new(seed, Earlier::of(&context.bus));
+    let mut handles = Handles::new();
+    let takes = match folder {
+        Some(folder) => {
+            let (takes, handle) = Takes::start(folder, seed)?;
+            handles.push(handle);
+            takes
+        }
+        None => Takes::default(),
+    };
+    let mut bench = Bench::new(seed, Earlier::of(&context.bus), takes);
     let switches = Arc::new(Switches::new(bench.sources().into_iter()));
     let (to, commands) = bounded(limits::BENCH_COMMANDS);
     for (target, actions) in bench.owned() {
@@ -122,7 +134,8 @@ pub fn start(
         }
     };
     let handle = threads::spawn("bench", limits::STACK, run)?;
-    Ok((vec![handle], switches, ports))
+    handles.push(handle);
+    Ok((handles, switches, ports))
 }
 
 /// What an earlier run left in the state: its numbers are not used again, what it did not end is ended.
@@ -171,10 +184,10 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub fn new(seed: u64, earlier: Earlier) -> Self {
+    pub fn new(seed: u64, earlier: Earlier, takes: Takes) -> Self {
         let wall = Wall::now();
         let wired: Vec<Box<dyn Wired>> = vec![
-            Box::new(Recorder::new(seed)),
+            Box::new(Recorder::new(seed, takes)),
             // What gives the voltage before what measures it.
             Box::new(Supply::new(seed)),
             Box::new(Meter::new(seed)),

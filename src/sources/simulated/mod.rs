@@ -25,6 +25,7 @@ mod scan;
 mod scpi;
 mod services;
 mod streams;
+mod takes;
 mod wire;
 
 pub use self::bench::{Ports, start};

@@ -3,9 +3,10 @@
 //! It says its status in a line of JSON four times a second and hears `START`, `STOP`, `SPLIT`, `AUTO 1` and `AUTO 0`.
 
 use super::super::random::Random;
-use super::jobs::{Jobs, recording_changed};
+use super::jobs::Jobs;
 use super::out::Out;
-use super::{At, Moment, STALE, STEP_S, Wired, World, compact, round};
+use super::takes::{self, Takes};
+use super::{At, Moment, STALE, STEP_S, Wired, World, round};
 use crate::config::{self, Effect, LineConfig, LineFormat, ProtocolConfig, SerialPort, Sink};
 use crate::model::RecorderState;
 use serde_json::{Value, json};
@@ -17,8 +18,6 @@ use std::time::Duration;
 const ID: &str = "rec1";
 /// The name people see.
 const NAME: &str = "Field recorder";
-/// Opus at 128 kbit/s.
-const BYTES_PER_S: f64 = 16_000.0;
 /// Silence before the display says `hold`, and before the recording ends.
 const HOLD_S: f64 = 1.0;
 const RELEASE_S: f64 = 4.0;
@@ -40,6 +39,7 @@ struct Take {
     manual: bool,
     peak_db: f64,
     silent_s: f64,
+    markers: Vec<Value>,
 }
 
 /// A command on its way to an effect.
@@ -66,13 +66,13 @@ pub(super) struct Recorder {
     /// It starts by itself.
     auto: bool,
     waiting: VecDeque<Waiting>,
-    notices: VecDeque<Value>,
     jobs: Jobs,
+    takes: Takes,
 }
 
 impl Recorder {
-    /// Armed.
-    pub fn new(seed: u64) -> Self {
+    /// Armed; its sound goes to `takes`.
+    pub fn new(seed: u64, takes: Takes) -> Self {
         Recorder {
             random: Random::of(seed, ID),
             level_db: -55.0,
@@ -87,8 +87,8 @@ impl Recorder {
             free_s: 36.0 * 3600.0,
             auto: true,
             waiting: VecDeque::new(),
-            notices: VecDeque::new(),
             jobs: Jobs::new(seed),
+            takes,
         }
     }
 
@@ -139,6 +139,8 @@ impl Recorder {
         self.free_s -= STEP_S;
         take.peak_db = take.peak_db.max(level_db);
         take.silent_s = if now.is_empty() && !take.manual { take.silent_s + STEP_S } else { 0.0 };
+        self.takes.level(level_db);
+        take.mark(at, &now);
         for trigger in now {
             if !take.triggers.contains(&trigger) {
                 take.triggers.push(trigger);
@@ -154,37 +156,36 @@ impl Recorder {
     }
 
     fn begin(&mut self, at: Moment, triggers: Vec<&'static str>, manual: bool) {
-        self.take = Some(Take {
-            id: format!("{ID}-{}-{}", compact(at.wall), at.step),
-            began: at,
-            triggers,
-            manual,
-            peak_db: self.level_db,
-            silent_s: 0.0,
-        });
+        let id = takes::name(ID, at.wall, at.step);
+        self.takes.begin(&id);
+        self.takes.level(self.level_db);
+        let peak_db = self.level_db;
+        let mut take =
+            Take { id, began: at, triggers: Vec::new(), manual, peak_db, silent_s: 0.0, markers: Vec::new() };
+        take.mark(at, &triggers);
+        take.triggers = triggers;
+        self.take = Some(take);
     }
 
     fn end(&mut self, at: Moment, reason: &str, out: &mut Out) {
         let Some(take) = self.take.take() else { return };
         let duration_s = at.t() - take.began.t();
-        let bytes = (duration_s * BYTES_PER_S) as u64;
         self.last_stop = Some(reason.into());
         // The archive takes away what is old before the card is full.
         if self.free_s < 30.0 * 3600.0 {
             self.free_s = 36.0 * 3600.0;
         }
-        let mut recording = json!({
-            "recording_id": take.id, "name": take.id, "recorder_id": ID, "started_at": take.began.wall,
-            "ended_at": at.wall, "duration_s": round(duration_s, 2), "bytes": bytes * 6, "format": "wav",
-            "triggers": take.triggers, "end_reason": reason, "peak_db": round(take.peak_db, 1),
-        });
-        let added = recording_changed(&take.id, "added", &recording);
-        recording["format"] = "opus".into();
-        recording["bytes"] = bytes.into();
-        let encoded = recording_changed(&take.id, "encoded", &recording);
-        self.notices.push_back(added);
+        let mut markers = take.markers;
+        if take.silent_s > 0.0 {
+            let at_s = round((duration_s - take.silent_s).max(0.0), 2);
+            markers.push(json!({ "at_s": at_s, "kind": "release" }));
+        }
+        self.takes.end(json!({
+            "recorder_id": ID, "started_at": take.began.wall, "triggers": take.triggers, "markers": markers, "end_reason": reason,
+            "peak_db": round(take.peak_db, 1),
+        }));
         // The encoder works on the box itself, whether the page hears of it or not.
-        self.jobs.encode(at, &take.id, duration_s, ("recording_changed", encoded), out);
+        self.jobs.encode(at, &take.id, duration_s, out);
     }
 
     fn obey(&mut self, at: Moment, out: &mut Out) {
@@ -232,7 +233,7 @@ impl Recorder {
             "threshold_db": round(self.threshold_db, 1),
             "peak_db": round(self.peak_db, 1),
             "clipped": self.level_db > -1.0,
-            "bytes": elapsed_s.map(|s| (s * BYTES_PER_S * 6.0) as u64),
+            "bytes": elapsed_s.map(|s| (s * takes::BYTES_PER_S) as u64),
             "triggers": take.map(|take| take.triggers.join(",")),
             "free_s": round(self.free_s, 0),
         });
@@ -240,6 +241,28 @@ impl Recorder {
             line["last_stop"] = reason.as_str().into();
         }
         line.to_string()
+    }
+}
+
+impl Take {
+    /// Notes where something began that made it go on; motion is a span.
+    fn mark(&mut self, at: Moment, now: &[&'static str]) {
+        let t = round(at.t() - self.began.t(), 2);
+        for trigger in now {
+            let last = self.markers.last_mut();
+            if *trigger == "motion" {
+                let open = last
+                    .filter(|m| m["kind"] == "motion" && m["until_s"].as_f64().is_some_and(|u| t - u <= 1.0));
+                match open {
+                    Some(marker) => marker["until_s"] = t.into(),
+                    None => self
+                        .markers
+                        .push(json!({ "at_s": t, "until_s": t, "kind": "motion", "label": "gate" })),
+                }
+            } else if !self.triggers.contains(trigger) {
+                self.markers.push(json!({ "at_s": t, "kind": "trigger", "label": trigger }));
+            }
+        }
     }
 }
 
@@ -278,9 +301,6 @@ impl Wired for Recorder {
         self.record(at, out);
         self.obey(at, out);
         self.jobs.step(at, out);
-        while let Some(notice) = self.notices.pop_front() {
-            out.record("recording_changed", &notice);
-        }
         at.every(2).then(|| self.status(at)).into_iter().collect()
     }
 

@@ -78,6 +78,11 @@ export class Store {
     return !['view', 'publish'].includes(this.hello?.role ?? 'operate');
   }
 
+  /** Whether the person may change the box itself: its clock, its configuration. */
+  may_admin() {
+    return (this.hello?.role ?? 'admin') === 'admin';
+  }
+
   greet(hello) {
     this.hello = hello;
     this.first_version ??= hello.version;
@@ -96,7 +101,7 @@ export class Store {
   /** An envelope as reducers see it. `born` is when it was true, on the clock's `mono()`. */
   entry(envelope) {
     const payload = envelope.payload ?? {};
-    const stamp = payload.timestamp ?? payload.updated ?? envelope.timestamp;
+    const stamp = envelope.corrected ?? payload.timestamp ?? payload.updated ?? envelope.timestamp;
     return {
       type: envelope.type, id: envelope.id, epoch: parse_id(envelope.id)?.[0] ?? NaN, topic: envelope.topic, payload,
       stamp, born: this.clock.born(stamp) ?? this.clock.mono(), got: this.clock.mono(),

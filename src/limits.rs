@@ -164,6 +164,8 @@ pub const COMMANDS: usize = 1_024;
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
 /// Commands that wait for the next step of the simulated bench; a further one is told 503.
 pub const BENCH_COMMANDS: usize = 32;
+/// Bytes that wait for the next step at one port of the simulated bench; more are lost, as in a device's own buffer.
+pub const BENCH_INPUT: usize = 1024;
 /// Stop: everything is on the disk and closed within this time.
 pub const STOP_TIME: Duration = Duration::from_secs(2);
 /// Values of one recorder or instrument, and columns of one stream: a device that invents names is refused a new one

@@ -88,6 +88,8 @@ struct Instrument {
     status: Option<(String, InstrumentState)>,
     error: Option<String>,
     is_moving: Option<bool>,
+    /// Who has locked it, as it says itself.
+    used_by: Option<String>,
     position: BTreeMap<String, Option<f64>>,
     target: BTreeMap<String, Option<f64>>,
     /// Each with the source it came from; none: restored.
@@ -228,6 +230,7 @@ impl Fold {
                 }
                 if !instrument.sources.values().any(|s| *s == Standing::Live) {
                     instrument.is_moving = None;
+                    instrument.used_by = None;
                     instrument.position.values_mut().for_each(|v| *v = None);
                 }
                 self.publish_instrument(id, instrument);
@@ -285,7 +288,7 @@ impl Fold {
                     .collect(),
                 settings: BTreeMap::new(),
                 error,
-                used_by: None,
+                used_by: instrument.used_by.clone(),
             },
         );
     }
@@ -439,6 +442,11 @@ impl Instrument {
         match (name, &reading.value) {
             ("error", Value::Text(text)) => {
                 self.error = Some(text.clone()).filter(|t| !t.is_empty());
+                return Ok(());
+            }
+            // `SYSTem:LOCK:OWNer?` answers NONE (SCPI-99 volume 2, 21.13).
+            ("used_by", Value::Text(who)) => {
+                self.used_by = Some(who.clone()).filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("none"));
                 return Ok(());
             }
             ("is_moving", value) if value.as_number().is_some() => {
@@ -648,6 +656,21 @@ mod tests {
         fold.update(&psu, &[word("status", "homing"), number("position.x", 3.0)], Wall(3_000));
         let all = state(&bus, "instrument_status/psu");
         assert_eq!((&all["status"], &all["position"]["x"]), (&json!("moving"), &json!(3.0)));
+    }
+
+    #[test]
+    fn an_instrument_says_who_uses_it() {
+        let bus = bus();
+        let fold = Fold::new(Arc::clone(&bus));
+        let psu = feed("psu", Sink::Instrument("psu".into()));
+        let used_by = || state(&bus, "instrument_status/psu").get("used_by").cloned();
+        fold.update(&psu, &[word("used_by", "SCAN_001")], Wall(1));
+        assert_eq!(used_by(), Some(json!("SCAN_001")));
+        fold.update(&psu, &[word("used_by", "NONE")], Wall(2));
+        assert_eq!(used_by(), None);
+        fold.update(&psu, &[word("used_by", "SCAN_002")], Wall(3));
+        fold.lost(&psu, QualityReason::NotConnected);
+        assert_eq!(used_by(), None, "nobody knows");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
 use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
+use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::streams::Streams;
 use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated};
@@ -179,6 +180,12 @@ impl Daemon {
         let push = Push::start(Arc::clone(&bus), Arc::clone(&store), &config.push)
             .map_err(|e| StartError::System("the push threads", e))?;
         let push = Arc::new(push);
+        let recordings = Arc::new(Recordings::new(
+            Arc::clone(&bus),
+            Arc::clone(&store),
+            Arc::clone(&alerts),
+            config.data.clone(),
+        ));
         let outlets = Arc::new(Outlets::default());
         let recorders =
             Arc::new(Recorders::new(Arc::clone(&bus), Arc::clone(&commands), Arc::clone(&outlets)));
@@ -190,14 +197,16 @@ impl Daemon {
             alerts: Arc::clone(&alerts),
             outlets,
             recorders: Arc::clone(&recorders),
+            recordings: Arc::clone(&recordings),
             stop: stop.clone(),
         };
         alerts
             .start(&store, &commands, &config, &bench_rules(&config))
             .map_err(|e| StartError::System("the alerts", e))?;
         let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
-            let (handles, control) = simulated::start(&context, config.bench_seed)
-                .map_err(|e| StartError::System("the simulated bench", e))?;
+            let (handles, control) =
+                simulated::start(&context, config.bench_seed, recordings.bench_folder(&config))
+                    .map_err(|e| StartError::System("the simulated bench", e))?;
             (handles, Some(control))
         } else {
             (sources::Handles::new(), None)
@@ -221,6 +230,7 @@ impl Daemon {
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
+            recordings,
             recorders,
             jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
@@ -389,7 +399,7 @@ impl Daemon {
                 self.http.set_access(new.config.access.clone());
                 let inputs = |c: &Config| {
                     let lists = (c.gpio.clone(), c.serial.clone(), c.recorder.clone(), c.streams.clone());
-                    (lists, c.services.clone(), c.host.clone())
+                    (lists, c.services.clone(), c.host.clone(), c.recordings.clone())
                 };
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))

@@ -5,8 +5,8 @@
 //! ```text
 //! cli     what the command line does: run, check, key, publish, tail, status, capture, replay
 //! daemon  the wiring diagram; stop order is start order reversed
-//! http    connections, routes, static files, access       -> sources (the bench's switches), alerts, push, bus, store, keys, config, model
-//! sources gpio, serial, host health, the simulated bench  -> alerts, store, bus, config, model
+//! http    connections, routes, static files, access       -> sources (the bench's switches, recordings), alerts, push, bus, store, keys, config, model
+//! sources gpio, serial, recordings, host health, the bench -> alerts, store, bus, config, model
 //! alerts  rules, the desk, delivery                       -> store, bus, config, model
 //! push    readers of the stream: groups, resume, writers  -> bus, store, config, model
 //! store   the only module that names redb                 -> bus (its batches), config, model
@@ -33,5 +33,4 @@ pub mod push;
 pub mod sources;
 pub mod store;
 pub mod threads;
-#[cfg(feature = "tls")]
 pub mod tls;

@@ -132,6 +132,16 @@ pub const MAPPINGS: usize = 256;
 
 /// A line from a serial port, unless configured; what is longer is counted and skipped to the next line end.
 pub const SERIAL_LINE: usize = 4 * 1024;
+/// A block of a SCPI answer (`#42048...`); a longer one is skipped and counted.
+pub const SCPI_BLOCK: usize = 64 * 1024;
+/// What is skipped of one SCPI block at most: a header that lies must not make us deaf. Then it is a fault.
+pub const SCPI_SKIP: usize = 16 * 1024 * 1024;
+/// Errors read from an instrument's queue in one go: a device that reports without end is left alone until the next time.
+pub const SCPI_ERRORS: u32 = 20;
+/// Commands that wait for one instrument; a further one is rejected.
+pub const INSTRUMENT_COMMANDS: usize = 16;
+/// Types of NMEA sentences counted one by one; those of further types are counted together.
+pub const NMEA_TYPES: usize = 32;
 /// Readings a second of one serial port, unless configured; more are counted, dropped and told as an alert: a device
 /// that floods must not crowd the others out of the store. A port at 115,200 baud sends fewer.
 pub const SERIAL_READINGS: u32 = 2_000;
@@ -200,6 +210,69 @@ pub const JOB_LEASES: (u64, u64) = (5, 86_400);
 /// What is kept of the last line that was not understood, in characters.
 pub const BAD_LINE: usize = 160;
 
+/// Recordings that are listed; further files are counted and said, not listed. Some 500 bytes of memory each.
+pub const RECORDINGS: usize = 200_000;
+/// Folders below the recordings folder, and how deep they may be in each other; deeper ones are said, not read. Each
+/// takes one of the watches of inotify, of which a user has 8,192 on small systems.
+pub const FOLDERS: usize = 4_096;
+/// See [`FOLDERS`].
+pub const FOLDER_DEPTH: usize = 4;
+/// Events of the watched folders taken in one go; the rest in the next.
+pub const WATCH_EVENTS: usize = 16_384;
+/// Changes of recordings told one by one in a second; of further ones only their number is.
+pub const CHANGES_TOLD: u32 = 200;
+/// Changes of recordings that wait for their thread; a further one is told 503.
+pub const RECORDING_REQUESTS: usize = 64;
+/// Chunks before or behind the samples of a WAV; a file with more is not read.
+pub const WAV_CHUNKS: usize = 64;
+/// A file beside a recording that says more of it; a larger one is not read.
+pub const SIDECAR_BYTES: u64 = 256 * 1024;
+/// Markers of one recording; further ones are left out. With the rest they stay under the 64 KB of one payload.
+pub const MARKERS: usize = 256;
+/// What is searched of the transcript of one recording; the rest is left out.
+pub const TRANSCRIPT_BYTES: usize = 8 * 1024;
+/// The same of all recordings together; beyond it only [`EXCERPT_CHARS`] of a further one are searched.
+pub const TRANSCRIPTS_BYTES: usize = 16 * 1024 * 1024;
+/// What a list shows of a transcript.
+pub const EXCERPT_CHARS: usize = 240;
+/// Words for what made a recorder start that a list offers to choose from; further ones are left out.
+pub const TRIGGER_WORDS: usize = 256;
+/// The name of a recording without its extension; a longer one is refused. File systems take 255 with it.
+pub const NAME_BYTES: usize = 200;
+/// The label of a recording; a longer one is refused.
+pub const LABEL_BYTES: usize = 200;
+/// Frames of the shortest block whose extremes are kept.
+pub const PEAK_BLOCK: u64 = 256;
+/// Blocks of one recording; past it neighbours are joined. 4 MB while it is being computed.
+pub const PEAK_PAIRS: usize = 1 << 20;
+/// A stored waveform; a larger file is none of ours.
+pub const PEAK_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// All stored waveforms; past it those that were not looked at for longest go, and are computed again when wanted.
+pub const PEAKS_BYTES: u64 = 256 * 1024 * 1024;
+/// Growing recordings whose waveform goes on where it was; of further ones it is computed from the beginning.
+pub const PEAK_BUILDERS: usize = 8;
+/// Waveforms that somebody waits for; a further one is asked for again by its page.
+pub const PEAKS_ASKED: usize = 64;
+/// Waveforms of what was just finished, and dropped files, that can wait; further ones are done when asked for.
+pub const PEAKS_LATER: usize = 1_024;
+/// Samples up to here are read at once rather than looked up.
+pub const PEAK_DIRECT_BYTES: u64 = 2 * 1024 * 1024;
+/// From here on a first look is taken at places, until all has been read.
+pub const PEAK_ROUGH_BYTES: u64 = 16 * 1024 * 1024;
+/// Places of a first look, each a page of the file: a card reads some 1,000 to 2,000 of them in a second.
+pub const PEAK_LOOKS: usize = 1_000;
+/// Recordings removed in one go; the rest in the next.
+pub const PURGES: usize = 1_000;
+/// Files looked at in the drop folder at one time; the rest when these are gone.
+pub const DROPPED: usize = 1_000;
+/// Recordings in one archive; more is refused.
+pub const ARCHIVE: usize = 1_000;
+/// Room that a clip leaves on the disk; without it the clip is refused.
+pub const ROOM_LEFT: u64 = 16 * 1024 * 1024;
+/// What the bench's own recordings may take, some twenty of them; older ones go.
+pub const BENCH_RECORDINGS_BYTES: u64 = 16 * 1024 * 1024;
+/// What is read of a file at one time while it is sent.
+pub const FILE_CHUNK: usize = 64 * 1024;
 /// Rules on values; more are refused by the configuration.
 pub const ALERT_RULES: usize = 256;
 /// Values that one rule with a `*` watches; further ones are not watched, said once in the log.

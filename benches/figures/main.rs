@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod publisher;
 mod readers;
+mod recordings;
 mod slow;
 mod wear;
 mod yardstick;
@@ -69,7 +70,7 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 15] = [
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
@@ -80,6 +81,8 @@ const FIGURES: [Figure; 13] = [
     ("rss", footprint::bench),
     ("start", footprint::start),
     ("slow", slow::slow_readers),
+    ("recordings", recordings::list),
+    ("gigabyte", recordings::gigabyte),
     ("pins", pins::sixty_four),
     ("edge", pins::latency),
     ("ports", ports::full_speed),

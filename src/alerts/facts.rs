@@ -111,8 +111,9 @@ fn source(payload: &mut Map<String, Value>) {
         _ => "is there",
     };
     payload.insert("says".into(), said.into());
-    // Ports and pins raise their own alerts: they know more of the cause.
-    let own = matches!(payload.get("kind").and_then(Value::as_str), Some("gpio" | "serial"));
+    // Ports, pins and feeds raise their own alerts: they know more of the cause.
+    let own =
+        matches!(payload.get("kind").and_then(Value::as_str), Some("gpio" | "serial" | "replay" | "feed"));
     let lost = matches!(payload.get("status").and_then(Value::as_str), Some("absent" | "stale" | "error"));
     let word = if own {
         "own"

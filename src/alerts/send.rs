@@ -1,11 +1,10 @@
-//! One request out of the box, within its time limits: the only place that asks another host for anything, and it does
-//! so only for receivers that the file names.
+//! One request out of the box, within its time limits, to a receiver that the file names.
 //!
 //! Redirects are not followed: a message and its credentials go where the file says, or nowhere. Proxies of the
-//! environment are not used. With the feature `tls`, https trusts the certificates that the system trusts.
+//! environment are not used. https needs the feature `tls`.
 
 use super::outbox::Outcome;
-use crate::limits;
+use crate::{limits, tls};
 use std::io::ErrorKind;
 use std::time::Duration;
 use ureq::{Error, Timeout, http};
@@ -105,70 +104,17 @@ fn failure(e: Error) -> Outcome {
             ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
                 later("the network is not reachable")
             }
-            _ if certificate(&e.to_string()).is_some() => {
-                later(&certificate(&e.to_string()).unwrap_or_default())
+            _ => {
+                let text = e.to_string();
+                Outcome::Later(tls::refused(&text).unwrap_or_else(|| format!("failed: {text}")), None)
             }
-            _ => Outcome::Later(format!("failed: {e}"), None),
         },
         Error::BadUri(why) => Outcome::Failed(format!("the address is none: {why}")),
         Error::Http(e) => Outcome::Failed(format!("the request can't be made: {e}")),
         other => {
             let text = other.to_string();
-            Outcome::Later(certificate(&text).unwrap_or_else(|| format!("failed: {text}")), None)
+            Outcome::Later(tls::refused(&text).unwrap_or_else(|| format!("failed: {text}")), None)
         }
-    }
-}
-
-/// A refused certificate, in words; most often it is the clock of this box that is wrong.
-fn certificate(text: &str) -> Option<String> {
-    let lower = text.to_lowercase();
-    if !lower.contains("certificate") {
-        return None;
-    }
-    let now = crate::clock::Wall::now().rfc3339();
-    Some(if lower.contains("expired") || lower.contains("notvalidyet") || lower.contains("not valid yet") {
-        format!(
-            "the server's certificate is not valid at {now}, which is the time here: is this box's clock right?"
-        )
-    } else if lower.contains("unknownissuer") || lower.contains("unknown issuer") {
-        "the server's certificate is by nobody whom this system trusts".into()
-    } else {
-        format!("the server's certificate is refused: {text}")
-    })
-}
-
-#[cfg(feature = "tls")]
-mod tls {
-    //! What the system trusts, as a file of certificates. Source: the paths of Debian's ca-certificates, of Fedora and
-    //! of Alpine; `SSL_CERT_FILE` as OpenSSL reads it.
-
-    use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-
-    const BUNDLES: [&str; 3] =
-        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-    /// A larger file is no bundle.
-    const MOST: u64 = 4 * 1024 * 1024;
-
-    pub fn config() -> TlsConfig {
-        let own = std::env::var("SSL_CERT_FILE").ok();
-        let paths = own.as_deref().into_iter().chain(BUNDLES);
-        let roots: Vec<Certificate<'static>> = paths.map(read).find(|r| !r.is_empty()).unwrap_or_default();
-        if roots.is_empty() {
-            log::warn!(
-                "no trusted certificates are installed (package ca-certificates): https receivers can't be reached"
-            );
-        }
-        TlsConfig::builder().root_certs(RootCerts::from(roots)).build()
-    }
-
-    fn read(path: &str) -> Vec<Certificate<'static>> {
-        let small = std::fs::metadata(path).is_ok_and(|m| m.len() <= MOST);
-        let pem = if small { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
-        let certificate = |item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        };
-        parse_pem(&pem).filter_map(certificate).collect()
     }
 }
 
@@ -194,13 +140,5 @@ mod tests {
         assert!(
             matches!(judge(302, None, Some("http://elsewhere/")), Outcome::Failed(why) if why.contains("http://elsewhere/"))
         );
-    }
-
-    #[test]
-    fn a_wrong_clock_is_said_plainly() {
-        let said = certificate("rustls: invalid peer certificate: Expired").unwrap();
-        assert!(said.contains("is this box's clock right?"), "{said}");
-        assert!(certificate("invalid peer certificate: UnknownIssuer").unwrap().contains("trusts"));
-        assert_eq!(certificate("connection reset"), None);
     }
 }

@@ -594,7 +594,7 @@ mod tests {
         let config = crate::config::Config::default();
         let mut watch = Watch::new(super::super::rules::all(&config, &[]), &[], S, &desk);
         assert!(watch.event(&source("port", "serial", "absent"), true, S, &desk).is_empty());
-        assert!(watch.event(&source("cam", "feed", "absent"), true, S, &desk).is_empty(), "not at once");
+        assert!(watch.event(&source("cam", "vision", "absent"), true, S, &desk).is_empty(), "not at once");
         assert!(watch.tick(2 * S, &desk).is_empty());
         assert_eq!(watch.wake(), Some(4 * S));
         let found = watch.tick(4 * S, &desk);

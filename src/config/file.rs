@@ -200,7 +200,7 @@ impl Reader<'_> {
 
     /// Reads one value; false when it can't be read, which has been said then.
     pub(super) fn one<T>(&mut self, key: &Key<T>, value: &Spanned<DeValue<'_>>, target: &mut T) -> bool {
-        if key.kind == Type::Mappings {
+        if matches!(key.kind, Type::Mappings | Type::Table) {
             return true;
         }
         match key.kind.read_toml(value.get_ref()) {

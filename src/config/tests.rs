@@ -213,7 +213,7 @@ map = [{ from = "1", to = "volts", unit = "V", scale = 2, offset = -0.5, words =
     assert_eq!(config.gpio[0].debounce, Debounce::StableFor(Duration::from_millis(20)));
     assert_eq!(config.gpio[0].sink, Some(Sink::Recorder("deck".into())));
     let port = &config.serial[0];
-    let ProtocolConfig::Line(line) = &port.protocol;
+    let ProtocolConfig::Line(line) = &port.protocol else { panic!("{port:?}") };
     assert_eq!(
         (port.baud, port.parity, &line.format),
         (115_200, Parity::Even, &LineFormat::Csv { separator: ';' })
@@ -529,6 +529,8 @@ fn every_key_has_its_own_variable_that_sets_it() {
                 humantime::format_duration(to).to_string()
             }
             (Type::Size(from, _), _) => format!("{from}B"),
+            (Type::Share, _) => "7%".into(),
+            (Type::Id, _) => "else".into(),
             (Type::Address, _) => "10.0.0.1:99".into(),
             (Type::SomeOf(all), _) => all.join(","),
             (Type::Between(_, to), _) => to.to_string(),
@@ -759,6 +761,38 @@ fn sink() -> impl Strategy<Value = Sink> {
     ]
 }
 
+fn recordings() -> impl Strategy<Value = Recordings> {
+    let optional_path = || proptest::option::of(path());
+    let age = |from| proptest::option::of(time(from, 86_400_000_000));
+    let share = prop_oneof![(0..=100u8).prop_map(Share::Percent), any::<u64>().prop_map(Share::Bytes)];
+    let paths = (optional_path(), optional_path(), proptest::option::of("[a-z]{1,9}"), any::<(bool, bool)>());
+    let sizes = (
+        proptest::option::of((1u64 << 20)..=(1 << 50)),
+        share,
+        proptest::collection::vec("[a-z]{1,5}", 0..4),
+    );
+    let times =
+        (time(1_000, 3_600_000), time(5_000, 86_400_000), time(1_000, 86_400_000), time(1_000, 3_600_000));
+    (paths, sizes, times, age(60_000), age(86_400_000)).prop_map(
+        |(paths, sizes, times, keep_age, bin_age)| Recordings {
+            folder: paths.0,
+            drop_folder: paths.1,
+            recorder: paths.2,
+            subfolders: paths.3.0,
+            repair: paths.3.1,
+            keep_bytes: sizes.0,
+            free_floor: sizes.1,
+            extensions: sizes.2,
+            still_after: times.0,
+            rescan: times.1,
+            interval: times.2,
+            drop_after: times.3,
+            keep_age,
+            bin_age,
+        },
+    )
+}
+
 fn any_config() -> impl Strategy<Value = Config> {
     let top = (
         text(),
@@ -795,8 +829,8 @@ fn any_config() -> impl Strategy<Value = Config> {
         proptest::collection::vec(port(), 0..5),
         proptest::collection::vec(recorder(), 0..3),
     );
-    (top, http, store, rest, lists).prop_map(
-        |(top, http, store, rest, (mut gpio, mut serial, mut recorder))| {
+    (top, http, store, rest, recordings(), lists).prop_map(
+        |(top, http, store, rest, recordings, (mut gpio, mut serial, mut recorder))| {
             // Unique by construction: ids, pins and devices carry their number.
             for (i, pin) in gpio.iter_mut().enumerate() {
                 pin.id = format!("g{i}");
@@ -856,6 +890,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     hosts: http.3,
                     origins: http.4,
                 },
+                recordings,
                 access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
                 store: Store {
                     commit: store.0,
@@ -1133,5 +1168,197 @@ fn the_document_lists_every_key() {
         text[from..to].trim(),
         keys_markdown().trim(),
         "docs/configuration.md is not what the table of keys says"
+    );
+}
+
+// ---- protocols of serial ports ----
+
+const SPOKEN: &str = r#"
+[[serial]]
+id = "psu"
+device = "/dev/ttyUSB0"
+protocol = "scpi"
+instrument = "psu"
+
+[serial.scpi]
+expect = "E36\\d+"
+errors_every = 5
+gap = "50ms"
+channels = [
+    { name = "volts", get = "MEAS:VOLT?", set = "VOLT {:.3}", unit = "V", min = 0, max = 6, tolerance = 0.01, poll = "500ms" },
+    { name = "output", get = "OUTP?", set = "OUTP {}", words = { 1 = "on", 0 = "off" } },
+]
+
+[[serial]]
+id = "gps"
+device = "/dev/ttyAMA0"
+protocol = "nmea"
+topic = "app/gps"
+
+[serial.nmea]
+checksum = "optional"
+values = ["lat", "lon"]
+
+[[serial]]
+id = "plain"
+device = "/dev/ttyAMA1"
+protocol = "nmea"
+instrument = "gps2"
+
+[[serial]]
+id = "meter"
+device = "/dev/ttyUSB1"
+protocol = "modbus"
+instrument = "meter"
+
+[[serial.modbus.registers]]
+name = "volts"
+table = "input"
+address = 0
+type = "f32"
+order = "CDAB"
+
+[[serial.modbus.registers]]
+name = "pump"
+unit_id = 7
+table = "coil"
+address = 3
+write = true
+
+[[serial]]
+id = "sensor"
+device = "/dev/ttyUSB2"
+format = "json"
+stream = "t"
+"#;
+
+#[test]
+fn protocols_are_read_and_written_again() {
+    let config = good(SPOKEN);
+    let [psu, gps, plain, meter, sensor] = &config.serial[..] else { panic!("{:?}", config.serial) };
+    let ProtocolConfig::Scpi(scpi) = &psu.protocol else { panic!("{psu:?}") };
+    assert_eq!((scpi.errors_every, scpi.gap, &*scpi.identify), (5, Duration::from_millis(50), "*IDN?"));
+    assert_eq!((scpi.channels[0].max, scpi.channels[0].tolerance), (Some(6.0), Some(0.01)));
+    assert_eq!(scpi.channels[0].poll, Some(Duration::from_millis(500)));
+    assert_eq!(scpi.channels[1].words["1"], "on");
+    let ProtocolConfig::Nmea(nmea) = &gps.protocol else { panic!("{gps:?}") };
+    assert_eq!((&*nmea.checksum, nmea.max_sentence, nmea.values.len()), ("optional", 102, 2));
+    assert_eq!(plain.protocol, ProtocolConfig::Nmea(super::Nmea::default()));
+    let ProtocolConfig::Modbus(modbus) = &meter.protocol else { panic!("{meter:?}") };
+    assert_eq!(modbus.registers[0].order, super::ModbusOrder::Cdab);
+    assert_eq!((modbus.registers[1].kind, modbus.registers[1].unit_id), (super::ModbusKind::Bool, 7));
+    assert!(matches!(sensor.protocol, ProtocolConfig::Line(_)));
+    assert_eq!(good(&config.to_toml()), config, "{}", config.to_toml());
+}
+
+#[test]
+fn faults_of_protocols_are_told_with_their_place() {
+    let port = |protocol: &str, rest: &str| {
+        format!(
+            "[[serial]]\nid = \"p\"\ndevice = \"/dev/ttyUSB0\"\nprotocol = \"{protocol}\"\ninstrument = \"i\"\n{rest}"
+        )
+    };
+    let scpi = |channel: &str| port("scpi", &format!("[serial.scpi]\nchannels = [\n{{ {channel} }}]\n"));
+    let modbus =
+        |register: &str| port("modbus", &format!("[serial.modbus]\nregisters = [\n{{ {register} }}]\n"));
+    for (text, fault) in [
+        (
+            port("skpi", ""),
+            "4:12: `serial.protocol` is \"skpi\"; expected one of \"line\", \"scpi\", \"nmea\", \"modbus\"; did you mean \"scpi\"?",
+        ),
+        (port("scpi", ""), "1:1: [[serial]] with protocol = \"scpi\" lacks [serial.scpi]"),
+        (
+            port("scpi", "format = \"json\"\n[serial.scpi]\nchannels = []\n"),
+            "6:10: `format` is set, but it is only used with protocol = \"line\"; expected it to be left out",
+        ),
+        (
+            port("nmea", "[serial.scpi]\nchannels = []\n"),
+            "6:1: `scpi` is set, but it is only used with protocol = \"scpi\"; expected it to be left out",
+        ),
+        (
+            port("scpi", "scpi = 5\n"),
+            "6:8: `serial.scpi` is 5, a whole number; expected a table: [serial.scpi]",
+        ),
+        (
+            port("scpi", "[serial.scpi]\ntimout = \"1s\"\nchannels = []\n"),
+            "7:1: unknown key `timout` in [serial.scpi]; did you mean `timeout`?",
+        ),
+        (
+            port("scpi", "[serial.scpi]\nexpect = \"(\"\nchannels = []\n"),
+            "7:10: `expect` can't be used as a regular expression",
+        ),
+        (
+            port("scpi", "[serial.scpi]\npoll = \"20s\"\nchannels = []\n"),
+            "1:1: `stale_after` is 10s, but the device is asked every 20s; expected it to be longer",
+        ),
+        (scpi("name = \"v\""), ": a channel has neither `get` nor `set`; expected at least one of them"),
+        (
+            scpi("name = \"v\", set = \"VOLT\""),
+            ": `set` is \"VOLT\", which has no {}; expected {} or {:.3} once, where the value stands",
+        ),
+        (
+            scpi("name = \"v\", set = \"VOLT {:x}\""),
+            ": `set` is \"VOLT {:x}\", which has {:x}; expected {} or {:.3} once, where the value stands",
+        ),
+        (
+            scpi("name = \"v\", get = \"V?\", min = 1"),
+            ": `min` is set, but it is only used with `set`; expected it to be left out",
+        ),
+        (
+            scpi("name = \"v\", set = \"V {}\", min = 3, max = 1"),
+            ": `max` is 1, but `min` is 3; expected `min` to be less",
+        ),
+        (scpi("name = \"v\", get = \"V?\", scale = 0"), ": `scale` is 0; expected another number"),
+        (
+            port("nmea", "[serial.nmea]\nvalues = [\"latitude\"]\n"),
+            "7:10: there is no value \"latitude\"; did you mean \"altitude\"?",
+        ),
+        (port("modbus", "[serial.modbus]\npoll = \"1s\"\n"), "6:1: [serial.modbus] lacks `registers`"),
+        (
+            modbus("name = \"v\", table = \"holding\""),
+            ": an item of `serial.modbus.registers` lacks `address`; expected a whole number from 0 to 65535",
+        ),
+        (
+            modbus("name = \"v\", table = \"inputs\", address = 1"),
+            ": `serial.modbus.registers.table` is \"inputs\"; expected one of \"holding\", \"input\", \"coil\", \"discrete\"; did you mean \"input\"?",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, write = true"),
+            ": `write` is set, but a table input can't be written",
+        ),
+        (
+            modbus("name = \"v\", table = \"coil\", address = 1, type = \"f32\""),
+            ": a coil is one bit; expected type = \"bool\"",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 65535, type = \"f32\""),
+            ": `address` is 65535, where the value goes past the last register",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, bit = 3"),
+            ": `bit` is only used with type = \"bool\"",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, unit_id = 0"),
+            ": `serial.modbus.registers.unit_id` is 0, a whole number; expected a whole number from 1 to 247",
+        ),
+    ] {
+        let found = faults(&text);
+        assert!(found.iter().any(|f| f.contains(fault)), "{text}\nhas {found:#?}\nexpected {fault}");
+    }
+    let twice = port(
+        "modbus",
+        "[serial.modbus]\nregisters = [{ name = \"a\", table = \"input\", address = 1 }, { name = \"a\", table = \"input\", address = 2 }]\n",
+    );
+    assert!(
+        faults(&twice).iter().any(|f| f.contains("two registers are called \"a\"; expected each name once"))
+    );
+    let sink = SPOKEN.replacen("instrument = \"psu\"", "stream = \"psu\"", 1);
+    assert!(faults(&sink)[0].contains("`stream` is set, but it is only used with another protocol"));
+    let replay = SPOKEN.replacen("device = \"/dev/ttyUSB0\"", "replay = \"x\"", 1);
+    assert!(
+        faults(&replay)[0].contains(
+            "`replay` is set, but it is only used with protocol = \"line\" or \"nmea\", which listen"
+        )
     );
 }

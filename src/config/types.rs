@@ -1,5 +1,8 @@
 //! The settings the program uses, with their defaults.
 
+use super::lists::modbus::Modbus;
+use super::lists::nmea::Nmea;
+use super::lists::scpi::Scpi;
 use super::lists::{AlertRule, Ntfy, Webhook};
 use crate::limits;
 use crate::model::{Bands, Severity};
@@ -37,6 +40,8 @@ pub struct Config {
     pub host: Host,
     /// `[time]`.
     pub time: Time,
+    /// `[recordings]`.
+    pub recordings: Recordings,
     /// `[alerts]`.
     pub alerts: Alerts,
     /// `[[gpio]]`.
@@ -74,6 +79,7 @@ impl Default for Config {
             host: Host::default(),
             time: Time::default(),
             services: Vec::new(),
+            recordings: Recordings::default(),
             alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
@@ -239,6 +245,94 @@ impl Default for Host {
 pub struct Time {
     /// What may say what time it is while no network time is there, such as `gps`.
     pub from: Vec<String>,
+}
+
+/// `[recordings]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recordings {
+    /// The folder that is watched; none: recordings are off.
+    pub folder: Option<PathBuf>,
+    /// Whether its sub-folders are.
+    pub subfolders: bool,
+    /// Of files whose sidecar does not say which recorder made them.
+    pub recorder: Option<String>,
+    /// Of files that are recordings, in small letters.
+    pub extensions: Vec<String>,
+    /// How long a file that nobody has closed must not change to be finished.
+    pub still_after: Duration,
+    /// How often the folder is read though nothing was heard of a change.
+    pub rescan: Duration,
+    /// Age at which recordings go; only while the clock can be believed.
+    pub keep_age: Option<Duration>,
+    /// Bytes of recordings that are kept.
+    pub keep_bytes: Option<u64>,
+    /// What shall stay free on the disk.
+    pub free_floor: Share,
+    /// How long something stays in the bin.
+    pub bin_age: Option<Duration>,
+    /// How often retention looks.
+    pub interval: Duration,
+    /// Files put here are taken in.
+    pub drop_folder: Option<PathBuf>,
+    /// Once they have not changed for this long.
+    pub drop_after: Duration,
+    /// Whether headers that a crash left wrong are put right.
+    pub repair: bool,
+}
+
+impl Default for Recordings {
+    fn default() -> Self {
+        let extensions = ["wav", "mp3", "ogg", "opus", "flac", "m4a", "webm"];
+        Recordings {
+            folder: None,
+            subfolders: true,
+            recorder: None,
+            extensions: extensions.map(String::from).to_vec(),
+            still_after: Duration::from_secs(5),
+            rescan: Duration::from_secs(300),
+            keep_age: None,
+            keep_bytes: None,
+            free_floor: Share::Bytes(0),
+            bin_age: Some(Duration::from_secs(30 * 86_400)),
+            interval: Duration::from_secs(60),
+            drop_folder: None,
+            drop_after: Duration::from_secs(5),
+            repair: true,
+        }
+    }
+}
+
+impl Recordings {
+    /// What of it is about retention, for the page.
+    pub fn retention_json(&self) -> serde_json::Value {
+        let seconds = |time: Option<Duration>| time.map(|t| t.as_secs());
+        serde_json::json!({
+            "keep_age_s": seconds(self.keep_age),
+            "keep_bytes": self.keep_bytes,
+            "free_floor": self.free_floor.to_string(),
+            "bin_age_s": seconds(self.bin_age),
+            "interval_s": self.interval.as_secs(),
+        })
+    }
+}
+
+/// A part of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many bytes.
+    Bytes(u64),
+    /// Of the whole, 0 to 100.
+    Percent(u8),
+}
+
+impl Share {
+    /// In bytes, of a disk of `total`.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Share::Bytes(n) => n,
+            Share::Percent(n) => total / 100 * u64::from(n),
+        }
+    }
 }
 
 /// `[alerts]`: the built-in rules, and what messages say of this box.
@@ -765,6 +859,12 @@ impl std::fmt::Display for Device {
 pub enum ProtocolConfig {
     /// Lines, each with values.
     Line(LineConfig),
+    /// An instrument that is asked and set.
+    Scpi(Scpi),
+    /// A receiver or a sensor that talks by itself.
+    Nmea(Nmea),
+    /// A line of Modbus devices that are asked and set.
+    Modbus(Modbus),
 }
 
 impl ProtocolConfig {
@@ -772,6 +872,9 @@ impl ProtocolConfig {
     pub fn gives_several(&self) -> bool {
         match self {
             ProtocolConfig::Line(line) => line.map.len() > 1,
+            ProtocolConfig::Scpi(scpi) => scpi.channels.len() > 1,
+            ProtocolConfig::Nmea(nmea) => nmea.values.len() != 1,
+            ProtocolConfig::Modbus(modbus) => modbus.registers.len() > 1,
         }
     }
 }

@@ -4,7 +4,9 @@
 //! Promises: what [`Type::write`] writes, [`Type::read_toml`] reads back as the same value; no input panics.
 
 use super::error::shorten;
-use super::types::{ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull};
+use super::types::{
+    ConfirmBy, Direction, Drive, Edge, EdgeRecords, FlowControl, Measure, Parity, Pull, Share,
+};
 use crate::model::Topic;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +19,8 @@ use toml::de::DeValue;
 pub enum Type {
     /// Text of 1 to so many bytes.
     Text(usize),
+    /// The same, or none: what is switched off.
+    TextOrNone(usize),
     /// 1 to 64 characters of `A-Z a-z 0-9 _ . : -`.
     Id,
     /// A topic under `app/`.
@@ -43,6 +47,8 @@ pub enum Type {
     DurationOrNever(Duration, Duration),
     /// Bytes from, to.
     Size(u64, u64),
+    /// Bytes, or percent of a disk.
+    Share,
     /// An IP address and a port.
     Address,
     /// A list of some of these words.
@@ -59,6 +65,8 @@ pub enum Type {
     Effect,
     /// A list of tables; read by `file`, with keys of its own.
     Mappings,
+    /// A table; read by its list, with keys of its own.
+    Table,
 }
 
 /// A setting between the text and the program.
@@ -101,6 +109,7 @@ impl Type {
     pub fn words(&self) -> String {
         match *self {
             Type::Text(most) => format!("text in quotes, 1 to {most} bytes"),
+            Type::TextOrNone(most) => format!("text in quotes, up to {most} bytes"),
             Type::Id => "an id in quotes: 1 to 64 characters of A-Z a-z 0-9 _ . : -".into(),
             Type::Topic => "a topic under app/ in quotes, such as \"app/door\"".into(),
             Type::Path => "a path in quotes".into(),
@@ -136,6 +145,7 @@ impl Type {
                 bytes(to),
                 bytes(example_size(from, to))
             ),
+            Type::Share => "a size or a share of the disk in quotes, such as \"2GiB\" or \"5%\"".into(),
             Type::Address => {
                 "an address and a port in quotes, such as \"0.0.0.0:8080\", \"[::]:8080\" or \":8080\"".into()
             }
@@ -151,13 +161,14 @@ impl Type {
                              { serial = \"...\", send = \"REC\\r\" } or { url = \"http://...\" }"
                 .into(),
             Type::Mappings => "a list of tables, such as [{ from = \"temp\", to = \"temperature\" }]".into(),
+            Type::Table => "a table with keys of its own".into(),
         }
     }
 
     /// The type in a word or two, for lists of keys.
     pub fn name(&self) -> String {
         match *self {
-            Type::Text(_) | Type::Separator => "text".into(),
+            Type::Text(_) | Type::TextOrNone(_) | Type::Separator => "text".into(),
             Type::Id => "id".into(),
             Type::Topic => "topic".into(),
             Type::Path => "path".into(),
@@ -173,12 +184,14 @@ impl Type {
             Type::Duration(from, to) => format!("duration, {} to {}", span(from), span(to)),
             Type::DurationOrNever(from, to) => format!("duration, {} to {}, or never", span(from), span(to)),
             Type::Size(from, to) => format!("size, {} to {}", bytes(from), bytes(to)),
+            Type::Share => "size, or percent".into(),
             Type::Address => "address:port".into(),
             Type::Choice(words) => words.join(", "),
             Type::Pattern => "regular expression".into(),
             Type::Words => "table of texts".into(),
             Type::Effect => "pin, serial or url".into(),
             Type::Mappings => "list of tables".into(),
+            Type::Table => "table".into(),
         }
     }
 
@@ -292,6 +305,7 @@ impl Type {
                 | Type::Words
                 | Type::Effect
                 | Type::Mappings
+                | Type::Table
         )
     }
 
@@ -334,6 +348,7 @@ impl Type {
         let kept = |fits: bool| if fits { Ok(Value::Text(text.to_string())) } else { Err(self.words()) };
         match *self {
             Type::Text(most) => kept((1..=most).contains(&text.len())),
+            Type::TextOrNone(most) => kept(text.len() <= most),
             Type::Id => kept(Topic::of("stream", text).is_ok()),
             Type::Topic => kept(text.starts_with("app/") && Topic::parse(text).is_ok()),
             Type::Path => kept(!text.is_empty() && text.len() <= TEXT_BYTES && !text.contains('\0')),
@@ -344,6 +359,7 @@ impl Type {
                 Some(n) if (from..=to).contains(&n) => Ok(Value::Whole(n)),
                 _ => Err(self.words()),
             },
+            Type::Share => read_share(text).map(|s| Value::Text(s.to_string())).ok_or_else(|| self.words()),
             Type::Address => {
                 read_address(text).map(|a| Value::Text(a.to_string())).ok_or_else(|| self.words())
             }
@@ -478,6 +494,36 @@ fn read_bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*size)
 }
 
+/// `2GiB` or `5%`.
+fn read_share(text: &str) -> Option<Share> {
+    match text.strip_suffix('%') {
+        Some(number) => number.trim_end().parse().ok().filter(|n| *n <= 100).map(Share::Percent),
+        None => read_bytes(text).map(Share::Bytes),
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Share::Bytes(n) => f.write_str(&bytes(*n)),
+            Share::Percent(n) => write!(f, "{n}%"),
+        }
+    }
+}
+
+impl Setting for Share {
+    fn value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+    fn put(&mut self, value: Value) {
+        if let Value::Text(text) = value
+            && let Some(share) = read_share(&text)
+        {
+            *self = share;
+        }
+    }
+}
+
 /// `:8080` is every IPv4 address of the host.
 fn read_address(text: &str) -> Option<SocketAddr> {
     if let Some(port) = text.strip_prefix(':') {
@@ -538,7 +584,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64);
+optional!(String, PathBuf, f64, u8, u32, u64);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {
@@ -566,7 +612,7 @@ macro_rules! whole {
         }
     )*};
 }
-whole!(u8, u32, u64, usize);
+whole!(u8, u16, u32, u64, usize);
 
 macro_rules! plain {
     ($($field:ty => $variant:ident),*) => {$(
@@ -624,7 +670,7 @@ impl Setting for char {
 macro_rules! words {
     ($($field:ident, $name:ident: $($word:literal => $variant:ident),*;)*) => {$(
         #[doc = concat!("The words of [`", stringify!($field), "`].")]
-        pub(super) const $name: &[&str] = &[$($word),*];
+        pub(in crate::config) const $name: &[&str] = &[$($word),*];
         impl Setting for $field {
             fn value(&self) -> Value {
                 Value::Text(match self { $($field::$variant => $word),* }.into())
@@ -637,6 +683,7 @@ macro_rules! words {
         }
     )*};
 }
+pub(super) use words;
 words! {
     Pull, PULLS: "off" => Off, "up" => Up, "down" => Down;
     Edge, EDGES: "rising" => Rising, "falling" => Falling, "both" => Both;
@@ -715,7 +762,7 @@ mod tests {
         fn any_text_is_read_without_panic(text in ".*") {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
-                Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Address, Type::Choice(PULLS),
+                Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Share, Type::Address, Type::Choice(PULLS),
                 Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::SomeOf(PULLS),
             ] {
                 let _ = kind.read_text(&text);

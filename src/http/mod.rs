@@ -18,6 +18,7 @@ mod head;
 mod listener;
 mod problem;
 mod query;
+mod range;
 mod reply;
 mod request;
 mod router;

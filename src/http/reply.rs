@@ -14,9 +14,14 @@ enum Content {
     Static(&'static [u8]),
     /// No body, but the length it would have: 304, and 416.
     Absent(usize),
+    /// A body that is made while it is sent, so that it is never in memory as a whole; its length where that is known.
+    Written(Option<u64>, Body),
 }
 
-/// An answer with a body in memory.
+/// Writes a body piece by piece; each piece has to be taken by the peer within the time of a body.
+pub(crate) type Body = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()>>;
+
+/// An answer: status, headers, body.
 pub(crate) struct Reply {
     pub status: u16,
     headers: Vec<(&'static str, String)>,
@@ -57,6 +62,12 @@ impl Reply {
         Reply { status, headers: vec![("Content-Type", content_type.into())], content: Content::Static(body) }
     }
 
+    /// A body that is written as it goes out, of a known length (which the writer must keep to) or in chunks.
+    pub fn written(status: u16, content_type: impl Into<String>, length: Option<u64>, body: Body) -> Reply {
+        let headers = vec![("Content-Type", content_type.into())];
+        Reply { status, headers, content: Content::Written(length, body) }
+    }
+
     /// No body; `length` is that of the body it stands for (RFC 9110 section 8.6).
     pub fn empty(status: u16, length: usize) -> Reply {
         Reply { status, headers: Vec::new(), content: Content::Absent(length) }
@@ -72,7 +83,7 @@ impl Reply {
         match &self.content {
             Content::Bytes(bytes) => bytes,
             Content::Static(bytes) => bytes,
-            Content::Absent(_) => &[],
+            Content::Absent(_) | Content::Written(..) => &[],
         }
     }
 
@@ -84,6 +95,10 @@ impl Reply {
         head_only: bool,
         keep_alive: bool,
     ) -> io::Result<()> {
+        if let Content::Written(length, body) = self.content {
+            let head = Written { status: self.status, headers: &self.headers, length, version, keep_alive };
+            return head.send(wire, (!head_only).then_some(body));
+        }
         let said = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         let cache = (!said("Cache-Control")).then_some(("Cache-Control", "no-store"));
         let always = ALWAYS
@@ -97,6 +112,7 @@ impl Reply {
             Content::Bytes(bytes) => (Box::new(bytes.as_slice()), bytes.len()),
             Content::Static(bytes) => (Box::new(*bytes), bytes.len()),
             Content::Absent(length) => (Box::new(io::empty()), *length),
+            Content::Written(..) => (Box::new(io::empty()), 0),
         };
         let bodiless = matches!(self.content, Content::Absent(_));
         let line = match (keep_alive, version) {
@@ -109,6 +125,96 @@ impl Reply {
             .with_chunked_threshold(usize::MAX)
             .raw_print(&mut out, version.clone(), &[], head_only || bodiless, None)?;
         out.flush()
+    }
+}
+
+/// The head of an answer that is made while it is sent. `Response::raw_print` knows lengths of a machine word only and would
+/// hold what has none in memory for HTTP/1.0.
+struct Written<'a> {
+    status: u16,
+    headers: &'a [(&'static str, String)],
+    length: Option<u64>,
+    version: &'a HTTPVersion,
+    keep_alive: bool,
+}
+
+impl Written<'_> {
+    fn send(&self, wire: &Wire, body: Option<Body>) -> io::Result<()> {
+        use std::fmt::Write as _;
+        let old = *self.version <= HTTPVersion(1, 0);
+        let chunked = self.length.is_none() && !old;
+        let mut head =
+            format!("HTTP/1.1 {} {}\r\n", self.status, StatusCode(self.status).default_reason_phrase());
+        let _ = match self.length {
+            Some(length) => write!(head, "Content-Length: {length}\r\n"),
+            None if chunked => write!(head, "Transfer-Encoding: chunked\r\n"),
+            // The end of the connection is the end of the body.
+            None => Ok(()),
+        };
+        match (self.keep_alive && (chunked || self.length.is_some()), old) {
+            (false, _) => head.push_str("Connection: close\r\n"),
+            (true, true) => head.push_str("Connection: keep-alive\r\n"),
+            (true, false) => {}
+        }
+        let said = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let cache = (!said("Cache-Control")).then_some(("Cache-Control", "no-store"));
+        let always = ALWAYS.into_iter().chain(cache).filter_map(|(name, value)| header(name, value));
+        for header in self.headers.iter().filter_map(|(name, value)| header(name, value)).chain(always) {
+            let _ = write!(head, "{header}\r\n");
+        }
+        head.push_str("\r\n");
+        let mut out = Sender::new(wire);
+        out.write_all(head.as_bytes())?;
+        let Some(body) = body else { return out.flush() };
+        if chunked {
+            let mut chunks = Chunks(&mut out);
+            body(&mut chunks)?;
+            out.write_all(b"0\r\n\r\n")?;
+        } else {
+            let mut counted = Counted { to: &mut out, left: self.length };
+            body(&mut counted)?;
+            if counted.left.is_some_and(|left| left > 0) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        out.flush()?;
+        // Without a length the connection has to end here.
+        if self.length.is_none() && old { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
+/// Each write is a chunk (RFC 9112 section 7.1).
+struct Chunks<'a, 'w>(&'a mut Sender<'w>);
+
+impl Write for Chunks<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !bytes.is_empty() {
+            write!(self.0, "{:x}\r\n", bytes.len())?;
+            self.0.write_all(bytes)?;
+            self.0.write_all(b"\r\n")?;
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Never more than was announced.
+struct Counted<'a, 'w> {
+    to: &'a mut Sender<'w>,
+    left: Option<u64>,
+}
+
+impl Write for Counted<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::WriteZero)?;
+        }
+        self.to.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::sources::detections::Detections;
+use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::{BenchControl, Jobs, Recorders};
 use crate::store::Store;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub alerts: Arc<Alerts>,
     /// Who may act.
     pub keys: Arc<Keys>,
+    /// The recordings; they may be off.
+    pub recordings: Arc<Recordings>,
     /// Where what is posted of recorders goes.
     pub recorders: Arc<Recorders>,
     /// Where what is posted of jobs goes.

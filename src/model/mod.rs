@@ -14,6 +14,7 @@ mod log;
 mod quality;
 mod queue;
 mod recorder;
+mod recording;
 mod role;
 mod scan;
 mod selector;
@@ -37,6 +38,9 @@ pub use self::log::{Level, LogLine, QueueLog};
 pub use self::quality::{Quality, QualityReason};
 pub use self::queue::{QueueState, QueueStatus};
 pub use self::recorder::{FilterTimes, LastStop, Motion, RecorderState, RecorderStatus};
+pub use self::recording::{
+    Marker, MarkerKind, Recording, RecordingChange, RecordingChanged, Sibling, WaveformState,
+};
 pub use self::role::Role;
 pub use self::scan::{DataBatch, DataPoint, ScanState, ScanStatus};
 pub use self::selector::{Picked, Selector};

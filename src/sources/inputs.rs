@@ -146,6 +146,7 @@ impl Sources {
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
         services::start(&self.context, &config.services, until(), &mut self.handles)?;
+        self.context.recordings.start(config, &until(), &mut self.handles)?;
         self.streams.set_rules(&config.streams);
         for feed in feeds(&config.streams, bus, &self.streams) {
             let until = until();

@@ -13,6 +13,7 @@ mod publish;
 mod random;
 mod reading;
 mod recorder;
+pub mod recordings;
 pub mod serial;
 mod services;
 pub mod signals;
@@ -46,6 +47,8 @@ pub struct Context {
     pub alerts: Arc<Alerts>,
     /// How orders reach pins and ports.
     pub outlets: Arc<Outlets>,
+    /// What recorders left behind.
+    pub recordings: Arc<recordings::Recordings>,
     /// What is said of recorders, and asked of them.
     pub recorders: Arc<Recorders>,
     /// When to stop.

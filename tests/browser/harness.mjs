@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,11 +48,16 @@ async function free_port() {
   return port;
 }
 
-/** A running daemon with its bench: {port, url, post, get, stop, kill, start}; `start` again keeps port and data. */
-export async function daemon({ args = [], env = {} } = {}) {
+/** A running daemon with its bench: {port, url, post, get, stop, kill, start}; `start` again keeps port and data. `config` is the text of its file. */
+export async function daemon({ args = [], env = {}, config } = {}) {
   const data = mkdtempSync(join(tmpdir(), 'telltale-page-'));
   const port = await free_port();
-  const it = { port, data, url: `http://127.0.0.1:${port}`, log: '', child: null };
+  const file = join(data, 'telltale.toml');
+  if (config) {
+    writeFileSync(file, config);
+    args = ['--config', file, ...args];
+  }
+  const it = { port, data, file, url: `http://127.0.0.1:${port}`, log: '', child: null };
 
   it.start = async () => {
     const child = spawn(binary(), ['run', '--listen', `127.0.0.1:${port}`, '--data', data, '--www', join(ROOT, 'www'), ...args], {
@@ -88,6 +93,7 @@ export async function daemon({ args = [], env = {} } = {}) {
     assert.ok(answer.ok, `${path}: ${answer.status} ${await answer.clone().text()}`);
     return answer.json();
   };
+  it.put = async (path, body) => (await fetch(it.url + path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })).json();
   it.get = async (path) => (await fetch(it.url + path)).json();
   return it.start();
 }
@@ -150,10 +156,10 @@ export const conn = (page, state, timeout = PATIENCE_MS) => page.waitForSelector
 /** The present state of the chip. */
 export const conn_now = (page) => page.getAttribute('[data-conn]', 'data-conn');
 
-/** Goes to a page of the menu by its address. */
+/** Goes to a page by its address, such as `log` or `system/config`. */
 export async function visit(page, name) {
   await page.evaluate((to) => { location.hash = `#/${to}`; }, name);
-  await page.waitForSelector(`main[data-page="${name}"] :is(.card, .attention)`);
+  await page.waitForSelector(`main[data-at="${name.split('?')[0]}"] :is(.card, .attention)`);
 }
 
 /** Notes every state the chip shows from now on: [state, ms]. */

@@ -6,7 +6,9 @@ import { after, before, test } from 'node:test';
 import { DESK, NAME, PHONE, browser, conn, daemon, open, skip, until, visit } from './harness.mjs';
 
 const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-const PAGES = ['overview', 'system', 'settings', 'login'];
+const PAGES = ['overview', 'recorder', 'recordings', 'alerts', 'log', 'system', 'system/sources/rec1', 'system/config/store', 'settings', 'more', 'login'];
+/** The bench, and something to edit. */
+const CONFIG = 'name = "telltale"\nbench = true\n\n[[service]]\nname = "nothing"\nunit = "nothing-of-that-name.service"\n';
 const THEMES = ['auto', 'light', 'dark', 'sun'];
 const CARDS = ['recorder', 'jobs', 'detections', 'queues', 'instruments', 'services', 'streams', 'signals', 'box', 'sources'];
 
@@ -14,7 +16,7 @@ let box;
 let chrome;
 before(async () => {
   if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
+  [box, chrome] = await Promise.all([daemon({ config: CONFIG }), browser()]);
 });
 after(async () => {
   await chrome?.close();
@@ -38,6 +40,21 @@ test('the overview shows every system, moving, and asks nobody but the daemon', 
   await it.close();
 });
 
+/** An alert with everything to it, and log lines of every level, so that no page is bare. */
+async function something_to_see() {
+  const raised_at = new Date().toISOString();
+  await box.post('/api/events', ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'].map((level) => ({ type: 'log', topic: 'log', payload: { level, message: `a line of ${level} `.repeat(9), timestamp: raised_at, source: 'gps' } })));
+  await box.post('/api/events', ['active', 'acknowledged', 'cleared'].map((state, i) => ({ type: 'alert', payload: {
+    alert_id: `seen.${state}`, occurrence: 2, severity: ['MAJOR', 'MINOR', 'INVALID'][i], state, message: `An alert that is ${state}, with rather many words in it`, raised_at, guidance: 'What to do about it.', source: 'rec1',
+    value: 41.25, limit: 40, unit: 'degC', ...(state === 'cleared' ? { cleared_at: raised_at } : {}), ...(state === 'acknowledged' ? { acked_by: 'Ann', acked_at: raised_at } : {}) } })));
+}
+
+/** Everything has come, and everything that can be unfolded is. */
+async function unfolded(page) {
+  await page.waitForFunction(() => !document.querySelector('main [data-empty="loading"]'));
+  await page.evaluate(() => document.querySelectorAll('main details').forEach((fold) => { fold.open = true; }));
+}
+
 test('the same by a plain-http name, where much of the browser is missing', { skip }, async () => {
   const it = await open(chrome, box.url.replace('127.0.0.1', NAME));
   assert.equal(await it.page.evaluate(() => isSecureContext), false);
@@ -51,6 +68,7 @@ test('the same by a plain-http name, where much of the browser is missing', { sk
 test('accessible in every theme, on every page; the check itself finds faults', { skip }, async () => {
   const it = await open(chrome, box.url, { device: PHONE });
   const { page } = it;
+  await something_to_see();
   await page.waitForSelector('.spark path[d^="M"]');
   await page.evaluate(AXE);
   const check = () => page.evaluate(async () => {
@@ -61,6 +79,7 @@ test('accessible in every theme, on every page; the check itself finds faults', 
     await page.evaluate(async (name) => (await import(new URL('js/app.js', location.href).href)).app.choose('theme', name), theme);
     for (const name of PAGES) {
       await visit(page, name);
+      await unfolded(page);
       const { violations, passes } = await check();
       assert.deepEqual(violations, [], `${theme} ${name}`);
       assert.ok(passes > 10);
@@ -78,15 +97,17 @@ test('320 and 390 px: no overflow, targets of 44 px, the chip in sight on every 
   for (const width of [320, 390]) {
     const it = await open(chrome, box.url, { device: { ...PHONE, viewport: { width, height: 700 } } });
     const { page } = it;
+    await something_to_see();
     await page.waitForSelector('.spark path[d^="M"]');
     for (const name of PAGES) {
       await visit(page, name);
+      await unfolded(page);
       const found = await page.evaluate(() => {
         const wide = [...document.querySelectorAll('body *')].filter((e) => {
           const box = e.getBoundingClientRect();
           return box.width > 1 && box.right > innerWidth + 0.5 && getComputedStyle(e).position !== 'absolute' && !e.closest('.clip, .visually-hidden, .state-more');
         });
-        const small = [...document.querySelectorAll('a, button, input, label.option')]
+        const small = [...document.querySelectorAll('a, button, input, select, textarea, summary, label.option')]
           .filter((e) => !e.closest('label') || e.matches('label'))
           .filter((e) => {
             const box = e.getBoundingClientRect();

@@ -246,8 +246,7 @@ impl Receiver {
         let (sink, answers) =
             (Arc::clone(&got), answers.iter().map(|a| (*a).to_string()).collect::<Vec<_>>());
         std::thread::spawn(move || {
-            let mut n = 0;
-            for socket in listener.incoming().map_while(Result::ok) {
+            for (n, socket) in listener.incoming().map_while(Result::ok).enumerate() {
                 socket.set_read_timeout(Some(PATIENCE)).unwrap();
                 let mut reader = BufReader::new(socket);
                 let (mut head, mut length) = (String::new(), 0);
@@ -266,7 +265,6 @@ impl Receiver {
                 reader.read_exact(&mut body).unwrap();
                 let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
                 let answer = answers.get(n).or(answers.last()).cloned().unwrap_or_default();
-                n += 1;
                 let _ = write!(
                     reader.get_mut(),
                     "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -49,7 +49,10 @@ fn every_example_is_valid() {
             assert!(done.stdout.contains("no faults"), "{done:?}");
         }
     }
-    assert!(seen >= 9, "gpio, serial-json, -csv, -regex, -usb, -replay, host, field-box, alerts");
+    assert!(
+        seen >= 13,
+        "gpio, serial-json, -csv, -regex, -usb, -replay, host, field-box, alerts, field-lab, and one for each protocol"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, appendFileSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, appendFileSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import test from 'node:test';
@@ -40,10 +40,45 @@ test('the first page stays within its budget', (t) => {
   assert.ok(sum <= BUDGET, `${sum} bytes gzip, ${BUDGET} allowed; ${sizes.sort((a, b) => b[0] - a[0]).slice(0, 5).join('; ')}`);
 });
 
+/** Every module and stylesheet of the pages that the first page does not load, each after what it imports. */
+function later() {
+  const first = first_page();
+  const found = [];
+  const visit = (file) => {
+    if (first.includes(file) || found.includes(file) || file.startsWith('vendor/')) return;
+    for (const [, name] of text(file).matchAll(/(?:from|^import)\s*'(\.[^']+)'/gm)) visit(resolve('/', dirname(file), name).slice(1));
+    found.push(file);
+  };
+  const table = text('js/views/table.js');
+  for (const [, name] of table.matchAll(/import\('\.\/(\w+\.js)'\)/g)) visit(`js/views/${name}`);
+  return [...new Set([...table.matchAll(/with_pack\('(\w+)'/g)].map(([, pack]) => `css/${pack}.css`)), ...found];
+}
+
+test('what is loaded later is listed in an order that asks for one file at a time', () => {
+  const list = `// Made by tests/www/files.test.mjs (TELLTALE_TEST_BLESS=1): what is loaded after the first page, each file after what it\n// imports, so that loading one after the other never asks for two at a time.\n\nexport const LATER = [\n${later().map((f) => `  '${f}',\n`).join('')}];\n`;
+  if (process.env.TELLTALE_TEST_BLESS) writeFileSync(`${WWW}js/views/later.js`, list);
+  assert.equal(text('js/views/later.js'), list, 'run this test with TELLTALE_TEST_BLESS=1');
+});
+
 test('every file that is imported is there', () => {
   for (const file of first_page()) assert.ok(all.includes(file), file);
   for (const file of all.filter((f) => f.endsWith('.js') && !f.startsWith('vendor/'))) {
     for (const [, name] of text(file).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) assert.ok(all.includes(resolve('/', dirname(file), name).slice(1)), `${file}: ${name}`);
+  }
+});
+
+test('stylesheets that come with pages do not depend on which came first', () => {
+  const classes = (file) => new Set([...text(file).replace(/\/\*[\s\S]*?\*\//g, '').replace(/\{[^{}]*\}/g, '').matchAll(/\.([a-z][\w-]*)/g)].map((m) => m[1]));
+  const sheets = readdirSync(`${WWW}css`).map((f) => `css/${f}`);
+  const first = first_page();
+  const shared = new Set(sheets.filter((f) => first.includes(f)).flatMap((f) => [...classes(f)]));
+  const seen = new Map();
+  for (const file of sheets.filter((f) => !first.includes(f))) {
+    for (const name of classes(file)) {
+      if (shared.has(name)) continue;
+      assert.ok(!seen.has(name), `.${name} is in ${seen.get(name)} and in ${file}`);
+      seen.set(name, file);
+    }
   }
 });
 

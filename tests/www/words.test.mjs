@@ -9,11 +9,15 @@ import * as i18n from '../../www/js/core/i18n.js';
 import { DEFAULTS, parse as parse_preferences } from '../../www/js/core/preferences.js';
 import { parse as parse_route } from '../../www/js/core/router.js';
 import { DaemonClock } from '../../www/js/core/time.js';
-import de from '../../www/js/i18n/de.js';
-import en from '../../www/js/i18n/en.js';
+import de_first from '../../www/js/i18n/de.js';
+import en_first from '../../www/js/i18n/en.js';
 import { is_after, parse_id, state_key } from '../../www/js/core/kinds.js';
 
 const JS = fileURLToPath(new URL('../../www/js/', import.meta.url));
+/** The words of the first page and of every pack. */
+const packs = readdirSync(`${JS}i18n`).filter((f) => /^en_\w+\.js$/.test(f)).map((f) => f.slice(3, -3));
+const pack = async (language) => Promise.all(packs.map(async (name) => (await import(`../../www/js/i18n/${language}_${name}.js`)).default));
+const [en, de] = [Object.assign({}, en_first, ...(await pack('en'))), Object.assign({}, de_first, ...(await pack('de')))];
 const sources = readdirSync(JS, { recursive: true }).filter((f) => f.endsWith('.js')).map((f) => [f, readFileSync(JS + f, 'utf8')]);
 
 test('numbers', () => {
@@ -81,6 +85,25 @@ test('every language has every key, and says the same parameters', () => {
   const params = (text) => (text.match(/\{\w+\}/g) ?? []).sort().join();
   for (const key of Object.keys(en)) assert.equal(params(de[key]), params(en[key]), key);
   for (const [key, text] of Object.entries({ ...en, ...de })) assert.ok(text.trim(), key);
+});
+
+test('packs hold words of their own, and the first page needs none of them', async () => {
+  assert.deepEqual(packs.sort(), ['ops', 'recordings']);
+  const seen = new Set();
+  for (const [i, words] of (await pack('en')).entries()) {
+    assert.deepEqual(Object.keys(words).sort(), Object.keys((await pack('de'))[i]).sort(), packs[i]);
+    for (const key of Object.keys(words)) assert.ok(!(key in en_first) && !seen.has(key) && seen.add(key), `${key} is there twice`);
+  }
+});
+
+test('a pack adds its words to the language in use and to the next', async () => {
+  assert.equal(i18n.t('log.title'), 'log.title');
+  await i18n.add('ops');
+  assert.equal(i18n.t('log.title'), 'Log');
+  await i18n.use('de');
+  assert.equal(i18n.t('log.title'), 'Protokoll');
+  assert.equal(i18n.t('conn.live'), 'Live');
+  await i18n.use('en');
 });
 
 test('every key in the code is a word, and every word is used', () => {

@@ -2,9 +2,10 @@
 
 import { html } from '../vendor/lit-html/lit-html.js';
 import { live } from '../vendor/lit-html/directives/live.js';
+import { address } from './core/api.js';
 import { Commands } from './core/commands.js';
 import { Connection } from './core/connection.js';
-import { Ticker, announce, draw } from './core/dom.js';
+import { Ticker, announce, draw, style } from './core/dom.js';
 import * as i18n from './core/i18n.js';
 import { Preferences } from './core/preferences.js';
 import { Router } from './core/router.js';
@@ -12,8 +13,9 @@ import { Store } from './core/store.js';
 import { banners } from './parts/banner.js';
 import { look } from './parts/chip.js';
 import { icon, load_icons } from './parts/icon.js';
-import { unacknowledged } from './state/alerts.js';
-import { judge } from './state/freshness.js';
+import { calling } from './state/alerts.js';
+import { LIMIT_S, judge } from './state/freshness.js';
+import { recording_names } from './state/recorders.js';
 import { VIEWS } from './views/table.js';
 
 const { t } = i18n;
@@ -26,7 +28,13 @@ export class App {
   constructor() {
     this.preferences = new Preferences();
     this.ticker = new Ticker(() => this.draw());
-    this.store = new Store({ changed: () => this.ticker.mark() });
+    this.alarm = null;
+    this.store = new Store({
+      changed: () => {
+        this.ticker.mark();
+        this.alarm?.check();
+      },
+    });
     this.commands = new Commands({ store: this.store, changed: () => this.ticker.now() });
     this.connection = new Connection({
       settings: this.link_settings(),
@@ -34,6 +42,7 @@ export class App {
     });
     this.router = new Router({ table: VIEWS, app: this, show: (page) => this.show(page) });
     this.page = { name: 'overview', view: null, error: null };
+    this.at = '';
     this.dismissed_gap = null;
     this.attention_open = false;
   }
@@ -42,12 +51,34 @@ export class App {
     this.apply_theme();
     await Promise.allSettled([this.apply_language(), load_icons()]);
     this.ticker.start();
+    addEventListener('storage', () => this.take_preferences());
+    this.ready_alarm();
     // The first view says what it wants before the stream is opened, so that it is opened once.
     await this.router.start();
     this.connection.start();
     document.documentElement.dataset.ready = '';
-    // A page not yet loaded could not be opened while the box is away.
-    setTimeout(() => VIEWS.forEach((row) => row.load().catch(() => {})), PRELOAD_MS);
+    setTimeout(() => this.preload(), PRELOAD_MS);
+  }
+
+  /**
+   * A page not yet loaded could not be opened while the box is away. One file at a time: what a half-open connection
+   * swallows can't be called back, and the browser has only six connections to one host.
+   */
+  async preload() {
+    try {
+      const { LATER } = await import('./views/later.js');
+      for (const file of LATER) {
+        await this.connected();
+        await (file.endsWith('.css') ? style(file) : import(address(file)));
+      }
+      for (const row of VIEWS) await row.load();
+    } catch {
+      // It is loaded when it is opened.
+    }
+  }
+
+  async connected() {
+    while (this.store.lost_at !== null) await new Promise((resolve) => setTimeout(resolve, PRELOAD_MS));
   }
 
   /** How fresh an entry is at this moment; see state/freshness.js. */
@@ -62,7 +93,24 @@ export class App {
     if (name === 'theme') this.apply_theme();
     if (name === 'language') await this.apply_language();
     if (name === 'mode' || name === 'poll_ms') this.connection.set(this.link_settings());
+    await this.ready_alarm();
     this.ticker.now();
+  }
+
+  /** What another tab of this browser has chosen. */
+  take_preferences() {
+    this.preferences.load();
+    this.apply_theme();
+    this.ready_alarm();
+    this.ticker.now();
+  }
+
+  /** Sound and notifications come only for who wants them. */
+  async ready_alarm() {
+    if (this.alarm || !(this.preferences.get('sound') || this.preferences.get('notify'))) return;
+    const { Alarm } = await import('./core/alarm.js');
+    this.alarm ??= new Alarm(this);
+    this.alarm.check();
   }
 
   link_settings() {
@@ -89,6 +137,7 @@ export class App {
   show(page) {
     const moved = page.name !== this.page.name;
     this.page = page;
+    this.at = location.hash.replace(/^#\/?|\?.*$/g, '');
     if (moved) {
       scrollTo(0, 0);
       if (document.activeElement?.closest('nav') === null) place('main').focus({ preventScroll: true });
@@ -99,19 +148,22 @@ export class App {
   // ---- the shell ----
 
   draw() {
-    draw(() => chip(this.store.link.status), place('chip'));
+    const waiting = calling(this.store.slices.alerts, this.store.clock.now_ms());
+    draw(() => html`${bell(waiting)}${chip(this.store.link.status)}`, place('chip'));
     draw(() => nav(this.page.name), place('nav'));
     draw(() => banners(this), place('banners'));
     draw(() => main(this), place('main'));
     place('main').dataset.page = this.page.view ? this.page.name : '';
+    place('main').dataset.at = this.page.view ? this.at : '';
     place('skip').textContent = t('page.stay');
     place('nav').setAttribute('aria-label', t('nav.label'));
     document.documentElement.toggleAttribute('data-lost', !this.store.connected());
-    const waiting = unacknowledged(this.store.slices.alerts);
     // Which box this is: whoever has several tells them apart by the name in their configuration.
     const box = this.store.slices.health.config?.payload.name || 'telltale';
     if (place('box').textContent !== box) place('box').textContent = box;
-    const title = `${waiting ? `(${waiting}) ` : ''}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
+    const recording = recording_names(this.store.slices.recorders, (entry) => !this.judge(entry, LIMIT_S.recorder).stale);
+    const rec = recording.length ? `● REC ${recording.join(', ')} · ` : '';
+    const title = `${waiting.count ? `(${waiting.count}) ` : ''}${rec}${this.page.view?.title() ?? t(`nav.${this.page.name}`)} · ${box}`;
     if (document.title !== title) document.title = title;
   }
 }
@@ -122,8 +174,15 @@ function chip(status) {
     >${icon(shape)}<span>${t(`conn.${status}`)}</span></a>`;
 }
 
+/** Open alerts, on every page; without any it is still the way to their page. */
+function bell({ count, worst }) {
+  const [tone, shape] = count ? look('alert', worst) : ['off', 'bell'];
+  return html`<a class="chip bell" href="#/alerts" data-tone=${tone} data-open=${count}
+    aria-label=${count ? t('bell.open', { n: count }) : t('bell.none')}>${icon(shape)}${count ? html`<span class="num">${count}</span>` : ''}</a>`;
+}
+
 function nav(current) {
-  return VIEWS.filter((row) => row.nav).map((row) => html`<a href=${`#/${row.name}`} aria-current=${live(row.name === current ? 'page' : 'false')}
+  return VIEWS.filter((row) => row.nav).map((row) => html`<a href=${`#/${row.name}`} data-nav=${row.nav} aria-current=${live(row.name === current ? 'page' : 'false')}
     >${icon(row.icon)}<span>${t(`nav.${row.name}`)}</span></a>`);
 }
 

@@ -3,8 +3,11 @@
 
 mod alert;
 mod gpio;
+pub(super) mod modbus;
+pub(super) mod nmea;
 mod ntfy;
 mod recorder;
+pub(super) mod scpi;
 mod serial;
 mod service;
 mod stream;

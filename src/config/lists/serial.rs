@@ -9,6 +9,9 @@ use super::super::types::{
     SerialPort, Sink, UsbRule,
 };
 use super::super::value::{FLOWS, PARITIES, Setting, Type, Value, describe};
+use super::modbus::{self, Modbus};
+use super::nmea::{self, Nmea};
+use super::scpi::{self, Scpi};
 use super::{List, sink_of, sink_text};
 use crate::limits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,20 +20,29 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// See [`List`].
 pub(super) const LIST: List = List {
     name: "serial",
     keys: || {
-        KEYS.iter().map(|k| (k.section, k.name)).chain(MAP_KEYS.iter().map(|k| (k.section, k.name))).collect()
+        let own = KEYS.iter().map(|k| (k.section, k.name));
+        let all = own.chain(MAP_KEYS.iter().map(|k| (k.section, k.name)));
+        all.chain(scpi::names()).chain(nmea::names()).chain(modbus::names()).collect()
     },
     read: |reader, value, config, ids| reader.serial(value, config, ids),
     write: |config, out| {
         for port in &config.serial {
             out.push_str("\n[[serial]]\n");
+            let protocol = &port.protocol;
             let port = SerialEntry::from(port);
             print::entry(out, KEYS, &port);
+            match protocol {
+                ProtocolConfig::Line(_) => {}
+                ProtocolConfig::Scpi(scpi) => scpi::write(out, scpi),
+                ProtocolConfig::Nmea(nmea) => nmea::write(out, nmea),
+                ProtocolConfig::Modbus(modbus) => modbus::write(out, modbus),
+            }
             if !port.map.is_empty() {
                 out.push_str("map = [\n");
                 for mapping in &port.map {
@@ -43,6 +55,9 @@ pub(super) const LIST: List = List {
     tell: |tell| {
         tell("[[serial]], one for each port", &print::rows(KEYS));
         tell("An item of map in [[serial]]", &print::rows(MAP_KEYS));
+        scpi::tell(tell);
+        nmea::tell(tell);
+        modbus::tell(tell);
     },
     changed: |old, new| old.serial != new.serial,
 };
@@ -69,6 +84,9 @@ pub(in crate::config) static KEYS: &[Key<SerialEntry>] = &[
     key!(SerialEntry: "serial" "comment", Type::Text(8), comment, "A line that begins with this says nothing, such as \"#\"."),
     key!(SerialEntry: "serial" "skip_lines", Type::Whole(0, 1_000), skip_lines, "So many lines after each opening are a heading and are not read."),
     key!(SerialEntry: "serial" "max_line", Type::Whole(16, 65_536), max_line, "Longest line in bytes; a longer one is counted and skipped."),
+    apart("serial", "scpi", Type::Table, "With protocol = \"scpi\", then required: what is asked and set."),
+    apart("serial", "nmea", Type::Table, "With protocol = \"nmea\": what is taken of the sentences."),
+    apart("serial", "modbus", Type::Table, "With protocol = \"modbus\", then required: which registers are read and written."),
     key!(SerialEntry: "serial" "recorder", Type::Id, recorder, "The values are folded into the status of this recorder."),
     key!(SerialEntry: "serial" "instrument", Type::Id, instrument, "The values become channels of this instrument."),
     key!(SerialEntry: "serial" "stream", Type::Id, stream, "The value becomes this value stream; several values become {stream}.{name}."),
@@ -83,7 +101,7 @@ pub(in crate::config) static KEYS: &[Key<SerialEntry>] = &[
 ];
 
 /// What may be spoken.
-const PROTOCOLS: &[&str] = &["line"];
+const PROTOCOLS: &[&str] = &["line", "scpi", "nmea", "modbus"];
 
 /// Keys of a mapping: `map = [{ from = "t", to = "temperature", unit = "degC" }]`.
 pub(in crate::config) static MAP_KEYS: &[Key<Mapping>] = &[
@@ -119,6 +137,9 @@ pub struct SerialEntry {
     pub comment: Option<String>,
     pub skip_lines: u32,
     pub max_line: usize,
+    pub scpi: Option<Scpi>,
+    pub nmea: Option<Nmea>,
+    pub modbus: Option<Modbus>,
     pub recorder: Option<String>,
     pub instrument: Option<String>,
     pub stream: Option<String>,
@@ -155,6 +176,9 @@ impl Default for SerialEntry {
             comment: None,
             skip_lines: 0,
             max_line: limits::SERIAL_LINE,
+            scpi: None,
+            nmea: None,
+            modbus: None,
             recorder: None,
             instrument: None,
             stream: None,
@@ -186,6 +210,12 @@ impl SerialEntry {
             comment: self.comment,
             skip_lines: self.skip_lines,
         };
+        let protocol = match self.protocol.as_str() {
+            "scpi" => ProtocolConfig::Scpi(self.scpi.unwrap_or_default()),
+            "nmea" => ProtocolConfig::Nmea(self.nmea.unwrap_or_default()),
+            "modbus" => ProtocolConfig::Modbus(self.modbus.unwrap_or_default()),
+            _ => ProtocolConfig::Line(line),
+        };
         SerialPort {
             id: self.id,
             device,
@@ -194,7 +224,7 @@ impl SerialEntry {
             parity: self.parity,
             stop_bits: self.stop_bits,
             flow: self.flow,
-            protocol: ProtocolConfig::Line(line),
+            protocol,
             sink,
             name: self.name,
             stale_after: self.stale_after,
@@ -243,6 +273,10 @@ impl From<&SerialPort> for SerialEntry {
                 entry.comment = line.comment.clone();
                 entry.skip_lines = line.skip_lines;
             }
+            // Their tables are written from the port itself.
+            ProtocolConfig::Scpi(_) => entry.protocol = "scpi".into(),
+            ProtocolConfig::Nmea(_) => entry.protocol = "nmea".into(),
+            ProtocolConfig::Modbus(_) => entry.protocol = "modbus".into(),
         }
         if let Some(capture) = &port.capture {
             (entry.capture, entry.capture_limit) = (Some(capture.file.clone()), capture.limit);
@@ -299,6 +333,7 @@ impl Reader<'_> {
             } else {
                 OF_LINES.iter().for_each(|key| self.only(&seen, key, "with protocol = \"line\""));
             }
+            self.spoken(table, &mut entry, &seen, &at);
             self.only_when(entry.capture.is_some(), &seen, "capture_limit", "with `capture`");
             if let (Some(found), Some(file)) = (seen.get("capture"), &entry.capture) {
                 let line = self.lines.line(found.at.start);
@@ -326,6 +361,62 @@ impl Reader<'_> {
             {
                 config.serial.push(entry.finish(device, sink));
             }
+        }
+    }
+
+    /// Reads and weighs the table of a protocol.
+    fn spoken(&mut self, table: &DeTable<'_>, entry: &mut SerialEntry, seen: &Seen, at: &Range<usize>) {
+        let value = |name: &str| table.iter().find(|(k, _)| k.get_ref() == name).map(|(_, v)| v);
+        if let Some(scpi) = value("scpi") {
+            entry.scpi = Some(self.scpi(scpi));
+        }
+        if let Some(nmea) = value("nmea") {
+            entry.nmea = Some(self.nmea(nmea));
+        }
+        if let Some(modbus) = value("modbus") {
+            entry.modbus = Some(self.modbus(modbus));
+        }
+        for (name, when) in [
+            ("scpi", "with protocol = \"scpi\""),
+            ("nmea", "with protocol = \"nmea\""),
+            ("modbus", "with protocol = \"modbus\""),
+        ] {
+            self.only_when(entry.protocol == name, seen, name, when);
+        }
+        let asks = matches!(entry.protocol.as_str(), "scpi" | "modbus");
+        if asks && value(&entry.protocol).is_none() {
+            let name = &entry.protocol;
+            self.absence(at, format!("[[serial]] with protocol = {name:?} lacks [serial.{name}]"));
+        }
+        if asks {
+            self.only(seen, "replay", "with protocol = \"line\" or \"nmea\", which listen");
+        }
+        if entry.protocol != "line" {
+            self.only(seen, "recorder", "with protocol = \"line\"");
+        }
+        if entry.protocol == "scpi" {
+            for name in ["stream", "topic"] {
+                self.only(seen, name, "with another protocol; one that speaks SCPI is an `instrument`");
+            }
+        }
+        // What is asked less often than it goes stale would never be current.
+        let scpi = entry.scpi.as_ref().filter(|_| entry.protocol == "scpi");
+        let modbus = entry.modbus.as_ref().filter(|_| entry.protocol == "modbus");
+        let polled = scpi.map(|scpi| {
+            let asked = scpi.channels.iter().filter(|c| c.get.is_some());
+            asked.map(|c| c.poll.unwrap_or(scpi.poll)).min().unwrap_or(scpi.poll)
+        });
+        if let Some(poll) = polled.or(modbus.map(|m| m.poll))
+            && poll >= entry.stale_after
+        {
+            let at = seen.get("stale_after").map_or(at, |found| &found.at);
+            self.fault(
+                at,
+                format!(
+                    "`stale_after` is {:?}, but the device is asked every {poll:?}; expected it to be longer",
+                    entry.stale_after
+                ),
+            );
         }
     }
 

@@ -11,6 +11,7 @@ pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;
 pub(super) mod recorders;
+pub(super) mod recordings;
 pub(super) mod resources;
 pub(super) mod state;
 pub(super) mod streams;

@@ -9,10 +9,17 @@
 mod capture;
 mod flow;
 mod format;
+pub mod fuzz;
 mod life;
 mod line;
+mod modbus;
+mod nmea;
+mod pending;
 pub mod protocol;
 mod replay;
+mod scpi;
+#[cfg(test)]
+mod script;
 mod splitter;
 
 pub use self::capture::{Tape, Way, escape};
@@ -21,7 +28,10 @@ pub use self::replay::{Play, Player, ReplayPorts, bytes_a_second};
 use self::flow::{Budget, Flood, Outbox};
 use self::life::{Effect, Input, Life};
 use self::line::Line;
+use self::modbus::Modbus;
+use self::nmea::Nmea;
 use self::protocol::{Action, Protocol};
+use self::scpi::Scpi;
 use super::fold::{Feed, Fold};
 use super::hardware::{OpenPort, Port, advice};
 use super::inputs::Until;
@@ -97,10 +107,13 @@ pub struct SerialSource {
 }
 
 /// What speaks on a port.
-fn speaker(config: &ProtocolConfig) -> Result<Box<dyn Protocol>, String> {
-    match config {
-        ProtocolConfig::Line(line) => Ok(Box::new(Line::new(line)?)),
-    }
+fn speaker(port: &SerialPort) -> Result<Box<dyn Protocol>, String> {
+    Ok(match &port.protocol {
+        ProtocolConfig::Line(line) => Box::new(Line::new(line)?),
+        ProtocolConfig::Scpi(scpi) => Box::new(Scpi::new(scpi)?),
+        ProtocolConfig::Nmea(nmea) => Box::new(Nmea::new(nmea)),
+        ProtocolConfig::Modbus(modbus) => Box::new(Modbus::new(modbus, port.baud)),
+    })
 }
 
 impl SerialSource {
@@ -124,7 +137,7 @@ impl SerialSource {
         if replay {
             report.detail("replay", true);
         }
-        let protocol = speaker(&config.protocol);
+        let protocol = speaker(&config);
         SerialSource { config, opener, links, feed, protocol, report, counts: BTreeMap::new() }
     }
 

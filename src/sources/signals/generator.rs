@@ -1,7 +1,7 @@
 //! A synthetic signal whose truth is known: what was put into it, where, is part of what it gives. Pure.
 //!
 //! Sample `n` is a function of the seed, the signal's name and `n` alone, whatever the batches: a season (a sine), a slow
-//! drift (two sines of odd periods), noise, and now and then an anomaly. Time is cut into slots of [`SLOT`] samples, each
+//! drift (two sines of odd periods), noise, and now and then an anomaly. Time is cut into slots of 250 samples, each
 //! with at most one anomaly well inside it, so that two never share a window of the usual size.
 
 use super::super::random::Random;

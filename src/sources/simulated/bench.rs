@@ -9,6 +9,7 @@ use super::queue::{self, Queue};
 use super::recorder::Recorder;
 use super::services::Services;
 use super::streams::streams;
+use super::takes::Takes;
 use super::{Actions, Device, Moment, STEPS_PER_S, World, jobs};
 use crate::bus::{Bus, Command, Commands};
 use crate::clock::Wall;
@@ -20,15 +21,29 @@ use crossbeam::channel::{Sender, bounded};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Starts the bench: one thread, ended by the context's stop.
+/// Starts the bench, ended by the context's stop. Its recordings go into `folder`, if there is one.
 ///
 /// # Errors
 /// When the system has no thread left.
-pub fn start(context: &Context, seed: u64) -> io::Result<(Handles, Arc<dyn BenchControl>)> {
-    let mut bench = Bench::new(seed, Earlier::of(&context.bus));
+pub fn start(
+    context: &Context,
+    seed: u64,
+    folder: Option<PathBuf>,
+) -> io::Result<(Handles, Arc<dyn BenchControl>)> {
+    let mut handles = Handles::new();
+    let takes = match folder {
+        Some(folder) => {
+            let (takes, handle) = Takes::start(folder, seed)?;
+            handles.push(handle);
+            takes
+        }
+        None => Takes::default(),
+    };
+    let mut bench = Bench::new(seed, Earlier::of(&context.bus), takes);
     let switches = Arc::new(Switches::new(bench.sources().into_iter()));
     let (to, commands) = bounded(limits::BENCH_COMMANDS);
     for (target, actions) in bench.owned() {
@@ -61,7 +76,8 @@ pub fn start(context: &Context, seed: u64) -> io::Result<(Handles, Arc<dyn Bench
         }
     };
     let handle = threads::spawn("bench", limits::STACK, run)?;
-    Ok((vec![handle], switches))
+    handles.push(handle);
+    Ok((handles, switches))
 }
 
 /// What an earlier run left in the state: its numbers are not used again, what it did not end is ended.
@@ -109,10 +125,10 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub fn new(seed: u64, earlier: Earlier) -> Self {
+    pub fn new(seed: u64, earlier: Earlier, takes: Takes) -> Self {
         let wall = Wall::now();
         let mut devices: Vec<Box<dyn Device>> = vec![
-            Box::new(Recorder::new(seed)),
+            Box::new(Recorder::new(seed, takes)),
             // The queue before the instruments it drives.
             Box::new(Queue::new(seed, &earlier.scans)),
             Box::new(Supply::new(seed)),

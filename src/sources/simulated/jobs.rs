@@ -4,7 +4,6 @@ use super::super::random::Random;
 use super::out::Out;
 use super::{Moment, STEP_S, STEPS_PER_S, compact, round};
 use crate::model::{JobState, JobStatus};
-use serde_json::{Value, json};
 use std::collections::VecDeque;
 
 /// Jobs that wait; a recording beyond them is kept as it is.
@@ -18,8 +17,6 @@ struct Job {
     worked_s: f64,
     /// At which share it fails, if it does.
     fails_at: Option<f64>,
-    /// Published when it is completed.
-    then: Option<(&'static str, Value)>,
 }
 
 /// Jobs, one running at a time.
@@ -38,15 +35,8 @@ impl Jobs {
         Jobs { random, waiting: VecDeque::new(), running: None, next_ingest_s }
     }
 
-    /// A recording of `duration_s` wants encoding; `then` is published when that is done.
-    pub fn encode(
-        &mut self,
-        at: Moment,
-        recording: &str,
-        duration_s: f64,
-        then: (&'static str, Value),
-        out: &mut Out,
-    ) {
+    /// A recording of `duration_s` wants encoding.
+    pub fn encode(&mut self, at: Moment, recording: &str, duration_s: f64, out: &mut Out) {
         let takes_s = (0.25 * duration_s).clamp(2.0, 20.0);
         let total = (duration_s * 1000.0) as u64;
         let name = format!("encode-{recording}");
@@ -57,7 +47,6 @@ impl Jobs {
                 takes_s,
                 worked_s: 0.0,
                 fails_at: None,
-                then: Some(then),
             },
             out,
         );
@@ -78,11 +67,7 @@ impl Jobs {
             let fails_at = self.random.chance(0.125).then(|| self.random.between(0.3, 0.9));
             let name = format!("ingest-{}", compact(at.wall));
             let status = blank(name, "ingest", "dropbox".into(), files);
-            self.add(
-                at,
-                Job { status, takes_s: 2.0 * files as f64, worked_s: 0.0, fails_at, then: None },
-                out,
-            );
+            self.add(at, Job { status, takes_s: 2.0 * files as f64, worked_s: 0.0, fails_at }, out);
         }
         if self.running.is_none() {
             self.running = self.waiting.pop_front();
@@ -124,9 +109,6 @@ impl Jobs {
         }
         status.eta_s = None;
         out.retire("job_status", &status.job_id, status);
-        if let (JobState::Completed, Some((kind, payload))) = (status.status, &job.then) {
-            out.record(kind, payload);
-        }
     }
 }
 
@@ -160,9 +142,4 @@ pub(super) fn interrupted(mut job: JobStatus) -> Option<JobStatus> {
     job.message = None;
     job.eta_s = None;
     Some(job)
-}
-
-/// The payload of `recording_changed`.
-pub(super) fn recording_changed(id: &str, change: &str, recording: &Value) -> Value {
-    json!({ "recording_id": id, "change": change, "recording": recording })
 }

@@ -21,6 +21,7 @@ mod rules;
 mod scan;
 mod services;
 mod streams;
+mod takes;
 
 pub use self::bench::start;
 pub use self::camera::planogram;

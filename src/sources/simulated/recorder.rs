@@ -1,21 +1,19 @@
 //! The field recorder: armed, it starts by level, motion or hand and stops after silence.
 
 use super::super::random::Random;
-use super::jobs::{Jobs, recording_changed};
+use super::jobs::Jobs;
 use super::link::Link;
 use super::out::Out;
-use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, compact, round};
+use super::takes::{self, Takes};
+use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, round};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::model::{CommandState, LastStop, RecorderState, RecorderStatus, SourceState};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
 use std::f64::consts::TAU;
 
 /// The recorder's id.
 const ID: &str = "rec1";
-/// Opus at 128 kbit/s.
-const BYTES_PER_S: f64 = 16_000.0;
 /// Silence before the display says `hold`, and before the recording ends.
 const HOLD_S: f64 = 1.0;
 const RELEASE_S: f64 = 4.0;
@@ -29,8 +27,6 @@ const LATENCY: u64 = 3;
 const COMMANDS: usize = 4;
 /// A command whose effect did not show by then has timed out for everybody else as well.
 const FORGET_S: f64 = 15.0;
-/// Notices kept while the link is down; the oldest goes first.
-const NOTICES: usize = 64;
 
 /// A recording being made.
 #[derive(Clone, Debug)]
@@ -41,6 +37,7 @@ struct Take {
     manual: bool,
     peak_db: f64,
     silent_s: f64,
+    markers: Vec<Value>,
 }
 
 /// A command on its way to an effect.
@@ -70,13 +67,13 @@ pub(super) struct Recorder {
     /// What the daemon was told last.
     seen: Option<RecorderStatus>,
     waiting: Vec<Waiting>,
-    notices: VecDeque<Value>,
     jobs: Jobs,
+    takes: Takes,
 }
 
 impl Recorder {
-    /// Armed.
-    pub fn new(seed: u64) -> Self {
+    /// Armed; its sound goes to `takes`.
+    pub fn new(seed: u64, takes: Takes) -> Self {
         Recorder {
             random: Random::of(seed, ID),
             level_db: -55.0,
@@ -91,8 +88,8 @@ impl Recorder {
             free_s: 36.0 * 3600.0,
             seen: None,
             waiting: Vec::new(),
-            notices: VecDeque::new(),
             jobs: Jobs::new(seed),
+            takes,
         }
     }
 
@@ -139,6 +136,8 @@ impl Recorder {
         self.free_s -= STEP_S;
         take.peak_db = take.peak_db.max(level_db);
         take.silent_s = if now.is_empty() && !take.manual { take.silent_s + STEP_S } else { 0.0 };
+        self.takes.level(level_db);
+        take.mark(at, &now);
         for trigger in now {
             if !take.triggers.contains(&trigger) {
                 take.triggers.push(trigger);
@@ -154,40 +153,36 @@ impl Recorder {
     }
 
     fn begin(&mut self, at: Moment, triggers: Vec<&'static str>, manual: bool) {
-        self.take = Some(Take {
-            id: format!("{ID}-{}-{}", compact(at.wall), at.step),
-            began: at,
-            triggers,
-            manual,
-            peak_db: self.level_db,
-            silent_s: 0.0,
-        });
+        let id = takes::name(ID, at.wall, at.step);
+        self.takes.begin(&id);
+        self.takes.level(self.level_db);
+        let peak_db = self.level_db;
+        let mut take =
+            Take { id, began: at, triggers: Vec::new(), manual, peak_db, silent_s: 0.0, markers: Vec::new() };
+        take.mark(at, &triggers);
+        take.triggers = triggers;
+        self.take = Some(take);
     }
 
     fn end(&mut self, at: Moment, reason: &str, out: &mut Out) {
         let Some(take) = self.take.take() else { return };
         let duration_s = at.t() - take.began.t();
-        let bytes = (duration_s * BYTES_PER_S) as u64;
         self.last_stop = Some(LastStop { reason: reason.into(), at: at.wall });
         // The archive takes away what is old before the card is full.
         if self.free_s < 30.0 * 3600.0 {
             self.free_s = 36.0 * 3600.0;
         }
-        let mut recording = json!({
-            "recording_id": take.id, "name": take.id, "recorder_id": ID, "started_at": take.began.wall,
-            "ended_at": at.wall, "duration_s": round(duration_s, 2), "bytes": bytes * 6, "format": "wav",
-            "triggers": take.triggers, "end_reason": reason, "peak_db": round(take.peak_db, 1),
-        });
-        let added = recording_changed(&take.id, "added", &recording);
-        recording["format"] = "opus".into();
-        recording["bytes"] = bytes.into();
-        let encoded = recording_changed(&take.id, "encoded", &recording);
-        if self.notices.len() == NOTICES {
-            self.notices.pop_front();
+        let mut markers = take.markers;
+        if take.silent_s > 0.0 {
+            let at_s = round((duration_s - take.silent_s).max(0.0), 2);
+            markers.push(json!({ "at_s": at_s, "kind": "release" }));
         }
-        self.notices.push_back(added);
+        self.takes.end(json!({
+            "recorder_id": ID, "started_at": take.began.wall, "triggers": take.triggers, "markers": markers, "end_reason": reason,
+            "peak_db": round(take.peak_db, 1),
+        }));
         // The encoder works on the box itself, whether the page hears of it or not.
-        self.jobs.encode(at, &take.id, duration_s, ("recording_changed", encoded), out);
+        self.jobs.encode(at, &take.id, duration_s, out);
     }
 
     fn obey(&mut self, at: Moment, out: &mut Out) {
@@ -258,7 +253,7 @@ impl Recorder {
             threshold_db: Some(round(self.threshold_db, 1)),
             peak_db: Some(round(self.peak_db, 1)),
             clipped: Some(self.level_db > -1.0),
-            bytes: elapsed_s.map(|s| (s * BYTES_PER_S * 6.0) as u64),
+            bytes: elapsed_s.map(|s| (s * takes::BYTES_PER_S) as u64),
             triggers: take
                 .map(|take| take.triggers.iter().map(|t| (*t).to_string()).collect())
                 .unwrap_or_default(),
@@ -273,6 +268,28 @@ impl Recorder {
         RecorderStatus {
             last_stop: self.seen.as_ref().and_then(|seen| seen.last_stop.clone()),
             ..RecorderStatus::new(ID, "Field recorder", status, at)
+        }
+    }
+}
+
+impl Take {
+    /// Notes where something began that made it go on; motion is a span.
+    fn mark(&mut self, at: Moment, now: &[&'static str]) {
+        let t = round(at.t() - self.began.t(), 2);
+        for trigger in now {
+            let last = self.markers.last_mut();
+            if *trigger == "motion" {
+                let open = last
+                    .filter(|m| m["kind"] == "motion" && m["until_s"].as_f64().is_some_and(|u| t - u <= 1.0));
+                match open {
+                    Some(marker) => marker["until_s"] = t.into(),
+                    None => self
+                        .markers
+                        .push(json!({ "at_s": t, "until_s": t, "kind": "motion", "label": "gate" })),
+                }
+            } else if !self.triggers.contains(trigger) {
+                self.markers.push(json!({ "at_s": t, "kind": "trigger", "label": trigger }));
+            }
         }
     }
 }
@@ -299,9 +316,6 @@ impl Device for Recorder {
             let status = self.status(at);
             out.fresh(at, "recorder_status", ID, &status);
             self.seen = Some(status);
-            while let Some(notice) = self.notices.pop_front() {
-                out.record("recording_changed", &notice);
-            }
             self.confirm(at, out);
             return;
         }

@@ -472,8 +472,10 @@ fn secured(_: TcpStream, _: &str) -> Result<Box<dyn Wire>, String> {
 
 fn ask(spec: &Spec) -> Result<Value, String> {
     let url = spec.rest.as_deref().unwrap_or_default();
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(ANSWER)).max_redirects(0).build().into();
+    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).max_redirects(0);
+    #[cfg(feature = "tls")]
+    let config = config.tls_config(crate::tls::config());
+    let agent: ureq::Agent = config.build().into();
     let mut answer = agent.get(url).call().map_err(|e| format!("{}: {e}", shown(url)))?;
     let text = answer
         .body_mut()

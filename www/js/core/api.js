@@ -42,6 +42,11 @@ export function post(path, body, { limit_ms, signal } = {}) {
   return send('POST', path, { body, limit_ms, signal });
 }
 
+/** Any other method, such as PATCH and DELETE; `body` may be undefined. */
+export function request(method, path, body, { limit_ms, signal } = {}) {
+  return send(method, path, { body, limit_ms, signal });
+}
+
 async function send(method, path, { query, body, limit_ms = LIMIT_MS, signal } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort('timeout'), limit_ms);

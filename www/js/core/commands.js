@@ -1,11 +1,17 @@
 // Sends commands and follows them to their end (state/commands.js). One at a time a button: a second tap while one
 // waits sends nothing. A retry of a command that never got an answer keeps its id, so that it acts once.
 
-import { ApiError, post, random_id } from './api.js';
+import { ApiError, random_id, request } from './api.js';
 import { CONFIRM_MS, advance, begin, pending } from '../state/commands.js';
 
 /** How long "Done" or the reason of a refusal stays. */
 const SHOWN_MS = { confirmed: 2_500, refused: 60_000, unconfirmed: Infinity };
+
+/** Kinds that share one topic: target and state of one of them. */
+const OF_ONE_TOPIC = {
+  alert: (p) => [`alert/${p.alert_id}`, p.state],
+  service_status: (p) => [`service/${p.name}`, p.status],
+};
 
 export class Commands {
   constructor({ store, changed }) {
@@ -24,8 +30,12 @@ export class Commands {
     return [...this.running.values()].some((c) => c.target === target && pending(c));
   }
 
-  /** Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. */
-  send({ target, action, path, body = {}, effect = [] }) {
+  /**
+   * Sends `action` to `target` (a topic) at `path`; `effect` lists the states that show it was done. What is not a POST
+   * has its outcome in the answer: 200 is done. `done(answer)` is given the body of an answer that is not a refusal.
+   * A `body` that is a function is made when it is sent.
+   */
+  send({ target, action, path, method = 'POST', body = {}, effect = [], done }) {
     const before = this.of(target, action);
     if (pending(before)) return;
     const again = before?.phase === 'unconfirmed' && !before.taken;
@@ -34,10 +44,13 @@ export class Commands {
     this.running.set(command.key, command);
     this.changed();
     setTimeout(() => this.step(command.key, id, { type: 'clock', at: performance.now() }), CONFIRM_MS + 20);
-    post(path, { ...body, command_id: id }, { limit_ms: CONFIRM_MS }).then(
-      ({ status, body: answer }) => this.step(command.key, id, {
-        type: 'answered', state: status === 200 ? 'completed' : answer?.state ?? 'accepted', reason: answer?.reason,
-      }),
+    request(method, path, method === 'DELETE' ? undefined : { ...(typeof body === 'function' ? body() : body), command_id: id }, { limit_ms: CONFIRM_MS }).then(
+      ({ status, body: answer }) => {
+        done?.(answer);
+        this.step(command.key, id, {
+          type: 'answered', state: status === 200 || status === 201 ? 'completed' : answer?.state ?? 'accepted', reason: answer?.reason,
+        });
+      },
       (error) => this.step(command.key, id, error instanceof ApiError && error.status
         ? { type: 'refused', reason: error.message }
         : { type: 'unsent' }),
@@ -52,9 +65,7 @@ export class Commands {
 
   event(envelope) {
     const payload = envelope.payload ?? {};
-    const [target, status] = envelope.type === 'alert'
-      ? [`alert/${payload.alert_id}`, payload.state]
-      : [envelope.topic, payload.status];
+    const [target, status] = OF_ONE_TOPIC[envelope.type]?.(payload) ?? [envelope.topic, payload.status];
     for (const command of this.running.values()) {
       if (envelope.type === 'command_result') this.step(command.key, command.id, { ...payload, type: 'result' });
       else this.step(command.key, command.id, { type: 'state', target, status });

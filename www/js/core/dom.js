@@ -3,6 +3,7 @@
 // moves under it. A hidden page draws nothing.
 
 import { render } from '../../vendor/lit-html/lit-html.js';
+import { address } from './api.js';
 
 const TICK_MS = 100;
 const DATA_MS = 250;
@@ -24,7 +25,9 @@ export class Ticker {
     const press = () => { this.pressed_at = performance.now(); };
     const release = () => { this.pressed_at = null; };
     addEventListener('pointerdown', press, { capture: true, passive: true });
-    for (const name of ['pointerup', 'pointercancel', 'blur']) addEventListener(name, release, { capture: true, passive: true });
+    for (const name of ['pointerup', 'pointercancel']) addEventListener(name, release, { capture: true, passive: true });
+    // Only the window's own: what is pressed takes the focus from something else.
+    addEventListener('blur', (event) => event.target === window && release());
     document.addEventListener('visibilitychange', () => this.now());
     setInterval(() => this.tick(), TICK_MS);
     this.tick();
@@ -62,6 +65,25 @@ export function draw(template, into) {
     console.error(error);
     return false;
   }
+}
+
+const sheets = new Map();
+
+/** Loads a stylesheet of the page once; resolves when it counts. A page without its colours is still a page. */
+export function style(path) {
+  if (!sheets.has(path)) {
+    sheets.set(path, new Promise((resolve) => {
+      const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: address(path) });
+      link.onload = resolve;
+      link.onerror = () => {
+        sheets.delete(path);
+        link.remove();
+        resolve();
+      };
+      document.head.append(link);
+    }));
+  }
+  return sheets.get(path);
 }
 
 /** Says something to screen readers, once. */

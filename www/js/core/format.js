@@ -107,3 +107,28 @@ export function clock(timestamp, now_ms) {
   const options = same ? { timeStyle: 'medium' } : { dateStyle: 'short', timeStyle: 'short' };
   return made(Intl.DateTimeFormat, options).format(date);
 }
+
+/** A place in a recording, to a tenth of a second: 0:12.4, 1:02:03.0. */
+export function place(seconds) {
+  if (!known(seconds)) return DASH;
+  const tenths = Math.round(Math.max(0, seconds) * 10);
+  const two = (n) => String(n).padStart(2, '0');
+  const [h, m, s] = [Math.floor(tenths / 36_000), Math.floor(tenths / 600) % 60, Math.floor(tenths / 10) % 60];
+  return `${h ? `${h}:${two(m)}` : m}:${two(s)}.${tenths % 10}`;
+}
+
+/** What `place` writes, and plain seconds, as people type them: seconds, or null. */
+export function parse_place(text) {
+  const parts = String(text).trim().replace(',', '.').split(':');
+  if (parts.length > 3 || !parts.every((p, i) => (i === parts.length - 1 ? /^\d{1,6}(\.\d*)?$/ : /^\d{1,4}$/).test(p))) return null;
+  return parts.reduce((sum, p) => sum * 60 + Number(p), 0);
+}
+
+/** Date and time of day with seconds, in this device's zone; only the time on the day of `now_ms`. */
+export function moment(timestamp, now_ms) {
+  const ms = typeof timestamp === 'number' ? timestamp : Date.parse(timestamp ?? '');
+  if (Number.isNaN(ms)) return DASH;
+  const date = new Date(ms);
+  const same = typeof now_ms === 'number' && new Date(now_ms).toDateString() === date.toDateString();
+  return made(Intl.DateTimeFormat, same ? { timeStyle: 'medium' } : { dateStyle: 'short', timeStyle: 'medium' }).format(date);
+}

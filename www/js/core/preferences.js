@@ -1,16 +1,18 @@
-// What this browser remembers: theme, language, how events come. Storage may be missing or forbidden; then the choice
+// What this browser remembers: theme, language, how events come, how alerts call. Storage may be missing or forbidden; then the choice
 // holds until the page is closed.
 
 const KEY = 'telltale.preferences';
 
 /** Every preference with its default. */
-export const DEFAULTS = { theme: 'auto', language: 'auto', mode: 'auto', poll_ms: 2_000 };
+export const DEFAULTS = { theme: 'auto', language: 'auto', mode: 'auto', poll_ms: 2_000, sound: false, notify: false };
 
 const ALLOWED = {
   theme: ['auto', 'light', 'dark', 'sun'],
   language: ['auto', 'en', 'de'],
   mode: ['auto', 'stream', 'polling'],
   poll_ms: [1_000, 2_000, 5_000, 10_000, 30_000],
+  sound: [false, true],
+  notify: [false, true],
 };
 
 /** What is allowed for one. */
@@ -29,10 +31,15 @@ export function parse(text) {
 
 export class Preferences {
   constructor() {
+    this.load();
+  }
+
+  /** Reads what is stored, also what another tab stored. */
+  load() {
     try {
       this.values = parse(localStorage.getItem(KEY));
     } catch {
-      this.values = { ...DEFAULTS };
+      this.values ??= { ...DEFAULTS };
     }
   }
 
@@ -47,5 +54,23 @@ export class Preferences {
     } catch {
       // Kept for this page only.
     }
+  }
+}
+
+/** What a page remembers for next time under a name of its own, as text; null when there is nothing. */
+export function recall(name) {
+  try {
+    return localStorage.getItem(`telltale.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(name, text) {
+  try {
+    if (text) localStorage.setItem(`telltale.${name}`, text);
+    else localStorage.removeItem(`telltale.${name}`);
+  } catch {
+    // Only for as long as the page is open.
   }
 }

@@ -1,5 +1,5 @@
 // Addresses are `#/name/part/part?query`; the table of views is views/table.js. A view's module is loaded when it is
-// first shown; what it subscribed to ends by its AbortSignal.
+// first shown; what it subscribed to ends by its AbortSignal. A view with `move(route)` stays when only the rest changes.
 
 /** `#/scan/SCAN_001?x=1` -> {name, parts, query}; an empty hash is `overview`. */
 export function parse(hash) {
@@ -24,6 +24,8 @@ export class Router {
     this.show = show;
     this.leaving = null;
     this.shown = 0;
+    this.row = null;
+    this.view = null;
   }
 
   start() {
@@ -34,16 +36,26 @@ export class Router {
   async go() {
     const route = parse(location.hash);
     const row = this.table.find((r) => r.name === route.name) ?? this.table[0];
+    // A page that stays takes the rest of its address itself: what plays there goes on.
+    if (row === this.row && this.view?.move) return this.view.move(route);
     const turn = (this.shown += 1);
+    this.row = row;
+    this.view = null;
     this.leaving?.abort();
     const leaving = (this.leaving = new AbortController());
     this.show({ name: row.name, view: null, error: null });
     try {
       const module = await row.load();
       if (turn !== this.shown) return;
-      this.show({ name: row.name, view: module.open(this.app, route, leaving.signal), error: null });
+      this.view = module.open(this.app, route, leaving.signal);
+      this.show({ name: row.name, view: this.view, error: null });
     } catch (error) {
       if (turn === this.shown) this.show({ name: row.name, view: null, error });
     }
   }
+}
+
+/** Puts what the page shows into its address, without a step in the browser's history. */
+export function rewrite(hash) {
+  if (location.hash !== hash) history.replaceState(null, '', hash);
 }

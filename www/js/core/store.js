@@ -78,6 +78,11 @@ export class Store {
     return !['view', 'publish'].includes(this.hello?.role ?? 'operate');
   }
 
+  /** Whether the person may change the box itself: its clock, its configuration. */
+  may_admin() {
+    return (this.hello?.role ?? 'admin') === 'admin';
+  }
+
   greet(hello) {
     this.hello = hello;
     this.first_version ??= hello.version;

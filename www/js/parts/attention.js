@@ -3,9 +3,10 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { clock, number, unit } from '../core/format.js';
+import { clock } from '../core/format.js';
 import { t } from '../core/i18n.js';
 import { open_alerts } from '../state/alerts.js';
+import { ack_order, figure, state_chip } from './alert_words.js';
 import { chip } from './chip.js';
 import { command_button, command_note } from './command_button.js';
 import { icon } from './icon.js';
@@ -15,7 +16,7 @@ const SHOWN = matchMedia('(min-width: 760px)').matches ? 3 : 2;
 
 export function attention(app) {
   const { store } = app;
-  const items = open_alerts(store.slices.alerts);
+  const items = open_alerts(store.slices.alerts, store.clock.now_ms());
   const shown = app.attention_open ? items : items.slice(0, SHOWN);
   const toggle = () => {
     app.attention_open = !app.attention_open;
@@ -40,19 +41,14 @@ function alert_row(app, entry) {
   const p = entry.payload;
   const now = app.store.clock.now_ms();
   const seen = p.state === 'acknowledged';
-  const order = {
-    target: `alert/${p.alert_id}`, action: 'ack', path: `api/alerts/${encodeURIComponent(p.alert_id)}/ack`,
-    body: { occurrence: p.occurrence }, effect: ['acknowledged', 'closed'],
-  };
-  const figure = typeof p.value === 'number'
-    ? t('alert.value', { value: `${number(p.value)}${p.unit ? ` ${unit(p.unit)}` : ''}`, limit: number(p.limit) }) : null;
+  const order = ack_order(p);
   return html`<li class="alert" data-severity=${p.severity} data-state=${p.state}>
-    <div class="alert-what">${chip('alert', p.severity)}${p.state === 'cleared' ? chip('job', 'completed', { quiet: true, text: t('alert.cleared_word') }) : nothing}
-      <strong class="alert-message">${p.message}</strong></div>
+    <div class="alert-what">${chip('alert', p.severity)}${state_chip(p, now)}
+      <a class="link alert-message" href=${`#/alerts/${encodeURIComponent(p.alert_id)}`}>${p.message}</a></div>
     <div class="row-sub"><span class="num">${p.cleared_at ? t('alert.cleared', { time: clock(p.cleared_at, now) }) : t('alert.raised', { time: clock(p.raised_at, now) })}</span>
-      ${figure ? html`<span class="num">${figure}</span>` : nothing}
+      ${figure(p) ? html`<span class="num">${figure(p)}</span>` : nothing}
       ${p.occurrence > 1 ? html`<span class="num">${t('alert.occurrence', { n: p.occurrence })}</span>` : nothing}
-      ${seen ? html`<span>${p.acked_by ? t('alert.acked_by', { who: p.acked_by }) : t('alert.acknowledged')}</span>` : nothing}
+      ${seen && p.acked_by ? html`<span>${t('alert.acked_by', { who: p.acked_by })}</span>` : nothing}
       ${p.guidance && p.state === 'active' ? html`<span class="guidance">${p.guidance}</span>` : nothing}</div>
     <div class="alert-act">${seen ? nothing : command_button(app, { order, label: t('alert.ack'), shape: 'check', name: p.message })}</div>
     <div class="notes">${command_note(app, { order })}</div>

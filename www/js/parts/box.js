@@ -5,41 +5,44 @@ import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { bytes, clock, count, duration, number, percent } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { LIMIT_S } from '../state/freshness.js';
-import { memory_used } from '../state/health.js';
+import { clock_of, memory_used } from '../state/health.js';
 import { shown_services } from '../state/services.js';
-import { shown_sources, troubled_sources } from '../state/sources.js';
+import { troubled_sources } from '../state/sources.js';
 import { card, empty } from './card.js';
 import { chip } from './chip.js';
+import { icon } from './icon.js';
 import { progress } from './progress.js';
 import { age_tag, fact, value } from './value.js';
 
 /** Where a bar turns to a warning. */
 const HIGH = 0.9;
 
-export function box_card(app) {
+/** Without `storage` where another card tells of disks. */
+export function box_card(app, { storage = true } = {}) {
   const { box } = app.store.slices.health;
   const fresh = box && app.judge(box, LIMIT_S.health);
   return card('box', {
     title: t('box.title'),
     summary: box ? age_tag(fresh) : null,
-    body: () => (box ? box_body(box.payload, fresh) : empty(app, t('box.none'))),
+    body: () => (box ? box_body(box.payload, fresh, storage) : empty(app, t('box.none'))),
   });
 }
 
-function box_body(p, fresh) {
+function box_body(p, fresh, storage) {
   const bar = (share, label) => progress(share, { label, tone: share > HIGH ? 'bad' : 'busy' });
   const memory = memory_used(p.memory);
   return html`<dl class="facts wide" ?data-stale=${fresh.stale}>
     ${fact(t('box.cpu'), bar(p.cpu, t('box.cpu')))}
     ${memory === null ? nothing : fact(t('box.memory'), bar(memory, t('box.memory')))}
-    ${(p.disks ?? []).map((d) => {
+    ${(storage ? p.disks ?? [] : []).map((d) => {
       const name = t('box.disk', { path: d.path });
       return fact(name, html`${bar(d.total > 0 ? 1 - d.free / d.total : null, name)}<span class="num muted">${t('box.disk_free', { free: bytes(d.free) })}</span>`);
     })}
     ${typeof p.temperature_c === 'number' ? fact(t('box.temperature'), value(number(p.temperature_c, 1), { unit: '°C', fresh, show_age: false })) : nothing}
     ${throttling(p.throttled)}
-    ${p.clock ? fact(t('box.clock'), chip('clock', p.clock.quality ?? p.clock, { quiet: true })) : nothing}
-    ${typeof p.store?.written_today === 'number' ? fact(t('box.written'), html`<span class="num">${bytes(p.store.written_today)}</span>`) : nothing}
+    ${clock_of(p) ? fact(t('box.clock'), chip('clock', clock_of(p).quality, { quiet: true })) : nothing}
+    ${p.card?.errors ? fact(t('box.card'), html`<a class="chip" data-tone="bad" href="#/system/card">${icon('hard-drive')}<span>${t('box.card_errors', { n: p.card.errors })}</span></a>`) : nothing}
+    ${storage && typeof p.store?.written_today === 'number' ? fact(t('box.written'), html`<span class="num">${bytes(p.store.written_today)}</span>`) : nothing}
     ${fact(t('box.uptime'), html`<span class="num">${duration(p.uptime_s)}</span>`)}
   </dl>`;
 }
@@ -66,10 +69,10 @@ export function services_card(app) {
   });
 }
 
-/** On the overview only those that need attention; `all` on the system page. */
-export function sources_card(app, { all = false } = {}) {
+/** On the overview: only those that need attention, each with the way to its page. */
+export function sources_card(app) {
   const { sources } = app.store.slices;
-  const shown = all ? shown_sources(sources) : troubled_sources(sources);
+  const shown = troubled_sources(sources);
   return card('sources', {
     title: t('sources.title'),
     summary: sources.size ? html`<span class="num">${count(sources.size)}</span>` : null,
@@ -85,7 +88,7 @@ function source_row(app, id, entry) {
   const p = entry.payload;
   const fresh = app.judge(entry);
   return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><span class="row-name">${id}</span>${chip('source', p.status, { quiet: true })}</div>
+    <div class="row-head"><a class="link row-name" href=${`#/system/sources/${encodeURIComponent(id)}`}>${id}</a>${chip('source', p.status, { quiet: true })}</div>
     <div class="row-sub"><span>${p.kind}</span>${p.last_seen ? html`<span class="num">${t('source.seen', { time: clock(p.last_seen, app.store.clock.now_ms()) })}</span>` : nothing}${
       p.errors ? html`<span class="num">${t('sources.errors', { n: p.errors })}</span>` : nothing}${
       p.last_error ? html`<span class="guidance">${p.last_error}</span>` : nothing}${fresh.stale ? age_tag(fresh) : nothing}</div>

@@ -42,13 +42,19 @@ const LOOK = {
   },
   service: {
     active: ['good', 'circle-check'], running: ['good', 'circle-check'], inactive: ['off', 'circle-slash'], failed: ['bad', 'circle-x'],
-    activating: ['busy', 'circle-dashed'],
+    activating: ['busy', 'circle-dashed'], waiting: ['busy', 'clock'],
   },
   source: {
     absent: ['bad', 'circle-slash'], opening: ['off', 'circle-dashed'], no_data: ['off', 'clock'], ok: ['good', 'circle-check'],
     stale: ['warn', 'clock'], error: ['bad', 'octagon-alert'], disabled: ['off', 'minus'],
   },
-  clock: { synced: ['good', 'circle-check'], unsynced: ['warn', 'triangle-alert'], manual: ['busy', 'clock'], unknown: ['off', 'circle-dashed'] },
+  clock: { synced: ['good', 'circle-check'], manual: ['busy', 'clock'], unsynced: ['warn', 'triangle-alert'], unknown: ['off', 'circle-dashed'] },
+  alert_state: { acknowledged: ['off', 'check'] },
+  rule: {
+    ok: ['good', 'circle-check'], pending: ['busy', 'clock'], firing: ['bad', 'triangle-alert'], 'no data': ['warn', 'circle-dashed'],
+    off: ['off', 'minus'],
+  },
+  delivery: { sent: ['good', 'check'], waiting: ['busy', 'clock'], failed: ['bad', 'circle-x'], idle: ['off', 'minus'] },
   quality: { uncertain: ['warn', 'triangle-alert'], bad: ['bad', 'circle-x'] },
   signals: { live: ['good', 'circle-dot'], off: ['off', 'circle-pause'] },
 };

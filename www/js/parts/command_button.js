@@ -9,9 +9,9 @@ import { icon } from './icon.js';
 
 /**
  * `order` is what Commands.send takes. `blocked` is a reason not to offer it, or null. `destructive` is
- * {title, loss, action} for the second step. Feedback goes below the row: see `command_note`.
+ * {title, loss, action} for the second step; `pressed` makes it a switch. Feedback goes below the row: see `command_note`.
  */
-export function command_button(app, { order, label, shape, primary = false, blocked = null, destructive = null, name }) {
+export function command_button(app, { order, label, shape, primary = false, blocked = null, destructive = null, name, pressed }) {
   const command = app.commands.of(order.target, order.action);
   const waits = pending(command);
   const reason = blocked ?? blocked_by(app);
@@ -22,7 +22,7 @@ export function command_button(app, { order, label, shape, primary = false, bloc
   };
   const text = waits ? t(`action.${order.action}.doing`) : label;
   return html`<button type="button" class="button ${primary ? 'primary' : ''} ${destructive ? 'danger' : ''}"
-    data-command=${order.action} data-phase=${command?.phase ?? 'none'}
+    data-command=${order.action} aria-pressed=${pressed === undefined ? nothing : String(pressed)} data-phase=${command?.phase ?? 'none'}
     aria-disabled=${off ? 'true' : 'false'} aria-label=${name ? `${text}: ${name}` : nothing} title=${reason ?? nothing} @click=${tap}
     >${waits ? html`<span class="spinner" aria-hidden="true"></span>` : shape ? icon(shape) : nothing}<span>${text}</span></button>`;
 }

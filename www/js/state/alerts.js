@@ -1,6 +1,9 @@
-// Open alerts. They are the daemon's: the page shows what it is told and never forgets one by itself.
+// Alerts. They are the daemon's: the page shows what it is told and never forgets an open one by itself. Pure.
 
 const RANK = { INVALID: 0, MAJOR: 1, MINOR: 2, NO_ALARM: 3 };
+
+/** 0 is the worst. */
+export const rank = (payload) => RANK[payload.severity] ?? 2;
 
 export const alerts = {
   name: 'alerts',
@@ -17,14 +20,29 @@ export const alerts = {
   },
 };
 
-/** Those to see to first on top: not acknowledged before acknowledged, worse before less bad, older before newer. */
-export function open_alerts(map) {
-  const key = ({ payload: p }) => [p.state === 'acknowledged' ? 1 : 0, RANK[p.severity] ?? 2, p.raised_at, p.alert_id];
-  return [...map.values()].sort((a, b) => compare(key(a), key(b)));
+/** Whether an alert is put off at this moment: until a time, or until the daemon starts again. */
+export function snoozed({ snoozed_until: until }, now_ms) {
+  if (!until) return false;
+  if (until === 'restart') return true;
+  const ms = Date.parse(until);
+  return Number.isNaN(ms) || now_ms === null || now_ms === undefined || ms > now_ms;
 }
 
-/** How many nobody has acknowledged. */
-export const unacknowledged = (map) => [...map.values()].filter((e) => e.payload.state !== 'acknowledged').length;
+/** Whether an alert asks for a person: nobody has acknowledged it or put it off. */
+export const calls = (payload, now_ms) => payload.state !== 'acknowledged' && payload.state !== 'closed' && !snoozed(payload, now_ms);
+
+/** How many call, and the worst severity among them. */
+export function calling(map, now_ms) {
+  const all = [...map.values()].filter((e) => calls(e.payload, now_ms)).map((e) => e.payload);
+  const worst = all.reduce((least, p) => (least === null || rank(p) < rank(least) ? p : least), null);
+  return { count: all.length, worst: worst?.severity ?? null };
+}
+
+/** Those to see to first on top: calling before known, worse before less bad, older before newer. */
+export function open_alerts(map, now_ms) {
+  const key = ({ payload: p }) => [calls(p, now_ms) ? 0 : 1, rank(p), p.raised_at, p.alert_id];
+  return [...map.values()].sort((a, b) => compare(key(a), key(b)));
+}
 
 function compare(a, b) {
   for (let i = 0; i < a.length; i += 1) {

@@ -2,7 +2,7 @@
 
 /** Seconds after which a value of each kind is old, where the daemon does not say. Sources repeat what has not changed
  * about every 10 s. */
-export const LIMIT_S = { recorder: 15, stream: 15, instrument: 15, health: 30 };
+export const LIMIT_S = { recorder: 15, job: 60, stream: 15, instrument: 15, health: 30 };
 
 /**
  * {age_s, stale, why}: why is `restored` (from before the daemon's restart), `lost` (no connection), `old`, `daemon`

@@ -11,6 +11,14 @@ export const health = {
   },
 };
 
+/** The clock of the box as {quality, source, offset_s, steps, since}; an older daemon tells the quality alone. */
+export function clock_of(payload) {
+  const said = payload?.clock;
+  if (!said) return null;
+  const clock = typeof said === 'string' ? { quality: said } : said;
+  return { quality: 'unknown', source: null, offset_s: null, since: null, ...clock, steps: clock.steps ?? [] };
+}
+
 /** Used share of memory, 0..1, from whatever the host tells; null when it can't be known. */
 export function memory_used(memory = {}) {
   const total = memory.total ?? memory.total_bytes;

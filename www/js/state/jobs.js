@@ -25,9 +25,12 @@ export function shown_jobs(map, most) {
   return ranked(map, (e) => (RANK[e.payload.status] ?? 5) * 1e12 - (ended(e) ? e.born : 0)).slice(0, most);
 }
 
-/** How many are running, waiting, failed. */
+/** How many are running, waiting (of those: put off), failed. */
 export function job_counts(map) {
-  const counts = { running: 0, queued: 0, failed: 0 };
-  for (const { payload } of map.values()) if (payload.status in counts) counts[payload.status] += 1;
+  const counts = { running: 0, queued: 0, failed: 0, deferred: 0 };
+  for (const { payload } of map.values()) {
+    if (payload.status in counts) counts[payload.status] += 1;
+    if (payload.status === 'queued' && payload.deferred) counts.deferred += 1;
+  }
   return counts;
 }

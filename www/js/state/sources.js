@@ -1,4 +1,4 @@
-// Sources, whatever feeds the daemon: `source_status`.
+// Sources, whatever feeds the daemon: `source_status`. Pure.
 
 import { keyed_slice, ranked } from './keyed.js';
 

@@ -2,19 +2,18 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { change, clock, count, decibel, bytes, duration, measure, number, percent, span, DASH } from '../core/format.js';
+import { change, clock, count, bytes, measure, number, percent, span, DASH } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { attention } from '../parts/attention.js';
 import { box_card, services_card, sources_card } from '../parts/box.js';
 import { card, empty } from '../parts/card.js';
-import { chip, look } from '../parts/chip.js';
-import { command_button, command_note } from '../parts/command_button.js';
+import { chip } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
-import '../parts/meter.js';
 import { progress } from '../parts/progress.js';
+import { recorder_actions, recorder_level, recorder_state } from '../parts/recorder.js';
 import { sparkline } from '../parts/sparkline.js';
 import { age_tag, fact, value } from '../parts/value.js';
-import { EFFECT, actions_of } from '../state/recorders.js';
+import { shown_recorders } from '../state/recorders.js';
 import { LIMIT_S } from '../state/freshness.js';
 import { instrument_counts, readings, shown_instruments } from '../state/instruments.js';
 import { job_counts, shown_jobs } from '../state/jobs.js';
@@ -60,69 +59,26 @@ function recorder_cards(app) {
   if (!recorders.size) {
     return card('recorder', { title: t('recorder.title'), body: () => empty(app, t('recorder.none')) });
   }
-  return repeat([...recorders].sort(([a], [b]) => (a < b ? -1 : 1)), ([id]) => id, ([id, entry]) => recorder_card(app, id, entry));
+  return repeat(shown_recorders(recorders), ([id]) => id, ([id, entry]) => recorder_card(app, id, entry));
 }
 
 function recorder_card(app, id, entry) {
   const p = entry.payload;
   const fresh = app.judge(entry, LIMIT_S.recorder);
-  const [tone, shape] = look('recorder', p.status);
-  const running = p.status === 'recording' || p.status === 'hold';
   return card(`recorder-${id}`, {
-    title: p.name || t('recorder.title'),
+    title: html`<a class="card-link" href=${`#/recorder/${encodeURIComponent(id)}`}>${p.name || t('recorder.title')}${icon('chevron-right')}</a>`,
     summary: age_tag(fresh),
     body: () => html`
-      <div class="state" data-tone=${tone} ?data-stale=${fresh.stale} data-status=${p.status}>
-        ${icon(shape, 'state-icon')}
-        <div><span class="state-word">${word('recorder', p.status)}</span>
-          ${running && typeof p.elapsed_s === 'number' ? html`<span class="state-time num">${duration(elapsed(app, entry, fresh))}</span>` : nothing}
-          <span class="state-more">${p.recording ? t('recorder.to_file', { file: p.recording }) : nothing}</span></div>
-      </div>
-      ${typeof p.level_db === 'number' ? level(app, p, fresh) : nothing}
-      ${recorder_actions(app, id, p, running, entry, fresh)}
+      ${recorder_state(app, entry, fresh)}
+      ${typeof p.level_db === 'number' ? recorder_level(p, fresh) : nothing}
+      ${recorder_actions(app, id, entry, fresh)}
       <dl class="facts below">
-        ${fact(t('recorder.triggers'), p.triggers?.length ? p.triggers.map((name) => html`<span class="tag">${name}</span>`) : t('recorder.no_triggers'))}
+        ${fact(t('recorder.triggers'), p.triggers?.length ? p.triggers.map((name) => html`<span class="tag">${word('trigger', name)}</span>`) : t('recorder.no_triggers'))}
         ${fact(t('recorder.size'), html`<span class="num">${bytes(p.bytes)}</span>`)}
         ${fact(t('recorder.free'), html`<span class="num">${span(p.free_s)}</span>`)}
         ${fact(t('recorder.last_stop'), p.last_stop ? html`${p.last_stop.reason}, <span class="num">${clock(p.last_stop.at, app.store.clock.now_ms())}</span>` : DASH)}
       </dl>`,
   });
-}
-
-/** Counts on between two reports, but only while the value is the present one. */
-function elapsed(app, entry, fresh) {
-  return entry.payload.elapsed_s + (fresh.stale || entry.payload.status === 'offline' ? 0 : fresh.age_s);
-}
-
-function level(app, p, fresh) {
-  const threshold = p.threshold_db ?? null;
-  const reading = { level: p.level_db, threshold, peak: p.peak_db ?? null, stale: fresh.stale };
-  return html`<div class="level">
-    <level-meter role="img" aria-label=${t('recorder.meter', { level: decibel(p.level_db), threshold: decibel(threshold) })} .reading=${reading}></level-meter>
-    <div class="level-words">
-      <span>${t('recorder.level')} ${value(decibel(p.level_db), { fresh, show_age: false })}</span>
-      <span>${t('recorder.threshold')} <span class="num">${decibel(threshold)}</span></span>
-      <span>${t('recorder.peak')} <span class="num">${decibel(p.peak_db ?? null)}</span></span>
-      ${p.clipped ? chip('alert', 'MAJOR', { text: t('recorder.clipped') }) : nothing}
-    </div></div>`;
-}
-
-function recorder_actions(app, id, p, running, entry, fresh) {
-  const target = `recorder/${id}`;
-  const can = actions_of(p.status);
-  const order = (action) => ({ target, action, path: `api/recorders/${encodeURIComponent(id)}/${action}`, effect: EFFECT[action] });
-  const blocked = (action) => (can.includes(action) ? null : t('action.not_now', { state: word('recorder', p.status) }));
-  const name = p.name || id;
-  const stop = { title: t('stop.title', { name }), loss: t('stop.loss', { elapsed: duration(elapsed(app, entry, fresh)) }), action: t('stop.confirm') };
-  const [start_order, split_order, stop_order] = ['start', 'split', 'stop'].map(order);
-  return html`<div class="actions">
-      ${command_button(app, { order: start_order, label: t('action.start'), shape: 'play', primary: !running, blocked: blocked('start'), name })}
-      ${command_button(app, { order: split_order, label: t('action.split'), shape: 'scissors', blocked: blocked('split'), name })}
-    </div>
-    <div class="actions apart">
-      ${command_button(app, { order: stop_order, label: t('action.stop'), shape: 'square', blocked: blocked('stop'), destructive: stop, name })}
-    </div>
-    <div class="notes">${[start_order, split_order, stop_order].map((o) => command_note(app, { order: o }))}</div>`;
 }
 
 // ---- jobs ----

@@ -22,6 +22,10 @@ function draw(app) {
         ${choice(app, 'mode', t('settings.mode.hint'))}
         ${choice(app, 'poll_ms')}`,
     })}
+    ${card('calling', {
+      title: t('settings.calling'),
+      body: () => html`<p class="hint">${t('settings.calling.hint')}</p><p><a class="button" href="#/alerts">${t('nav.alerts')}</a></p>`,
+    })}
     ${card('access', {
       title: t('settings.access'),
       body: () => html`${role ? html`<p>${t('settings.role', { role: word('role', role) })}</p>` : nothing}

@@ -1,9 +1,21 @@
-// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu.
+// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu, 'wide'
+// puts it there on wide screens and under "More" on a phone.
 // A view's module exports `open(app, route, signal)`, which gives {title(), draw()}; see docs/page.md.
+
+import { style } from '../core/dom.js';
+import * as i18n from '../core/i18n.js';
+
+/** A page with words and a stylesheet of its own, which the first page does not load. */
+const with_pack = (pack, load) => async () => (await Promise.all([load(), i18n.add(pack), style(`css/${pack}.css`)]))[0];
 
 export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },
-  { name: 'system', icon: 'cpu', nav: true, load: () => import('./system.js') },
-  { name: 'settings', icon: 'settings', nav: true, load: () => import('./settings.js') },
+  { name: 'recordings', icon: 'audio-waveform', nav: true, load: with_pack('recordings', () => import('./recordings.js')) },
+  { name: 'recorder', icon: 'mic', nav: false, load: with_pack('recordings', () => import('./recorder.js')) },
+  { name: 'alerts', icon: 'bell', nav: 'wide', load: with_pack('ops', () => import('./alerts.js')) },
+  { name: 'log', icon: 'scroll-text', nav: true, load: with_pack('ops', () => import('./log.js')) },
+  { name: 'system', icon: 'cpu', nav: 'wide', load: with_pack('ops', () => import('./system.js')) },
+  { name: 'settings', icon: 'settings', nav: 'wide', load: () => import('./settings.js') },
+  { name: 'more', icon: 'ellipsis', nav: 'narrow', load: () => import('./more.js') },
   { name: 'login', icon: 'key-round', nav: false, load: () => import('./login.js') },
 ];

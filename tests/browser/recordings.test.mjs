@@ -406,7 +406,6 @@ test('what grows can be played, its waveform grows with it, and it goes on past 
     closeSync(file);
     await until('its end to be known', () => inside(page, '!page.opened.recording.growing'));
     await inside(page, 'page.playback.seek(page.playback.duration_s - 0.5)');
-    for (let i = 0; i < 8; i += 1) { console.log(await inside(page, '({ p: page.playback.position_s, d: page.playback.duration_s, ad: page.playback.audio?.duration, ct: page.playback.audio?.currentTime, ended: page.playback.audio?.ended, paused: page.playback.audio?.paused, wants: page.playback.wants, wanted: page.playback.wanted_s, follows: page.playback.follows, err: page.playback.error, rs: page.playback.audio?.readyState, playing: page.playback.playing })')); await page.waitForTimeout(700); }
     await until('the end', () => inside(page, '!page.playback.playing && page.playback.at_end()'));
     await it.clean();
   } finally {

@@ -129,7 +129,7 @@ pub(crate) fn audio(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let query = Query::read(&request.head.query, &["download"])?;
     let download = query.flag("download")?.unwrap_or(false);
     let opened = request.shared.parts.recordings.open(request.param(0))?;
-    let (etag, length) = (opened.etag.clone(), opened.length);
+    let (etag, length, growing) = (opened.etag.clone(), opened.length, opened.growing);
     let kind = type_of(&format!(".{}", opened.extension));
     let disposition = disposition(if download { "attachment" } else { "inline" }, &opened.name);
     let modified = httpdate(opened.modified);
@@ -137,11 +137,12 @@ pub(crate) fn audio(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         reply
             .header("ETag", etag.clone())
             .header("Accept-Ranges", "bytes")
-            .header("Cache-Control", "no-cache")
+            .header("Cache-Control", if growing { "no-store" } else { "no-cache" })
             .header("Last-Modified", modified.clone())
             .header("Content-Disposition", disposition.clone())
     };
-    if request.head.header("if-none-match").is_some_and(|known| etag_matches(known, &etag)) {
+    // What grows has one tag, so that a seek goes on in it; but whoever has it has not all of it any more.
+    if !growing && request.head.header("if-none-match").is_some_and(|known| etag_matches(known, &etag)) {
         return Ok(dress(Reply::empty(304, 0)).into());
     }
     let same = request.head.header("if-range").is_none_or(|tag| tag.trim() == etag);

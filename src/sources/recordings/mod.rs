@@ -446,6 +446,7 @@ impl Recordings {
             name: recording.name,
             extension,
             etag,
+            growing: entry.growing,
             length,
             modified: entry.modified(),
             file,
@@ -517,6 +518,7 @@ impl Recordings {
                     name: packed.name.clone(),
                     extension: files::extension(path),
                     etag: String::new(),
+                    growing: false,
                     length: stat.bytes,
                     modified: Wall(stat.modified_ns / 1_000_000),
                     file,
@@ -715,6 +717,8 @@ pub struct Opened {
     pub extension: String,
     /// In quotes; another when the bytes are.
     pub etag: String,
+    /// There will be more under the same `etag`: what was sent is not to be kept for a later request.
+    pub growing: bool,
     /// Bytes to be had.
     pub length: u64,
     /// When it changed last.

@@ -203,13 +203,14 @@ impl Daemon {
         alerts
             .start(&store, &commands, &config, &bench_rules(&config))
             .map_err(|e| StartError::System("the alerts", e))?;
-        let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
-            let (handles, control) =
-                simulated::start(&context, config.bench_seed, recordings.bench_folder(&config))
+        let (bench, bench_control, bench_ports): (_, Option<Arc<dyn BenchControl>>, _) = if config.bench {
+            let folder = recordings.bench_folder(&config);
+            let (handles, control, ports) =
+                simulated::start(&context, &config.data, config.bench_seed, folder)
                     .map_err(|e| StartError::System("the simulated bench", e))?;
-            (handles, Some(control))
+            (handles, Some(control), ports)
         } else {
-            (sources::Handles::new(), None)
+            (sources::Handles::new(), None, simulated::Ports::default())
         };
         let (streams, streams_thread) =
             Streams::start(&context, &config.streams).map_err(|e| StartError::System("the streams", e))?;
@@ -255,7 +256,7 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(board, &context, &streams, &config, extras(&bus, &store))
+        let sources = Sources::start(board, &context, &streams, &config, bench_ports, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,

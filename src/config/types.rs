@@ -842,12 +842,14 @@ pub enum Device {
     Usb(UsbRule),
     /// No device.
     Replay(Replay),
+    /// A device of the simulated bench, under this name; no file can ask for it.
+    Simulated(PathBuf),
 }
 
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Device::Path(path) => path.display().fmt(f),
+            Device::Path(path) | Device::Simulated(path) => path.display().fmt(f),
             Device::Usb(rule) => write!(f, "usb {rule}"),
             Device::Replay(replay) => replay.file.display().fmt(f),
         }

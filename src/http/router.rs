@@ -36,10 +36,6 @@ const fn post(path: &'static str, role: Option<Role>, handler: Handler, doc: &'s
     Route { method: Method::Post, path, role, handler, doc, bench: false }
 }
 
-const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
-    Route { method: Method::Put, path, role, handler, doc, bench: false }
-}
-
 const fn by(
     method: Method,
     path: &'static str,
@@ -48,6 +44,10 @@ const fn by(
     doc: &'static str,
 ) -> Route {
     Route { method, path, role, handler, doc, bench: false }
+}
+
+const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
+    Route { method: Method::Put, path, role, handler, doc, bench: false }
 }
 
 const fn in_bench(mut route: Route) -> Route {

@@ -478,7 +478,7 @@ impl Store {
         Ok(Visited::Through(meta.head.max(seq)))
     }
 
-    /// A read transaction's table of the log and the meta row, for [`super::search`].
+    /// A read transaction's table of the log and the meta row, for `search`.
     pub(super) fn with_log<T>(
         &self,
         read: impl FnOnce(&redb::ReadOnlyTable<u64, &'static [u8]>, LogEnds) -> Result<T, StoreError>,

@@ -137,6 +137,9 @@ impl SerialSource {
         if replay {
             report.detail("replay", true);
         }
+        if matches!(config.device, Device::Simulated(_)) {
+            report.detail("simulated", true);
+        }
         let protocol = speaker(&config);
         SerialSource { config, opener, links, feed, protocol, report, counts: BTreeMap::new() }
     }

@@ -128,6 +128,9 @@ fn what_was_published_before_the_clock_was_set_is_corrected_when_it_is_read_agai
         .request("GET", "/api/events?topics=app/t&since=earliest&limit=1&format=ndjson", &[], b"")
         .text();
     assert!(lines.lines().any(|line| line.contains("\"corrected\"")), "{lines}");
+    let log = daemon.get("/api/log?source=clock").json();
+    let marks: Vec<_> = log["items"].as_array().unwrap().iter().map(|l| l["clock"].as_str()).collect();
+    assert_eq!(marks, [None, Some("unsynced")], "{log}");
     let state = daemon.get("/api/state?topics=system").json();
     let config =
         state["state"].as_array().unwrap().iter().find(|e| e["type"] == "config_changed").unwrap().clone();

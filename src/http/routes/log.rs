@@ -26,6 +26,9 @@ struct Envelope<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
     corrected: Option<Wall>,
+    /// `unsynced` where nobody vouched for the time.
+    #[serde(borrow)]
+    clock: Option<Cow<'a, str>>,
 }
 
 /// A line: `log` or `queue_log`.
@@ -88,6 +91,9 @@ pub(crate) fn lines(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             });
             if let Some(time) = envelope.corrected {
                 item["corrected"] = json!(time);
+            }
+            if let Some(clock) = envelope.clock {
+                item["clock"] = json!(clock);
             }
             if let Some(data) = line.data {
                 item["data"] = data;

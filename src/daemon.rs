@@ -205,8 +205,9 @@ impl Daemon {
             .map_err(|e| StartError::System("the alerts", e))?;
         let (bench, bench_control, bench_ports): (_, Option<Arc<dyn BenchControl>>, _) = if config.bench {
             let folder = recordings.bench_folder(&config);
-            let (handles, control, ports) = simulated::start(&context, &config.data, config.bench_seed, folder)
-                .map_err(|e| StartError::System("the simulated bench", e))?;
+            let (handles, control, ports) =
+                simulated::start(&context, &config.data, config.bench_seed, folder)
+                    .map_err(|e| StartError::System("the simulated bench", e))?;
             (handles, Some(control), ports)
         } else {
             (sources::Handles::new(), None, simulated::Ports::default())

@@ -15,6 +15,7 @@ mod http;
 mod log;
 mod pins;
 mod protocols;
+mod proxy;
 mod pty;
 mod real_input;
 mod recorder;

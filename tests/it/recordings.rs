@@ -378,7 +378,10 @@ fn a_growing_recording_plays_as_far_as_it_is() {
         // A browser that kept the first second played it again and again: there is one tag for all of what grows.
         assert_eq!(audio.header("cache-control"), Some("no-store"));
         let tag = audio.header("etag").unwrap().to_string();
-        assert_eq!(rig.daemon.request("GET", &format!("{path}/audio"), &[("If-None-Match", &tag)], b"").status, 200);
+        assert_eq!(
+            rig.daemon.request("GET", &format!("{path}/audio"), &[("If-None-Match", &tag)], b"").status,
+            200
+        );
         let wave = until("its waveform so far", || {
             let wave = rig.daemon.get(&format!("{path}/waveform?points=10"));
             (wave.status == 200 && wave.json()["complete"] == true).then(|| wave.json())

@@ -9,7 +9,7 @@ use crate::clock::Wall;
 use crate::config::{self, AlertRule, Config, Loaded};
 use crate::keys::Keys;
 use crate::metrics::Metrics;
-use crate::model::{Draft, Severity};
+use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
 use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
@@ -20,7 +20,7 @@ use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Rec
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
-use crossbeam::channel::{RecvTimeoutError, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;
 use std::io::Write;
@@ -102,13 +102,22 @@ pub fn run(loaded: Loaded) -> u8 {
     };
     daemon.announce();
     let mut loaded = loaded;
+    let asked = daemon.asked.clone();
     let code = loop {
-        match signals.recv_timeout(Duration::from_secs(1)) {
-            Ok(SIGHUP) => daemon.reload(&mut loaded),
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => break DONE,
-            Err(RecvTimeoutError::Timeout) => daemon.tick(),
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(SIGHUP) => drop(daemon.reload(&mut loaded)),
+                Ok(_) | Err(_) => break DONE,
+            },
+            // Whoever asked may have given up waiting.
+            recv(asked) -> answer => if let Ok(answer) = answer {
+                let _ = answer.send(daemon.reload(&mut loaded));
+            },
+            default(Duration::from_secs(1)) => daemon.tick(),
         }
     };
+    // Whoever asks from now on is told at once that nobody answers.
+    drop(asked);
     log::info!("stopping");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let stored = daemon.stop();
@@ -135,7 +144,12 @@ pub struct Daemon {
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
+    /// Those who wrote the configuration ask for it to be read, and wait here.
+    asked: Receiver<Sender<Reloaded>>,
 }
+
+/// What reading the configuration again gave.
+type Reloaded = Result<config::Changes, Vec<config::ConfigError>>;
 
 impl Daemon {
     /// Starts everything.
@@ -157,6 +171,7 @@ impl Daemon {
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
         let metrics = Arc::new(Metrics::default());
         let bus = Arc::new(Bus::new(opened.start, metrics));
+        bus.time().take_from(&config.time.from);
         let store = Arc::new(opened.store);
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
         let alerts = Arc::new(Alerts::new(Arc::clone(&bus)));
@@ -188,13 +203,14 @@ impl Daemon {
         alerts
             .start(&store, &commands, &config, &bench_rules(&config))
             .map_err(|e| StartError::System("the alerts", e))?;
-        let (bench, bench_control): (_, Option<Arc<dyn BenchControl>>) = if config.bench {
-            let (handles, control) =
-                simulated::start(&context, config.bench_seed, recordings.bench_folder(&config))
+        let (bench, bench_control, bench_ports): (_, Option<Arc<dyn BenchControl>>, _) = if config.bench {
+            let folder = recordings.bench_folder(&config);
+            let (handles, control, ports) =
+                simulated::start(&context, &config.data, config.bench_seed, folder)
                     .map_err(|e| StartError::System("the simulated bench", e))?;
-            (handles, Some(control))
+            (handles, Some(control), ports)
         } else {
-            (sources::Handles::new(), None)
+            (sources::Handles::new(), None, simulated::Ports::default())
         };
         let (streams, streams_thread) =
             Streams::start(&context, &config.streams).map_err(|e| StartError::System("the streams", e))?;
@@ -205,9 +221,13 @@ impl Daemon {
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
+        let (ask, asked) = bounded(1);
         let http = http::Server::start(http::Parts {
+            editor: config::Editor::new(loaded),
+            reload: asking(ask),
             config: Arc::new(config.clone()),
             bus: Arc::clone(&bus),
+            store: Arc::clone(&store),
             push: Arc::clone(&push),
             commands: Arc::clone(&commands),
             keys: Arc::new(keys),
@@ -236,7 +256,7 @@ impl Daemon {
         };
         let writer = store::start_writer(Arc::clone(&bus), Arc::clone(&store), Arc::clone(&store_failing))
             .map_err(|e| StartError::System("the store's thread", e))?;
-        let sources = Sources::start(board, &context, &streams, &config, extras(&bus, &store))
+        let sources = Sources::start(board, &context, &streams, &config, bench_ports, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
         let daemon = Daemon {
             config,
@@ -254,6 +274,7 @@ impl Daemon {
             bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
             stop,
             revision: 1,
+            asked,
         };
         if let Some((aside, why)) = opened.set_aside {
             daemon.alerts.raise("store.damaged", Severity::Major, &format!(
@@ -301,6 +322,7 @@ impl Daemon {
     /// About once a second.
     fn tick(&mut self) {
         self.commands.expire();
+        self.watch_clock();
         self.jobs.tick();
         if let Some(bytes) = written_bytes() {
             self.bus.metrics.store_written_bytes_total.set(bytes);
@@ -324,10 +346,33 @@ impl Daemon {
         }
     }
 
-    /// SIGHUP: validates, then swaps what can be swapped.
-    fn reload(&mut self, loaded: &mut Loaded) {
+    /// Looks at the clock and says every step of it.
+    fn watch_clock(&self) {
+        for step in self.bus.watch_clock() {
+            let way = if step.delta_ms > 0 { "forward" } else { "back" };
+            let by = Duration::from_millis(step.delta_ms.unsigned_abs());
+            let mut message = format!("The clock was set {way} by {:.1} s", by.as_secs_f64());
+            if by >= Duration::from_secs(120) {
+                let whole = humantime::format_duration(Duration::from_secs(by.as_secs_f64().round() as u64));
+                message.push_str(&format!(" ({whole})"));
+            }
+            message.push('.');
+            log::warn!("{message}");
+            let line = serde_json::json!({
+                "level": Level::Warning,
+                "message": message,
+                "timestamp": Wall::now(),
+                "source": "clock",
+                "data": { "from": step.from, "to": step.to, "delta_s": step.delta_s() },
+            });
+            publish(&self.bus, "log", &line);
+        }
+    }
+
+    /// SIGHUP, or somebody who changed the file: validates, then swaps what can be swapped.
+    fn reload(&mut self, loaded: &mut Loaded) -> Reloaded {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
-        match loaded.reload() {
+        let reloaded = match loaded.reload() {
             Err(errors) => {
                 for error in &errors {
                     log::error!("{error}");
@@ -337,6 +382,7 @@ impl Daemon {
                     &[],
                     Some(&errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
                 );
+                Err(errors)
             }
             Ok(new) => {
                 for warning in &new.warnings {
@@ -350,16 +396,11 @@ impl Daemon {
                     log::warn!("{key} has changed and takes effect at the next start");
                 }
                 self.store.set_settings(&new.config.store);
+                self.bus.time().take_from(&new.config.time.from);
                 self.http.set_access(new.config.access.clone());
                 let inputs = |c: &Config| {
-                    (
-                        c.gpio.clone(),
-                        c.serial.clone(),
-                        c.streams.clone(),
-                        c.host.clone(),
-                        c.recorder.clone(),
-                        c.recordings.clone(),
-                    )
+                    let lists = (c.gpio.clone(), c.serial.clone(), c.recorder.clone(), c.streams.clone());
+                    (lists, c.services.clone(), c.host.clone(), c.recordings.clone())
                 };
                 if inputs(&new.config) != inputs(&self.config)
                     && let Err(e) = self.sources.restart(&new.config, extras(&self.bus, &self.store))
@@ -381,14 +422,17 @@ impl Daemon {
                 );
                 self.say_config(&sections, None);
                 *loaded = new;
+                Ok(changes)
             }
-        }
+        };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        reloaded
     }
 
     /// Stops everything; false when something could not be stored.
     pub fn stop(self) -> bool {
         let begun = Instant::now();
+        drop(self.asked);
         self.stop.stop();
         self.sources.stop();
         self.bench.into_iter().for_each(threads::join);
@@ -428,6 +472,23 @@ fn publish<T: serde::Serialize>(bus: &Bus, kind: &str, payload: &T) {
         }
         Err(e) => log::error!("failed to publish {kind}: {e}"),
     }
+}
+
+/// Asks the main thread to read the configuration again, and waits for what came of it.
+fn asking(ask: Sender<Sender<Reloaded>>) -> http::Reload {
+    Arc::new(move || {
+        let (answer, answered) = bounded(1);
+        let reloaded = ask
+            .send_timeout(answer, limits::RELOAD_TIME)
+            .ok()
+            .and_then(|()| answered.recv_timeout(limits::RELOAD_TIME).ok());
+        reloaded.unwrap_or_else(|| {
+            Err(vec![config::ConfigError {
+                place: config::Place::Flag("reload"),
+                detail: "the daemon did not take the change in time; is it stopping?".into(),
+            }])
+        })
+    })
 }
 
 /// Ready means that the store can be read and its last commit was made.
@@ -474,7 +535,7 @@ fn extras(bus: &Arc<Bus>, store: &Arc<Store>) -> Box<dyn Fn() -> HostExtras + Se
             .into_iter()
             .map(|(k, v)| (k.to_string(), v))
             .collect(),
-            clock: bus.clock(),
+            clock: bus.time().describe(),
         }
     })
 }

@@ -70,12 +70,13 @@ impl Table {
 /// A figure: its name, what it does.
 type Figure = (&'static str, fn(&mut Table));
 
-const FIGURES: [Figure; 14] = [
+const FIGURES: &[Figure] = &[
     ("fanout", fanout::saturated),
     ("steady", fanout::steady),
     ("memory", footprint::idle_readers),
     ("replay", ingest::replay),
     ("post", ingest::post),
+    ("search", ingest::search),
     ("wear", wear::bytes_per_event),
     ("rss", footprint::bench),
     ("start", footprint::start),

@@ -5,7 +5,7 @@
 
 use super::Bus;
 use crate::limits;
-use crate::model::{CommandResult, CommandState, Draft};
+use crate::model::{CommandResult, CommandState, Draft, Topic};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -153,7 +153,9 @@ impl Commands {
             }
             known.result.clone()
         };
-        match Draft::of("command_result", &result) {
+        // Services share one topic.
+        let topic = result.target.starts_with("service/").then(|| Topic::parse("services").ok()).flatten();
+        match Draft::on("command_result", topic, &result) {
             Ok(draft) => drop(self.bus.publish(draft)),
             Err(e) => ::log::error!("command {id} could not be reported: {e}"),
         }

@@ -1,6 +1,6 @@
 //! The log itself: ids, state, the hot end, and what waits for the disk.
 
-use crate::clock::{ClockQuality, ClockWatch, Wall};
+use crate::clock::{Clock, ClockMemory, ClockQuality, Corrections, Stamp, Step, Wall};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::model::{Class, Cursor, Draft, Event, SharedEvent, TopicFilter};
@@ -22,6 +22,8 @@ pub struct Start {
     pub forgotten: u64,
     /// Idempotency keys and the cursor each led to, oldest first.
     pub remembered: Vec<(String, u64)>,
+    /// What the last run knew of the clock.
+    pub clock: Option<ClockMemory>,
 }
 
 /// What came of publishing.
@@ -106,7 +108,7 @@ pub struct Bus {
     to_writer: Condvar,
     durable: Condvar,
     wakers: Mutex<Arc<Vec<Waker>>>,
-    clock: ClockWatch,
+    time: Clock,
     /// The daemon's counters.
     pub metrics: Arc<Metrics>,
 }
@@ -114,6 +116,7 @@ pub struct Bus {
 impl Bus {
     /// A bus that goes on where the store left off.
     pub fn new(start: Start, metrics: Arc<Metrics>) -> Self {
+        let time = Clock::new(start.clock, start.head);
         let mut remembered_order = VecDeque::new();
         let mut remembered = HashMap::new();
         for (key, seq) in start.remembered {
@@ -154,7 +157,7 @@ impl Bus {
             to_writer: Condvar::new(),
             durable: Condvar::new(),
             wakers: Mutex::default(),
-            clock: ClockWatch::default(),
+            time,
             metrics,
         }
     }
@@ -179,8 +182,6 @@ impl Bus {
     /// # Errors
     /// See [`Refused`]; nothing was published then.
     pub fn publish_all(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Published, Refused> {
-        let now = Wall::now();
-        let unsynced = self.clock.quality() == ClockQuality::Unsynced;
         let mut accepted = 0;
         let cursor;
         let mut duplicates = 0;
@@ -208,6 +209,8 @@ impl Bus {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::TooManyKeys);
             }
+            // Under the lock: which events came before a step of the clock is then exact.
+            let Stamp { now, unsynced } = self.time.stamp(inner.head, drafts.len() as u64);
             if inner.stamp.0 != now {
                 inner.stamp = (now, now.rfc3339());
             }
@@ -274,7 +277,22 @@ impl Bus {
 
     /// Whether the wall clock is synchronised.
     pub fn clock(&self) -> ClockQuality {
-        self.clock.quality()
+        self.time.quality()
+    }
+
+    /// The clock that events are stamped with.
+    pub fn time(&self) -> &Clock {
+        &self.time
+    }
+
+    /// Looks at the clock: once a second, by the daemon, so that a step is noticed although nothing is published. Gives
+    /// the steps since the last look.
+    pub fn watch_clock(&self) -> Vec<Step> {
+        self.time.look();
+        let inner = self.lock();
+        self.time.stamp(inner.head, 0);
+        drop(inner);
+        self.time.take_steps()
     }
 
     /// Events after `seq`, oldest first, at most `most`, straight from memory.
@@ -371,7 +389,7 @@ impl Bus {
                 };
                 let waited = since.elapsed();
                 if waited >= due {
-                    return Some(inner.take(self.epoch));
+                    return Some(inner.take(self.epoch, &self.time));
                 }
                 inner = self.to_writer.wait_timeout(inner, due - waited).unwrap_or_else(|e| e.into_inner()).0;
             } else if inner.stopping {
@@ -407,6 +425,9 @@ impl Bus {
         let mut forgotten = batch.forgotten;
         forgotten.append(&mut inner.forgotten);
         inner.forgotten = forgotten;
+        if batch.clock.is_some() {
+            self.time.not_remembered();
+        }
         inner.lag_since = Some(batch.since);
         inner.lag_has_record = true;
         inner.stopping
@@ -428,6 +449,10 @@ pub(crate) struct Batch {
     pub remembered: Vec<(String, u64)>,
     /// Idempotency keys that are forgotten.
     pub forgotten: Vec<String>,
+    /// What is newly known of the clock: of all events up to `through`.
+    pub clock: Option<ClockMemory>,
+    /// What is known of events that were published before the clock was set.
+    pub corrections: Arc<Corrections>,
     /// When the oldest of all this was published.
     pub since: Instant,
 }
@@ -493,7 +518,7 @@ impl Inner {
         }
     }
 
-    fn take(&mut self, epoch: u64) -> Batch {
+    fn take(&mut self, epoch: u64, time: &Clock) -> Batch {
         let skip = (self.committed - self.base) as usize;
         let records = self.hot.iter().skip(skip).filter(|e| e.class == Class::Record).cloned().collect();
         let dirty: Vec<_> = self.dirty.drain().collect();
@@ -508,6 +533,8 @@ impl Inner {
             state: state.collect(),
             remembered: std::mem::take(&mut self.remembered_new),
             forgotten: std::mem::take(&mut self.forgotten),
+            clock: time.take_memory(),
+            corrections: time.corrections(),
             since: self.lag_since.take().unwrap_or_else(Instant::now),
         };
         self.lag_has_record = false;

@@ -81,6 +81,19 @@ impl Client {
         self.answer(response)
     }
 
+    /// The text of a 2xx answer to a GET.
+    pub fn get_text(&self, path: &str) -> Result<String, Trouble> {
+        let request = self.with_key(self.agent.get(format!("{}{path}", self.url)));
+        let mut response = request.call().map_err(|e| self.unreachable(&e))?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES);
+        let text = body.read_to_string().map_err(|e| self.unreachable(&e))?;
+        if status != 200 {
+            refuse(status, &serde_json::from_str(&text).unwrap_or_default())?;
+        }
+        Ok(text)
+    }
+
     /// Posts a body; gives the JSON of a 2xx.
     pub fn post(
         &self,

@@ -5,6 +5,8 @@ mod capture;
 mod check;
 mod client;
 mod completions;
+mod doctor;
+mod export;
 mod key;
 mod publish;
 mod replay;
@@ -34,6 +36,7 @@ Examples:
   telltale run --listen :8080 --data /var/lib/telltale --no-bench
   telltale check --config telltale.toml        every fault of a configuration, with line and column
   telltale status                              what a running telltale says of itself
+  telltale doctor                              what is wrong with this host, and what to do
   telltale tail --topics global,stream/temp    what happens, as it happens
   telltale publish --topic app/door '{\"open\": true}'
   telltale key make --role publish --name \"vision box\"
@@ -76,6 +79,8 @@ enum Command {
     Publish(PublishArgs),
     Tail(TailArgs),
     Status(StatusArgs),
+    Export(ExportArgs),
+    Doctor(DoctorArgs),
     Capture(CaptureArgs),
     Replay(ReplayArgs),
     Completions(CompletionsArgs),
@@ -280,6 +285,63 @@ struct StatusArgs {
     server: ServerArgs,
 }
 
+/// Write what is stored as lines of JSON or as CSV
+///
+/// Records that are still stored and the newest values of what changed after --since, oldest first, up to the moment it
+/// begins. The time of an event whose clock was set later is the corrected one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  telltale export --topics 'scan/SCAN_001' --types data_point > points.jsonl
+  telltale export --format csv --types stream_value --topics 'stream/*' --columns stream_id,value,unit -o values.csv
+  telltale export --topics log --since 2026-01-07
+
+Exit codes: 0 everything was written, 1 refused or not written, 2 usage, 3 the server can't be reached")]
+struct ExportArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Topics with commas: global, kind/*, kind/id, *
+    #[arg(long, value_name = "TOPICS", default_value = "*")]
+    topics: String,
+    /// Only these event types, with commas
+    #[arg(long, value_name = "TYPES")]
+    types: Option<String>,
+    /// Only after this id, or from this day or time on, in UTC
+    #[arg(long, value_name = "ID|DAY|TIME")]
+    since: Option<String>,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", value_parser = ["jsonl", "csv"])]
+    format: String,
+    /// With csv: members of the payload that get a column each, with commas; else the payload is one column of JSON
+    #[arg(long, value_name = "NAMES")]
+    columns: Option<String>,
+    /// Write to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Look at this host: groups, devices, journal, Wi-Fi, clock, power, disk, card, configuration
+///
+/// A line each, ok, warn or fail, with what to do. Changes nothing, and needs no running telltale.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  telltale doctor --config /etc/telltale/telltale.toml
+  telltale doctor --root /mnt/card             a card of another box
+
+Exit codes: 0 nothing failed, 1 something failed, 2 usage")]
+struct DoctorArgs {
+    /// Configuration file [env: TELLTALE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the database; else what the configuration says [env: TELLTALE_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Look at the files under this folder instead of /
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
 /// Keep what comes over a serial port in a file
 ///
 /// Takes a port of the configuration, or any device, while no telltale holds it; a running telltale does the same with the
@@ -389,6 +451,8 @@ impl Cli {
             Some(Command::Publish(args)) => publish::publish(args),
             Some(Command::Tail(args)) => tail::tail(args),
             Some(Command::Status(args)) => status::status(args),
+            Some(Command::Export(args)) => export::export(args),
+            Some(Command::Doctor(args)) => doctor::doctor(args),
             Some(Command::Capture(args)) => capture::capture(args),
             Some(Command::Replay(args)) => replay::replay(args),
             Some(Command::Completions(args)) => completions::completions(args, &mut Cli::command()),
@@ -444,5 +508,9 @@ mod tests {
         let data = unit.lines().find_map(|line| line.strip_prefix("Environment=TELLTALE_DATA=")).unwrap();
         let folder = unit.lines().find_map(|line| line.strip_prefix("StateDirectory=")).unwrap();
         assert_eq!(data, format!("/var/lib/{folder}"));
+        assert!(
+            !unit.contains("TELLTALE_CLOCK") && !unit.contains("TELLTALE_SYSTEMCTL"),
+            "those are aids for tests"
+        );
     }
 }

@@ -161,7 +161,7 @@ fn host(payload: &Value) -> String {
             words.push(format!("{:.1} GB free on {}", free / 1e9, text(disk, "path", 64)));
         }
     }
-    if let Some(clock) = payload["clock"].as_str() {
+    if let Some(clock) = payload["clock"].as_str().or(payload["clock"]["quality"].as_str()) {
         words.push(format!("clock {}", plain(clock, 16)));
     }
     words.join(", ")

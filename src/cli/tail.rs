@@ -152,12 +152,13 @@ fn gap(payload: &Value) -> String {
 /// `01-07 15:30:00.412 scan/S1 data_point sequence_index=4 ...`.
 fn line(envelope: &Value) -> String {
     let text = |name: &str| envelope[name].as_str().unwrap_or_default();
-    let stamp = text("timestamp");
+    let corrected = envelope["corrected"].is_string();
+    let stamp = text(if corrected { "corrected" } else { "timestamp" });
     let time = match (stamp.get(5..10), stamp.get(11..23)) {
         (Some(day), Some(time)) => format!("{day} {time}"),
         _ => "?".into(),
     };
-    let unsynced = if envelope["clock"] == "unsynced" { "~" } else { "" };
+    let unsynced = if envelope["clock"] == "unsynced" && !corrected { "~" } else { "" };
     let before = if envelope["quality"] == "uncertain" { " (before the last start)" } else { "" };
     let head = format!("{unsynced}{time} {} {}{before} ", plain(text("topic"), 128), plain(text("type"), 64));
     head.clone()

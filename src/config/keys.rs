@@ -167,6 +167,7 @@ pub static KEYS: &[Key<Config>] = &[
     key!(Config: "recordings" "drop_folder", Type::Path, recordings.drop_folder, "Recordings put into this folder are moved into `folder`."),
     key!(Config: "recordings" "drop_after", Type::Duration(s(1), HOUR), recordings.drop_after, "Once they have not changed for this long."),
     key!(Config: "recordings" "repair", Type::Switch, recordings.repair, "Whether the header of a WAV that a crash left behind is put right; samples are never changed."),
+    key!(Config: "time" "from", Type::SomeOf(&["gps"]), time.from, "What may say what time it is while no network time is there: \"gps\", a receiver with a fix."),
     key!(Config: "alerts" "off", Type::Names, alerts.off, "Ids of built-in rules that are not judged, such as \"clock.unsynced\"; a * at the end stands for any end."),
     key!(Config: "alerts" "base_url", Type::Text(256), alerts.base_url, "Address of this box's page, for links in messages, such as \"http://van3.local:8080\"."),
     key!(Config: "alerts" "disk_minor", Type::Between(0.0, 100.0), alerts.disk_minor, "disk.*: free space in percent below which it is MINOR."),

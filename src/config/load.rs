@@ -107,8 +107,15 @@ impl Overrides {
 }
 
 /// Variables that are ours without being settings.
-const OTHER_VARIABLES: [&str; 5] =
-    ["TELLTALE_CONFIG", "TELLTALE_CLOCK", "TELLTALE_HTTP_TIMES", "TELLTALE_KEY", "TELLTALE_URL"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "TELLTALE_CONFIG",
+    "TELLTALE_CLOCK",
+    "TELLTALE_CLOCK_FILE",
+    "TELLTALE_HTTP_TIMES",
+    "TELLTALE_KEY",
+    "TELLTALE_SYSTEMCTL",
+    "TELLTALE_URL",
+];
 
 fn is_known(name: &str) -> bool {
     OTHER_VARIABLES.contains(&name)
@@ -150,6 +157,15 @@ pub fn load(overrides: &Overrides) -> Result<Loaded, Vec<ConfigError>> {
 /// Every fault.
 pub fn check(overrides: &Overrides) -> Result<Loaded, Vec<ConfigError>> {
     attempt(overrides).map_err(|failed| failed.errors)
+}
+
+/// The settings that `text` would give if the file were that.
+pub(super) fn check_text(
+    overrides: &Overrides,
+    path: &Path,
+    text: Vec<u8>,
+) -> Result<Loaded, Vec<ConfigError>> {
+    put_together(overrides, Some(path), text).map_err(|failed| failed.errors)
 }
 
 impl Loaded {
@@ -273,7 +289,7 @@ fn put_together(overrides: &Overrides, path: Option<&Path>, text: Vec<u8>) -> Re
     Err(Failed { errors, data: config.data, file, only_the_file })
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::fs::File::open(path)?.take(limits::CONFIG_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > limits::CONFIG_BYTES {

@@ -8,12 +8,14 @@
 //! configuration or leaves the old one. Does not: watch files, apply settings, or know who uses them.
 
 mod changes;
+mod edit;
 mod error;
 mod file;
 mod keys;
 mod lists;
 mod load;
 mod print;
+mod secrets;
 mod types;
 mod value;
 
@@ -21,6 +23,7 @@ mod value;
 mod tests;
 
 pub use self::changes::{Changes, compare};
+pub use self::edit::{Edit, EditError, Editor, faults};
 pub use self::error::{ConfigError, Place};
 pub use self::lists::modbus::{Modbus, ModbusKind, ModbusOrder, ModbusRegister, ModbusTable};
 pub use self::lists::nmea::{NMEA_VALUES, Nmea};

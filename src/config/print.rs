@@ -3,7 +3,8 @@
 use super::keys::{KEYS, Key};
 use super::lists::LISTS;
 use super::types::Config;
-use super::value::Value;
+use super::value::{Type, Value};
+use serde_json::json;
 use std::fmt::Write;
 
 impl Config {
@@ -107,8 +108,71 @@ pub fn keys_markdown() -> String {
     out
 }
 
+/// The plain tables with their keys, for a page: `{name, title, keys}`.
+pub(super) fn sections(config: &Config) -> serde_json::Value {
+    let mut sections: Vec<&str> = KEYS.iter().map(|k| k.section).collect();
+    sections.dedup();
+    let one = |section: &str| {
+        let keys: Vec<_> = KEYS
+            .iter()
+            .filter(|k| k.section == section)
+            .map(|k| {
+                let mut key = for_page(&k.path(), &row(k, true));
+                key["value"] = k.kind.write(&(k.get)(config)).into();
+                key
+            })
+            .collect();
+        let title = if section.is_empty() { "Top level".into() } else { format!("[{section}]") };
+        json!({ "name": section, "title": title, "keys": keys })
+    };
+    sections.into_iter().map(one).collect()
+}
+
+/// The lists with their keys, for a page: `{name, title, items, keys}`; `items` says which there are.
+pub(super) fn lists(items: impl Fn(&str) -> Vec<serde_json::Value>) -> serde_json::Value {
+    let one = |list: &super::lists::List| {
+        let (mut title, mut keys) = (String::new(), Vec::new());
+        (list.tell)(&mut |heading, rows| {
+            if title.is_empty() {
+                title = heading.into();
+            }
+            keys.extend(rows.iter().map(|row| for_page(&format!("{}.{}", row.section, row.name), row)));
+        });
+        json!({ "name": list.name, "title": title, "items": items(list.name), "keys": keys })
+    };
+    LISTS.iter().map(one).collect()
+}
+
+/// A key for a page: what kind of field it is, and in words.
+fn for_page(path: &str, row: &Row) -> serde_json::Value {
+    let choices: Option<Vec<String>> = match row.of {
+        Type::Choice(all) | Type::SomeOf(all) => Some(all.iter().map(ToString::to_string).collect()),
+        _ => None,
+    };
+    let kind = match row.of {
+        Type::Switch => "switch",
+        Type::Choice(_) => "choice",
+        Type::Whole(..) | Type::Number | Type::Between(..) => "number",
+        Type::Duration(..) | Type::DurationOrNever(..) => "duration",
+        Type::Size(..) => "size",
+        Type::Path => "path",
+        Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_) | Type::Words | Type::Mappings => "list",
+        _ => "text",
+    };
+    let mut key = json!({
+        "key": path, "type": row.kind, "kind": kind, "default": row.default, "doc": row.doc, "live": row.live,
+        "secret": super::secrets::is_secret(row.name, None),
+    });
+    if let Some(choices) = choices {
+        key["choices"] = choices.into();
+    }
+    key
+}
+
 /// One key, in words.
 pub(super) struct Row {
+    section: &'static str,
+    of: Type,
     name: &'static str,
     kind: String,
     default: String,
@@ -124,7 +188,17 @@ fn row<T: Default>(key: &Key<T>, variable: bool) -> Row {
     let variable = if variable { key.variable() } else { String::new() };
     let default = key.default_text();
     let in_words = matches!(default.as_str(), "required" | "not set") || default.contains(" or ");
-    Row { name: key.name, kind, default, doc: key.doc, variable, in_words, live: key.live }
+    Row {
+        section: key.section,
+        of: key.kind,
+        name: key.name,
+        kind,
+        default,
+        doc: key.doc,
+        variable,
+        in_words,
+        live: key.live,
+    }
 }
 
 /// The keys of an entry, in words.

@@ -40,12 +40,16 @@ pub struct Config {
     pub host: Host,
     /// `[recordings]`.
     pub recordings: Recordings,
+    /// `[time]`.
+    pub time: Time,
     /// `[alerts]`.
     pub alerts: Alerts,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
     pub serial: Vec<SerialPort>,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
     /// `[[recorder]]`.
     pub recorder: Vec<Recorder>,
     /// `[[stream]]`.
@@ -74,6 +78,8 @@ impl Default for Config {
             signals: Signals::default(),
             host: Host::default(),
             recordings: Recordings::default(),
+            time: Time::default(),
+            services: Vec::new(),
             alerts: Alerts::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
@@ -322,6 +328,13 @@ impl Share {
     }
 }
 
+/// `[time]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Time {
+    /// What may say what time it is while no network time is there, such as `gps`.
+    pub from: Vec<String>,
+}
+
 /// `[alerts]`: the built-in rules, and what messages say of this box.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alerts {
@@ -392,6 +405,19 @@ pub struct Mapping {
     pub offset: f64,
     /// For words: what they become, such as `REC = "recording"`.
     pub words: BTreeMap<String, String>,
+}
+
+/// `[[service]]`: a unit of systemd that is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name here.
+    pub name: String,
+    /// The unit, such as `recorder.service`.
+    pub unit: String,
+    /// What people see.
+    pub title: Option<String>,
+    /// What may be done to it: `start`, `stop`, `restart`.
+    pub can: Vec<String>,
 }
 
 /// `[[stream]]`: what is known of a value stream, and the feed it comes from.
@@ -816,12 +842,14 @@ pub enum Device {
     Usb(UsbRule),
     /// No device.
     Replay(Replay),
+    /// A device of the simulated bench, under this name; no file can ask for it.
+    Simulated(PathBuf),
 }
 
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Device::Path(path) => path.display().fmt(f),
+            Device::Path(path) | Device::Simulated(path) => path.display().fmt(f),
             Device::Usb(rule) => write!(f, "usb {rule}"),
             Device::Replay(replay) => replay.file.display().fmt(f),
         }

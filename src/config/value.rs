@@ -51,6 +51,8 @@ pub enum Type {
     Share,
     /// An IP address and a port.
     Address,
+    /// A list of some of these words.
+    SomeOf(&'static [&'static str]),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One ASCII character that is neither a letter, a digit, a quote nor a line end.
@@ -113,6 +115,10 @@ impl Type {
             Type::Path => "a path in quotes".into(),
             Type::Paths => "a list of paths, such as [\"/\", \"/media/usb\"]".into(),
             Type::Names => "a list of texts, such as [\"a\", \"b\"]".into(),
+            Type::SomeOf(all) => {
+                let words: Vec<_> = all.iter().map(|word| quoted(word)).collect();
+                format!("a list of some of {}", words.join(", "))
+            }
             Type::Ids => "a list of ids of A-Z a-z 0-9 _ . : -, such as [\"a\", \"b\"]".into(),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("a whole number from {from}"),
@@ -168,6 +174,7 @@ impl Type {
             Type::Path => "path".into(),
             Type::Paths => "list of paths".into(),
             Type::Names => "list of texts".into(),
+            Type::SomeOf(all) => format!("list of {}", all.join(", ")),
             Type::Ids => "list of ids".into(),
             Type::Switch => "true or false".into(),
             Type::Whole(from, UNBOUNDED) => format!("whole number, {from} or more"),
@@ -207,7 +214,7 @@ impl Type {
             (Type::Number | Type::Between(..), DeValue::Float(n)) => {
                 n.as_str().parse().ok().and_then(|n| self.number(n)).ok_or_else(wrong)
             }
-            (Type::Paths | Type::Names | Type::Ids, DeValue::Array(list)) => {
+            (Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> =
                     list.iter().map(|v| v.get_ref().as_str().map(str::to_string)).collect();
                 self.list(texts.ok_or_else(wrong)?)
@@ -248,10 +255,14 @@ impl Type {
             Type::Number | Type::Between(..) => {
                 text.parse().ok().and_then(|n| self.number(n)).ok_or_else(|| wrong(self.words()))
             }
-            Type::Paths | Type::Names | Type::Ids => {
+            Type::Paths | Type::Names | Type::Ids | Type::SomeOf(_) => {
                 let items =
                     text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_string).collect();
-                self.list(items).map_err(|_| wrong("a list with commas, such as a,b".into()))
+                let expected = match self {
+                    Type::SomeOf(all) => format!("some of {}, with commas", all.join(", ")),
+                    _ => "a list with commas, such as a,b".into(),
+                };
+                self.list(items).map_err(|_| wrong(expected))
             }
             _ => self.text(text).map_err(|expected| wrong(expected.replace(" in quotes", ""))),
         }
@@ -289,6 +300,7 @@ impl Type {
                 | Type::Between(..)
                 | Type::Paths
                 | Type::Names
+                | Type::SomeOf(_)
                 | Type::Ids
                 | Type::Words
                 | Type::Effect
@@ -322,6 +334,11 @@ impl Type {
         }
         if items.iter().any(|t| t.is_empty() || t.len() > TEXT_BYTES || t.contains('\0')) {
             return Err(format!("{} without empty items", self.words()));
+        }
+        if let Type::SomeOf(all) = self
+            && !items.iter().all(|item| all.contains(&item.as_str()))
+        {
+            return Err(self.words());
         }
         Ok(Value::List(items))
     }
@@ -746,7 +763,7 @@ mod tests {
             for kind in [
                 Type::Text(8), Type::Id, Type::Topic, Type::Path, Type::Names, Type::Switch, Type::Whole(0, 9), Type::Number,
                 Type::Duration(Duration::ZERO, Duration::MAX), Type::Size(0, u64::MAX), Type::Share, Type::Address, Type::Choice(PULLS),
-                Type::Separator, Type::Pattern, Type::Words, Type::Mappings,
+                Type::Separator, Type::Pattern, Type::Words, Type::Mappings, Type::SomeOf(PULLS),
             ] {
                 let _ = kind.read_text(&text);
             }

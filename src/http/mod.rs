@@ -27,7 +27,7 @@ mod server;
 mod wire;
 
 pub use self::problem::Problem;
-pub use self::server::{Parts, Server};
+pub use self::server::{Parts, Reload, Server};
 
 use crate::limits;
 use std::time::Duration;

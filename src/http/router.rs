@@ -36,10 +36,6 @@ const fn post(path: &'static str, role: Option<Role>, handler: Handler, doc: &'s
     Route { method: Method::Post, path, role, handler, doc, bench: false }
 }
 
-const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
-    Route { method: Method::Put, path, role, handler, doc, bench: false }
-}
-
 const fn by(
     method: Method,
     path: &'static str,
@@ -48,6 +44,10 @@ const fn by(
     doc: &'static str,
 ) -> Route {
     Route { method, path, role, handler, doc, bench: false }
+}
+
+const fn put(path: &'static str, role: Option<Role>, handler: Handler, doc: &'static str) -> Route {
+    Route { method: Method::Put, path, role, handler, doc, bench: false }
 }
 
 const fn in_bench(mut route: Route) -> Route {
@@ -182,7 +182,8 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     get("/api/services", VIEW, resources::list, "Every service"),
     get("/api/services/{id}", VIEW, resources::one, "One service"),
-    get("/api/alerts", VIEW, resources::list, "Every open alert"),
+    post("/api/services/{id}/{action}", OPERATE, commands::submit, "Command a service: start, stop, restart"),
+    get("/api/alerts", VIEW, log::alerts, "Every open alert, or the history of all alerts"),
     get("/api/alerts/rules", VIEW, alerts::rules, "Every rule of the alerts and how it stands"),
     get("/api/alerts/deliveries", VIEW, alerts::deliveries, "Every receiver of alerts and how it stands"),
     post("/api/alerts/test", OPERATE, alerts::test, "Send a test message to every receiver of alerts"),
@@ -191,6 +192,12 @@ pub(crate) static ROUTES: &[Route] = &[
     post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
+    get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),
+    put("/api/config", ADMIN, config::put, "Change the configuration and apply it"),
+    get("/api/log", VIEW, log::lines, "Lines of the log, newest first"),
+    get("/api/time", VIEW, time::read, "The wall clock: what it says, who vouches for it, its last steps"),
+    post("/api/time", ADMIN, time::give, "Take this time while nothing sets the clock"),
+    by(Method::Delete, "/api/time", ADMIN, time::give_up, "Give up a time that was given by hand"),
     in_bench(get("/api/bench", VIEW, bench::list, "The simulated sources and their faults")),
     in_bench(post(
         "/api/bench/faults",

@@ -7,7 +7,7 @@ use super::listener::{Caps, Register, Waker, accept, listen};
 use super::routes::Tallies;
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
-use crate::config::{Access, Config};
+use crate::config::{Access, Changes, Config, ConfigError, Editor};
 use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -16,6 +16,7 @@ use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::{BenchControl, Jobs, Recorders};
+use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
@@ -27,12 +28,17 @@ use std::thread::JoinHandle;
 /// Tells whether the daemon can do its work; the error is one sentence.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Has the configuration read again, as SIGHUP does, and waits for that; the error is every fault.
+pub type Reload = Arc<dyn Fn() -> Result<Changes, Vec<ConfigError>> + Send + Sync>;
+
 /// What the HTTP layer works with.
 pub struct Parts {
     /// The settings.
     pub config: Arc<Config>,
     /// Where events are published.
     pub bus: Arc<Bus>,
+    /// Where what happened is read back.
+    pub store: Arc<Store>,
     /// Who serves streams and polls.
     pub push: Arc<Push>,
     /// Where commands go.
@@ -57,6 +63,10 @@ pub struct Parts {
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.
     pub ready: Ready,
+    /// The configuration file.
+    pub editor: Editor,
+    /// Asked when it was changed.
+    pub reload: Reload,
 }
 
 /// What every connection shares.

@@ -27,7 +27,7 @@ pub struct SystemHealth {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<Disk>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clock: Option<String>,
+    pub clock: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network: Vec<Value>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -36,4 +36,6 @@ pub struct SystemHealth {
     pub store: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub clients: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Value>,
 }

@@ -29,7 +29,7 @@ impl Level {
     }
 }
 
-/// `log`.
+/// `log`. Lines of some sources have more members, such as `data` of a step of the clock (docs/time.md).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct LogLine {

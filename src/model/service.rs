@@ -4,7 +4,7 @@ use crate::clock::Wall;
 use serde::{Deserialize, Serialize};
 
 /// `service_status`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ServiceStatus {
     pub name: String,
@@ -16,4 +16,8 @@ pub struct ServiceStatus {
     pub restarts: u64,
     #[serde(default)]
     pub can: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggered_by: Vec<String>,
 }

@@ -19,11 +19,12 @@
 use super::frame;
 use super::{Format, Request};
 use crate::bus::Bus;
-use crate::clock::Wall;
+use crate::clock::{Corrections, Wall};
 use crate::limits;
 use crate::model::{Class, Cursor, Event, Since, TopicFilter};
 use crate::store::{Store, Visited};
 use serde_json::json;
+use std::borrow::Cow;
 
 /// Where a reader starts.
 #[derive(Debug)]
@@ -129,13 +130,14 @@ pub(super) fn page(
     most: usize,
 ) -> Result<Page, crate::store::StoreError> {
     let mut page = Page { through: at, ..Page::default() };
+    let corrections = bus.time().corrections();
     if let Ok(mut events) = bus.after(at, most.min(HOT_PAGE)) {
         page.through = events.last().map_or(at, |e| e.cursor.seq);
         page.at_head = events.len() < most.min(HOT_PAGE);
         bus.only_newest(&mut events);
         for event in events.iter().filter(|e| e.class == Class::Record || e.cursor.seq > state_from) {
             if wanted(request, event) {
-                encode(&mut page.bytes, request.format, event);
+                encode_again(&mut page.bytes, request.format, event, &corrections);
                 page.ends.push(page.bytes.len());
             }
         }
@@ -145,15 +147,8 @@ pub(super) fn page(
     let visited = store.visit_after(at, limits::PAGE_BYTES, most, |stored| {
         if request.topics.matches(stored.topic, stored.global) && wants(request, stored.kind) {
             let id = Cursor { epoch: stored.epoch, seq: stored.seq };
-            match request.format {
-                Format::Sse => {
-                    frame::write(&mut page.bytes, Some(&id.to_string()), stored.kind, None, stored.data)
-                }
-                Format::Ndjson => {
-                    page.bytes.extend(stored.data.as_bytes());
-                    page.bytes.push(b'\n');
-                }
-            }
+            let data = corrections.envelope(stored.seq, stored.data);
+            write(&mut page.bytes, request.format, id, stored.kind, &data);
             page.ends.push(page.bytes.len());
             seqs.push(stored.seq);
         }
@@ -165,7 +160,7 @@ pub(super) fn page(
     let mut state = bus.state_between(at.max(state_from), page.through, &request.topics);
     state.retain(|e| wants(request, &e.kind));
     if !state.is_empty() {
-        weave(&mut page, &seqs, &state, request.format);
+        weave(&mut page, &seqs, &state, request.format, &corrections);
     }
     Ok(page)
 }
@@ -174,13 +169,19 @@ pub(super) fn page(
 const HOT_PAGE: usize = 2_048;
 
 /// Puts state among the records, in order of seq.
-fn weave(page: &mut Page, seqs: &[u64], state: &[crate::model::SharedEvent], format: Format) {
+fn weave(
+    page: &mut Page,
+    seqs: &[u64],
+    state: &[crate::model::SharedEvent],
+    format: Format,
+    corrections: &Corrections,
+) {
     let (records, ends) = (std::mem::take(&mut page.bytes), std::mem::take(&mut page.ends));
     let mut state = state.iter().peekable();
     let mut begin = 0;
     for (seq, end) in seqs.iter().zip(ends) {
         while let Some(event) = state.next_if(|e| e.cursor.seq < *seq) {
-            encode(&mut page.bytes, format, event);
+            encode_again(&mut page.bytes, format, event, corrections);
             page.ends.push(page.bytes.len());
         }
         page.bytes.extend(&records[begin..end]);
@@ -188,7 +189,7 @@ fn weave(page: &mut Page, seqs: &[u64], state: &[crate::model::SharedEvent], for
         begin = end;
     }
     for event in state {
-        encode(&mut page.bytes, format, event);
+        encode_again(&mut page.bytes, format, event, corrections);
         page.ends.push(page.bytes.len());
     }
 }
@@ -207,6 +208,24 @@ pub(super) fn encode(out: &mut Vec<u8>, format: Format, event: &Event) {
         Format::Sse => out.extend(event.frame().as_bytes()),
         Format::Ndjson => {
             out.extend(event.data().as_bytes());
+            out.push(b'\n');
+        }
+    }
+}
+
+/// The same of an event that is read again: with its corrected time, where it has one.
+fn encode_again(out: &mut Vec<u8>, format: Format, event: &Event, corrections: &Corrections) {
+    match corrections.envelope(event.cursor.seq, event.data()) {
+        Cow::Borrowed(_) => encode(out, format, event),
+        Cow::Owned(data) => write(out, format, event.cursor, &event.kind, &data),
+    }
+}
+
+fn write(out: &mut Vec<u8>, format: Format, id: Cursor, kind: &str, data: &str) {
+    match format {
+        Format::Sse => frame::write(out, Some(&id.to_string()), kind, None, data),
+        Format::Ndjson => {
+            out.extend(data.as_bytes());
             out.push(b'\n');
         }
     }
@@ -235,6 +254,7 @@ pub(super) fn control(
 /// The payloads of `snapshot` frames and the moment they show. The last says `last`.
 pub(super) fn snapshot(bus: &Bus, request: &Request) -> (Vec<String>, u64) {
     let snapshot = bus.snapshot(&request.topics);
+    let corrections = bus.time().corrections();
     let mut payloads = Vec::new();
     let mut list = String::new();
     for event in snapshot.state.iter().filter(|e| wants(request, &e.kind)) {
@@ -244,7 +264,7 @@ pub(super) fn snapshot(bus: &Bus, request: &Request) -> (Vec<String>, u64) {
         if !list.is_empty() {
             list.push(',');
         }
-        push_state(&mut list, event, bus.epoch());
+        push_state(&mut list, event, bus.epoch(), &corrections);
     }
     payloads.push(snapshot_payload(snapshot.cursor, &list, true));
     (payloads, snapshot.cursor.seq)
@@ -255,12 +275,12 @@ fn snapshot_payload(cursor: Cursor, list: &str, last: bool) -> String {
 }
 
 /// An envelope of the state; one from an earlier run is marked, as its source has not spoken since.
-pub(super) fn push_state(out: &mut String, event: &Event, epoch: u64) {
-    let data = event.data();
+pub(super) fn push_state(out: &mut String, event: &Event, epoch: u64, corrections: &Corrections) {
+    let data = corrections.envelope(event.cursor.seq, event.data());
     if event.cursor.epoch == epoch {
-        out.push_str(data);
+        out.push_str(&data);
     } else {
-        out.push_str(data.strip_suffix('}').unwrap_or(data));
+        out.push_str(data.strip_suffix('}').unwrap_or(&data));
         out.push_str(r#","quality":"uncertain","quality_reason":"initial"}"#);
     }
 }
@@ -298,12 +318,13 @@ pub(super) fn heartbeat(head: Cursor) -> String {
 /// `GET /api/state`: the whole body.
 pub(super) fn state_body(bus: &Bus, filter: &TopicFilter) -> (Cursor, String) {
     let snapshot = bus.snapshot(filter);
+    let corrections = bus.time().corrections();
     let mut body = format!(r#"{{"cursor":"{}","state":["#, snapshot.cursor);
     for (i, event) in snapshot.state.iter().enumerate() {
         if i > 0 {
             body.push(',');
         }
-        push_state(&mut body, event, bus.epoch());
+        push_state(&mut body, event, bus.epoch(), &corrections);
     }
     body.push_str("]}");
     (snapshot.cursor, body)

@@ -61,6 +61,7 @@ impl Taken {
 pub struct Fold {
     bus: Arc<Bus>,
     recorders: Arc<Recorders>,
+    streams: Option<Arc<super::streams::Streams>>,
     inner: Mutex<Inner>,
 }
 
@@ -87,6 +88,8 @@ struct Instrument {
     status: Option<(String, InstrumentState)>,
     error: Option<String>,
     is_moving: Option<bool>,
+    /// Who has locked it, as it says itself.
+    used_by: Option<String>,
     position: BTreeMap<String, Option<f64>>,
     target: BTreeMap<String, Option<f64>>,
     /// Each with the source it came from; none: restored.
@@ -111,12 +114,17 @@ impl Fold {
     pub fn new(bus: Arc<Bus>) -> Self {
         let commands = Arc::new(crate::bus::Commands::new(Arc::clone(&bus)));
         let recorders = Recorders::new(Arc::clone(&bus), commands, Arc::default());
-        Fold::with(bus, Arc::new(recorders))
+        Fold::with(bus, Arc::new(recorders), None)
     }
 
     /// A fold that publishes on `bus` and has `recorders` fold what is said of them.
-    pub fn with(bus: Arc<Bus>, recorders: Arc<Recorders>) -> Self {
-        Fold { bus, recorders, inner: Mutex::default() }
+    /// `streams` gives values the limits that are configured.
+    pub fn with(
+        bus: Arc<Bus>,
+        recorders: Arc<Recorders>,
+        streams: Option<Arc<super::streams::Streams>>,
+    ) -> Self {
+        Fold { bus, recorders, streams, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -222,6 +230,7 @@ impl Fold {
                 }
                 if !instrument.sources.values().any(|s| *s == Standing::Live) {
                     instrument.is_moving = None;
+                    instrument.used_by = None;
                     instrument.position.values_mut().for_each(|v| *v = None);
                 }
                 self.publish_instrument(id, instrument);
@@ -279,7 +288,7 @@ impl Fold {
                     .collect(),
                 settings: BTreeMap::new(),
                 error,
-                used_by: None,
+                used_by: instrument.used_by.clone(),
             },
         );
     }
@@ -310,7 +319,7 @@ impl Fold {
             // A value from before a silence or a restart is no neighbour of this one.
             let previous = old.filter(|s| s.status == StreamState::Live).and_then(|s| s.last.value);
             let was_live = old.is_some_and(|s| s.status == StreamState::Live);
-            let last = StreamValue {
+            let mut last = StreamValue {
                 stream_id: stream_id.clone(),
                 value,
                 unit: reading.unit.clone(),
@@ -322,6 +331,9 @@ impl Fold {
                 limits: None,
                 severity: None,
             };
+            if let Some(streams) = &self.streams {
+                streams.judge(&mut last);
+            }
             taken.note(Ok(()));
             publish(&self.bus, "stream_value", &last);
             if !was_live {
@@ -430,6 +442,11 @@ impl Instrument {
         match (name, &reading.value) {
             ("error", Value::Text(text)) => {
                 self.error = Some(text.clone()).filter(|t| !t.is_empty());
+                return Ok(());
+            }
+            // `SYSTem:LOCK:OWNer?` answers NONE (SCPI-99 volume 2, 21.13).
+            ("used_by", Value::Text(who)) => {
+                self.used_by = Some(who.clone()).filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("none"));
                 return Ok(());
             }
             ("is_moving", value) if value.as_number().is_some() => {
@@ -639,6 +656,21 @@ mod tests {
         fold.update(&psu, &[word("status", "homing"), number("position.x", 3.0)], Wall(3_000));
         let all = state(&bus, "instrument_status/psu");
         assert_eq!((&all["status"], &all["position"]["x"]), (&json!("moving"), &json!(3.0)));
+    }
+
+    #[test]
+    fn an_instrument_says_who_uses_it() {
+        let bus = bus();
+        let fold = Fold::new(Arc::clone(&bus));
+        let psu = feed("psu", Sink::Instrument("psu".into()));
+        let used_by = || state(&bus, "instrument_status/psu").get("used_by").cloned();
+        fold.update(&psu, &[word("used_by", "SCAN_001")], Wall(1));
+        assert_eq!(used_by(), Some(json!("SCAN_001")));
+        fold.update(&psu, &[word("used_by", "NONE")], Wall(2));
+        assert_eq!(used_by(), None);
+        fold.update(&psu, &[word("used_by", "SCAN_002")], Wall(3));
+        fold.lost(&psu, QualityReason::NotConnected);
+        assert_eq!(used_by(), None, "nobody knows");
     }
 
     #[test]

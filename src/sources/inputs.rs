@@ -5,6 +5,8 @@ use super::gpio::{Desk, GpioSource, Held, OutputSource};
 use super::hardware::{BoardPorts, OpenPins, OpenPort};
 use super::host::HostSource;
 use super::serial::{Links, ReplayPorts, SerialSource};
+use super::services;
+use super::simulated::Ports;
 use super::streams::Streams;
 use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
@@ -42,7 +44,7 @@ impl Until {
     }
 }
 
-/// The running inputs: pins, ports and the host's health; not the simulated bench. Dropping it leaves their threads
+/// The running inputs: pins, ports, those of the simulated bench among them, and the host's health. Dropping it leaves their threads
 /// to [`Context::stop`]; [`Sources::stop`] ends and joins them.
 pub struct Sources {
     context: Context,
@@ -51,12 +53,14 @@ pub struct Sources {
     set: Stop,
     handles: Handles,
     board: Arc<dyn OpenPins>,
+    /// The ports of the simulated bench, while it runs.
+    bench: Ports,
     /// The outputs that are driven: they outlive a set.
     held: Held,
 }
 
 impl Sources {
-    /// Starts what the configuration names, with the pins of `board`. Hardware that is absent is no error: it is reported and waited for.
+    /// Starts what the configuration names, with the pins of `board` and the ports of the simulated bench. Hardware that is absent is no error: it is reported and waited for.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -65,6 +69,7 @@ impl Sources {
         context: &Context,
         streams: &Arc<Streams>,
         config: &Config,
+        bench: Ports,
         host_extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> io::Result<Sources> {
         let mut sources = Sources {
@@ -73,6 +78,7 @@ impl Sources {
             set: Stop::default(),
             handles: Vec::new(),
             board,
+            bench,
             held: Held::default(),
         };
         sources.spawn(config, host_extras)?;
@@ -105,11 +111,13 @@ impl Sources {
         let bus = &self.context.bus;
         let until = || Until { daemon: self.context.stop.clone(), set: self.set.clone() };
         let recorders = &self.context.recorders;
-        for sender in recorders.configure(&config.recorder) {
+        let Ports { serial, recorder } = self.bench.beside(config);
+        for sender in recorders.configure(&recorder) {
             let until = until();
             self.handles.push(threads::spawn(&sender.name(), limits::STACK, move || sender.run(&until))?);
         }
-        let fold = Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders)));
+        let fold =
+            Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders), Some(Arc::clone(&self.streams))));
         // Every target knows all its sources before the first of them speaks.
         let alerts = Arc::clone(&self.context.alerts);
         let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts };
@@ -117,13 +125,12 @@ impl Sources {
         let (commands, outlets) = (Arc::clone(&self.context.commands), Arc::clone(&self.context.outlets));
         let board = Arc::clone(&self.board);
         let outputs = OutputSource::new(&config.gpio, board, desk, commands, outlets, self.held.clone());
-        let ports: Vec<_> = config
-            .serial
+        let ports: Vec<_> = serial
             .iter()
             .map(|port| {
                 let opener: Box<dyn OpenPort> = match port.device {
                     Device::Replay(_) => Box::new(ReplayPorts),
-                    Device::Path(_) | Device::Usb(_) => Box::new(BoardPorts),
+                    Device::Path(_) | Device::Usb(_) | Device::Simulated(_) => Box::new(BoardPorts),
                 };
                 SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))
             })
@@ -145,6 +152,7 @@ impl Sources {
             self.handles.push(threads::spawn(&name, limits::STACK, move || port.run(&until))?);
         }
         self.context.recordings.start(config, &until(), &mut self.handles)?;
+        services::start(&self.context, &config.services, until(), &mut self.handles)?;
         self.streams.set_rules(&config.streams);
         for feed in feeds(&config.streams, bus, &self.streams) {
             let until = until();
@@ -153,7 +161,11 @@ impl Sources {
         }
         let mut disks = vec![config.data.clone()];
         disks.extend(config.host.disks.iter().cloned());
-        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras);
+        let host = HostSource::new(Path::new("/"), disks, config.host.interval, host_extras).with_card(
+            Arc::clone(&self.context.store),
+            Arc::clone(&self.context.alerts),
+            bus.time().boot(),
+        );
         let (until, bus) = (until(), Arc::clone(bus));
         self.handles.push(threads::spawn("host", limits::STACK, move || host.run(&bus, &until))?);
         Ok(())

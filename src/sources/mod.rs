@@ -15,6 +15,7 @@ mod reading;
 mod recorder;
 pub mod recordings;
 pub mod serial;
+mod services;
 pub mod signals;
 pub mod simulated;
 pub mod streams;
@@ -27,7 +28,6 @@ pub use self::recorder::{MotionChange, NotTaken, Recorders};
 use self::publish::{monotonic, publish, publish_to};
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
-use crate::clock::ClockQuality;
 use crate::store::Store;
 use crate::threads::Stop;
 use serde_json::{Map, Value};
@@ -65,8 +65,8 @@ pub struct HostExtras {
     pub store: Map<String, Value>,
     /// sse, poll, dropped, reconnects.
     pub clients: Map<String, Value>,
-    /// Whether the wall clock is synchronised.
-    pub clock: ClockQuality,
+    /// quality, source, since, steps, and offset_s of a time given by hand.
+    pub clock: Value,
 }
 
 /// The fault switches of the simulated bench.

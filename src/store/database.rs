@@ -2,8 +2,9 @@
 
 use super::block;
 pub use super::block::Stored;
+use super::trail::Newest;
 use crate::bus::{Batch, Start};
-use crate::clock::Wall;
+use crate::clock::{ClockMemory, Corrections, Wall};
 use crate::config;
 use crate::limits;
 use crate::model::{Class, Cursor, Event, SharedEvent, Topic};
@@ -17,12 +18,14 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// Blocks of records by the seq of their last record.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-/// Everything that is kept as its newest value: `m` meta, `s:{key}` state, `r:{key}` idempotency, `e:{epoch}` epochs.
+/// Everything that is kept as its newest value: `m` meta, `t` the clock, `s:{key}` state, `r:{key}` idempotency,
+/// `e:{epoch}` epochs.
 const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
 /// What modules put aside themselves, by their own keys: see [`Store::shelve`].
 const SHELF: TableDefinition<&str, &[u8]> = TableDefinition::new("shelf");
-/// Raised when the layout changes; a newer number than this program knows is refused, never rewritten.
-const VERSION: u32 = 1;
+/// Raised when the layout changes; a newer number than this program knows is refused, never rewritten. 2: packed
+/// samples and trails, which begin at the row `x`.
+const VERSION: u32 = 2;
 /// Epochs whose ends are remembered; an id of an older one is unknown.
 const EPOCHS: usize = 4_096;
 /// Blocks that one commit removes at most, so that a lowered limit does not stall acquisition's durability.
@@ -58,7 +61,7 @@ impl fmt::Display for StoreError {
 }
 impl std::error::Error for StoreError {}
 
-fn failed(e: impl Into<redb::Error>) -> StoreError {
+pub(super) fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Database(e.into().to_string())
 }
 
@@ -122,6 +125,10 @@ pub struct Store {
     db: RwLock<Option<Database>>,
     meta: Mutex<Meta>,
     epochs: Mutex<Epochs>,
+    /// The newest block on each trail.
+    newest: Mutex<Newest>,
+    /// Blocks up to this seq have no trails.
+    untrailed: u64,
     settings: RwLock<config::Store>,
 }
 
@@ -192,8 +199,10 @@ impl Store {
         let mut epochs = Epochs::default();
         let txn = begin_write(&db)?;
         let mut meta;
+        let untrailed;
+        let newest;
         {
-            txn.open_table(LOG).map_err(failed)?;
+            newest = newest_of(&txn.open_table(LOG).map_err(failed)?)?;
             txn.open_table(SHELF).map_err(failed)?;
             let mut kept = txn.open_table(KEPT).map_err(failed)?;
             meta = match kept.get("m").map_err(failed)? {
@@ -204,6 +213,19 @@ impl Store {
             if meta.version > VERSION {
                 return Err(StoreError::Newer(meta.version));
             }
+            meta.version = VERSION;
+            let known = kept.get("x").map_err(failed)?.map(|row| number(row.value()));
+            untrailed = known.unwrap_or(meta.head);
+            if known.is_none() {
+                kept.insert("x", untrailed.to_le_bytes().as_slice()).map_err(failed)?;
+            }
+            start.clock = match kept.get("t").map_err(failed)? {
+                Some(row) => {
+                    let memory = serde_json::from_slice::<ClockMemory>(row.value());
+                    memory.inspect_err(|e| log::warn!("what was known of the clock is unreadable: {e}")).ok()
+                }
+                None => None,
+            };
             let mut remembered = Vec::new();
             for row in kept.iter().map_err(failed)? {
                 let (key, value) = row.map_err(failed)?;
@@ -244,6 +266,8 @@ impl Store {
             db: RwLock::new(Some(db)),
             meta: Mutex::new(meta),
             epochs: Mutex::new(epochs),
+            newest: Mutex::new(newest),
+            untrailed,
             settings: RwLock::new(settings.clone()),
         };
         Ok((store, start))
@@ -307,6 +331,7 @@ impl Store {
         let settings = self.settings();
         let now = Wall::now().0;
         let mut meta = self.meta();
+        let mut newest = *self.newest.lock().unwrap_or_else(|e| e.into_inner());
         let mut committed = Committed::default();
         let txn = begin_write(db)?;
         {
@@ -315,7 +340,7 @@ impl Store {
             let fresh = batch.records.partition_point(|e| e.cursor.seq <= meta.head);
             for records in chunks(&batch.records[fresh..]) {
                 let Some(last) = records.last() else { continue };
-                let bytes = block::encode(batch.through.epoch, now, records.iter().map(|e| &**e));
+                let bytes = block::encode_log(batch.through.epoch, now, records, &mut newest);
                 meta.bytes += bytes.len() as u64;
                 committed.records += records.len() as u64;
                 log.insert(last.cursor.seq, bytes.as_slice()).map_err(failed)?;
@@ -323,19 +348,13 @@ impl Store {
             let oldest_kept = settings
                 .keep_age
                 .filter(|_| purge_by_age)
-                .map(|age| now.saturating_sub(age.as_millis() as u64));
-            for _ in 0..EVICT {
-                let Some((last, size, count)) = oldest_block(&log, |size, wall| {
-                    meta.bytes > settings.keep_bytes && meta.bytes > size
-                        || oldest_kept.is_some_and(|oldest| wall < oldest)
-                })?
-                else {
-                    break;
-                };
-                log.remove(last).map_err(failed)?;
-                meta.floor = last;
-                meta.bytes -= size;
-                committed.evicted += count;
+                .map(|age| Wall(now.saturating_sub(age.as_millis() as u64)));
+            let keep = Keep { bytes: settings.keep_bytes, since: oldest_kept };
+            for going in keep.going(&log, meta.bytes, &batch.corrections)? {
+                log.remove(going.last).map_err(failed)?;
+                meta.floor = going.last;
+                meta.bytes -= going.size;
+                committed.evicted += going.records;
             }
         }
         {
@@ -344,7 +363,7 @@ impl Store {
                 let key = format!("s:{key}");
                 match event {
                     Some(event) => {
-                        let bytes = block::encode(event.cursor.epoch, now, std::iter::once(&**event));
+                        let bytes = block::encode_one(event.cursor.epoch, now, event);
                         kept.insert(key.as_str(), bytes.as_slice()).map_err(failed)?;
                     }
                     None => drop(kept.remove(key.as_str()).map_err(failed)?),
@@ -359,13 +378,38 @@ impl Store {
             for key in &batch.forgotten {
                 kept.remove(format!("r:{key}").as_str()).map_err(failed)?;
             }
+            if let Some(memory) = &batch.clock {
+                let bytes = serde_json::to_vec(memory).map_err(|e| StoreError::Database(e.to_string()))?;
+                kept.insert("t", bytes.as_slice()).map_err(failed)?;
+            }
             meta.head = batch.through.seq;
             meta.forgotten = batch.forgotten_through;
             kept.insert("m", meta.encode().as_slice()).map_err(failed)?;
         }
         txn.commit().map_err(failed)?;
         *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
+        *self.newest.lock().unwrap_or_else(|e| e.into_inner()) = newest;
         Ok(committed)
+    }
+
+    /// Makes the blocks those of a store from before there were trails.
+    #[cfg(test)]
+    pub(super) fn forget_trails(&self) {
+        let guard = self.db.read().unwrap();
+        let txn = guard.as_ref().unwrap().begin_write().unwrap();
+        {
+            let mut log = txn.open_table(LOG).unwrap();
+            let rows: Vec<_> = log
+                .iter()
+                .unwrap()
+                .map(|r| r.map(|(k, v)| (k.value(), v.value().to_vec())).unwrap())
+                .collect();
+            for (last, block) in rows {
+                log.insert(last, block::without_trails(&block).as_slice()).unwrap();
+            }
+            txn.open_table(KEPT).unwrap().remove("x").unwrap();
+        }
+        txn.commit().unwrap();
     }
 
     #[cfg(test)]
@@ -385,6 +429,8 @@ impl Store {
             if let Some(meta) = kept.get("m").map_err(failed)?.and_then(|row| Meta::decode(row.value())) {
                 *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
             }
+            let newest = newest_of(&txn.open_table(LOG).map_err(failed)?)?;
+            *self.newest.lock().unwrap_or_else(|e| e.into_inner()) = newest;
             drop((kept, txn));
             *db = Some(opened);
         }
@@ -430,6 +476,20 @@ impl Store {
             through = last.value();
         }
         Ok(Visited::Through(meta.head.max(seq)))
+    }
+
+    /// A read transaction's table of the log and the meta row, for `search`.
+    pub(super) fn with_log<T>(
+        &self,
+        read: impl FnOnce(&redb::ReadOnlyTable<u64, &'static [u8]>, LogEnds) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let guard = self.db.read().unwrap_or_else(|e| e.into_inner());
+        let txn = guard.as_ref().ok_or_else(closed)?.begin_read().map_err(failed)?;
+        let kept = txn.open_table(KEPT).map_err(failed)?;
+        let meta =
+            kept.get("m").map_err(failed)?.and_then(|row| Meta::decode(row.value())).unwrap_or_default();
+        let log = txn.open_table(LOG).map_err(failed)?;
+        read(&log, LogEnds { floor: meta.floor, untrailed: self.untrailed })
     }
 
     /// The rows of the shelf whose key begins with `prefix`, in order of their keys.
@@ -490,6 +550,15 @@ impl Store {
     }
 }
 
+/// Where the log begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogEnds {
+    /// The last seq that retention removed.
+    pub floor: u64,
+    /// Blocks up to this seq have no trails.
+    pub untrailed: u64,
+}
+
 /// How far a visit came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visited {
@@ -535,16 +604,68 @@ fn begin_write(db: &Database) -> Result<WriteTransaction, StoreError> {
     Ok(txn)
 }
 
-/// The oldest block, if `goes` (given its size and wall time) says it goes.
-fn oldest_block(
-    log: &redb::Table<'_, u64, &'static [u8]>,
-    goes: impl Fn(u64, u64) -> bool,
-) -> Result<Option<(u64, u64, u64)>, StoreError> {
-    let Some((last, block)) = log.first().map_err(failed)? else { return Ok(None) };
-    let bytes = block.value();
-    let size = bytes.len() as u64;
-    let going = goes(size, block::wall_ms(bytes).unwrap_or(u64::MAX));
-    Ok(going.then(|| (last.value(), size, block::entries(&block::expand(bytes)).count() as u64)))
+/// The newest block on each trail, as the last block says.
+fn newest_of(log: &impl ReadableTable<u64, &'static [u8]>) -> Result<Newest, StoreError> {
+    let last = log.last().map_err(failed)?;
+    let trails =
+        last.and_then(|(seq, block)| Some(block::trails(seq.value(), block.value())?.after(seq.value())));
+    Ok(trails.unwrap_or_default())
+}
+
+/// What is kept.
+struct Keep {
+    bytes: u64,
+    /// Older ones go; none while the clock can't be trusted.
+    since: Option<Wall>,
+}
+
+/// A block that goes.
+struct Going {
+    last: u64,
+    size: u64,
+    records: u64,
+}
+
+impl Keep {
+    /// The oldest blocks, as far as they go, at most [`EVICT`]. `bytes` is the sum of all.
+    ///
+    /// A block whose time nobody vouches for is older than those behind it, so it goes by age with the first of them that
+    /// does; alone it only goes by size.
+    fn going(
+        &self,
+        log: &redb::Table<'_, u64, &'static [u8]>,
+        mut bytes: u64,
+        corrections: &Corrections,
+    ) -> Result<Vec<Going>, StoreError> {
+        let (mut going, mut sure) = (Vec::new(), 0);
+        for row in log.iter().map_err(failed)?.take(EVICT) {
+            let (last, block) = row.map_err(failed)?;
+            let (last, block) = (last.value(), block.value());
+            let size = block.len() as u64;
+            let too_much = bytes > self.bytes && bytes > size;
+            if !too_much && self.since.is_none() {
+                break;
+            }
+            let (mut records, mut newest) = (0, None);
+            let block = block::expand(block);
+            for stored in block::entries(&block) {
+                records += 1;
+                newest = Some(stored);
+            }
+            let time = newest.and_then(|stored| corrections.known_time(stored.seq, stored.data));
+            let too_old = time.zip(self.since).map(|(time, since)| time < since);
+            if !too_much && too_old == Some(false) {
+                break;
+            }
+            bytes = bytes.saturating_sub(size);
+            going.push(Going { last, size, records });
+            if too_much || too_old == Some(true) {
+                sure = going.len();
+            }
+        }
+        going.truncate(sure);
+        Ok(going)
+    }
 }
 
 /// Records cut into blocks of about 32 KB: small enough to be read and evicted one by one.

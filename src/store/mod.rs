@@ -10,7 +10,11 @@ mod columns;
 #[cfg(test)]
 pub(crate) mod crash;
 mod database;
+mod search;
+mod trail;
 mod writer;
 
 pub use self::database::{Opened, Store, StoreError, Stored, Visited};
+pub use self::search::{Found, Search, Searched, search};
+pub use self::trail::Trail;
 pub use self::writer::start_writer;

@@ -2,7 +2,6 @@
 
 use super::Store;
 use crate::bus::Bus;
-use crate::clock::ClockQuality;
 use crate::{limits, threads};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +31,7 @@ fn run(bus: &Bus, store: &Store, failing: &AtomicBool) {
         let Some(batch) = bus.next_batch(settings.commit, settings.state_commit) else { return };
         let begun = Instant::now();
         metrics.store_lag_ms.set(batch.since.elapsed().as_millis() as u64);
-        match store.commit(&batch, bus.clock() == ClockQuality::Synced) {
+        match store.commit(&batch, bus.time().age_may_be_trusted()) {
             Ok(committed) => {
                 bus.committed_through(batch.through.seq);
                 metrics.commits_total.inc();

@@ -1,8 +1,9 @@
 //! The simulated bench through the real binary: all five systems move, commands end by their effect, faults show and heal.
 
-use crate::harness::{Daemon, Options, until};
+use crate::harness::{Daemon, Options, telltale, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The state: payloads by type.
 fn state(daemon: &Daemon, topics: &str) -> Vec<(String, Value)> {
@@ -82,6 +83,139 @@ fn a_command_ends_when_its_effect_is_there() {
         (one(&daemon, "queue/*", "queue_status", "queue_id", "QUEUE_001")?["status"] == "running")
             .then_some(())
     });
+}
+
+/// How a command ended.
+fn end_of(daemon: &Daemon, path: &str, mut body: Value) -> Value {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let id = format!("it-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    body["command_id"] = id.as_str().into();
+    let answer = daemon.post(path, &body.to_string());
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    until(path, || {
+        let result = daemon.get(&format!("/api/commands/{id}")).json();
+        (result["state"] != "accepted").then_some(result)
+    })
+}
+
+fn recorder(daemon: &Daemon) -> Value {
+    one(daemon, "recorder/*", "recorder_status", "recorder_id", "rec1").unwrap_or_default()
+}
+
+fn instrument(daemon: &Daemon, id: &str) -> Value {
+    one(daemon, "instrument/*", "instrument_status", "instrument_id", id).unwrap_or_default()
+}
+
+#[test]
+fn the_recorder_is_commanded_over_its_port() {
+    let daemon = Daemon::bench();
+    until("the recorder", || recorder(&daemon)["level_db"].is_number().then_some(()));
+    assert_eq!(end_of(&daemon, "/api/recorders/rec1/auto", json!({ "on": false }))["state"], "completed");
+    if recorder(&daemon)["recording"].is_string() {
+        // What it had begun by itself goes on until it is stopped or quiet.
+        let answer = daemon.post("/api/recorders/rec1/stop", "{}");
+        assert!(matches!(answer.status, 200 | 202 | 409), "{}", answer.text());
+    }
+    until("rest", || (recorder(&daemon)["status"] == "idle").then_some(()));
+    assert_eq!(end_of(&daemon, "/api/recorders/rec1/start", json!({}))["state"], "completed");
+    let now = recorder(&daemon);
+    let first = now["recording"].as_str().expect("it records").to_string();
+    assert_eq!((&now["triggers"], &now["max_s"]), (&json!(["manual"]), &json!(90.0)));
+    assert_eq!(end_of(&daemon, "/api/recorders/rec1/split", json!({}))["state"], "completed");
+    assert_ne!(recorder(&daemon)["recording"], first.as_str());
+    assert_eq!(end_of(&daemon, "/api/recorders/rec1/stop", json!({}))["state"], "completed");
+    let now = recorder(&daemon);
+    assert_eq!((&now["status"], &now["last_stop"]["reason"]), (&json!("idle"), &json!("stopped by hand")));
+}
+
+#[test]
+fn instruments_are_asked_and_set_over_their_ports() {
+    let daemon = Daemon::bench();
+    let volts = |daemon: &Daemon| instrument(daemon, "psu")["channels"]["voltage"]["value"].as_f64();
+    until("a scan that has the supply", || instrument(&daemon, "psu")["used_by"].as_str().map(drop));
+    let refused = daemon.post("/api/instruments/psu/set", r#"{"channel":"voltage","value":1}"#);
+    assert_eq!((refused.status, &refused.json()["type"]), (409, &json!("in_use")), "{}", refused.text());
+    // Past the daemon's own door the supply itself says no.
+    let forced = end_of(&daemon, "/api/instruments/psu/query", json!({ "command": "VOLT 4" }));
+    assert_eq!(forced["state"], "failed");
+    assert!(forced["reason"].as_str().unwrap().contains("in use by SCAN_"), "{forced}");
+    let moved = end_of(&daemon, "/api/instruments/stage/set", json!({ "channel": "x", "value": 12.5 }));
+    assert_eq!(moved["state"], "completed", "{moved}");
+    until("the stage", || (instrument(&daemon, "stage")["position"]["x"] == 12.5).then_some(()));
+    let too_far = end_of(&daemon, "/api/instruments/stage/set", json!({ "channel": "y", "value": 1000 }));
+    assert_eq!(too_far["state"], "rejected");
+    let scan = instrument(&daemon, "psu")["used_by"].as_str().unwrap_or_default().to_string();
+    let ended = daemon.post(&format!("/api/scans/{scan}/abort"), "{}");
+    assert!(matches!(ended.status, 200 | 202), "{}", ended.text());
+    until("a free supply", || instrument(&daemon, "psu")["used_by"].is_null().then_some(()));
+    let set = end_of(&daemon, "/api/instruments/psu/set", json!({ "channel": "voltage", "value": 1.5 }));
+    assert_eq!(set["state"], "completed", "{set}");
+    until("1.5 V", || volts(&daemon).filter(|v| (v - 1.5).abs() < 0.01));
+}
+
+/// Faults of what is at a port strike its wire; the source tells them as it would those of a real device.
+#[test]
+fn a_fault_of_a_port_shows_and_heals() {
+    let daemon = Daemon::bench();
+    let ids = ["rec1", "psu", "dmm", "stage"];
+    let source = |id: &str| one(&daemon, "system", "source_status", "source_id", id).unwrap_or_default();
+    let all = |what: &str, wanted: &[&str]| {
+        until(what, || ids.iter().all(|id| wanted.iter().any(|w| source(id)["status"] == **w)).then_some(()));
+    };
+    all("the ports", &["ok"]);
+    for id in ids {
+        let source = source(id);
+        assert_eq!((&source["kind"], &source["detail"]["simulated"]), (&json!("serial"), &json!(true)));
+        assert!(daemon.data.join("bench").join(id).exists());
+    }
+    for (name, shows) in [("disconnect", "absent"), ("garbage", "error"), ("stall", "stale")] {
+        ids.iter().for_each(|id| fault(&daemon, id, name, true));
+        all(name, &[shows]);
+        assert_eq!(daemon.data.join("bench/psu").symlink_metadata().is_ok(), name != "disconnect");
+        until("the recorder to be offline", || (recorder(&daemon)["status"] == "offline").then_some(()));
+        assert!(recorder(&daemon).get("level_db").is_none(), "no number is invented");
+        let psu = until("the supply to be lost", || {
+            let psu = instrument(&daemon, "psu");
+            (psu["status"] == "error" || psu["status"] == "disconnected").then_some(psu)
+        });
+        assert_ne!(psu["channels"]["voltage"]["quality"], "good");
+        let alert =
+            || one(&daemon, "alerts", "alert", "alert_id", "source.psu").map(|alert| alert["state"].clone());
+        until("an alert", || (alert()? == "active").then_some(()));
+        ids.iter().for_each(|id| fault(&daemon, id, name, false));
+        all("all is well", &["ok"]);
+        until("the end of the alert", || (alert()? == "cleared").then_some(()));
+    }
+    assert!(source("psu")["reconnects"].as_u64().unwrap() >= 1);
+    fault(&daemon, "rec1", "drop", true);
+    until("a level", || recorder(&daemon)["level_db"].is_number().then_some(()));
+    assert_eq!(source("rec1")["status"], "ok");
+}
+
+#[test]
+fn the_ports_are_not_in_the_configuration_and_go_with_the_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "bench = true\n[[serial]]\nid = \"dmm\"\ndevice = \"/dev/no-such-tty\"\nformat = \"json\"\ninstrument = \"mine\"\n";
+    let mut daemon = Options::default().config(config).start_in(dir.path());
+    until("the recorder", || recorder(&daemon)["level_db"].is_number().then_some(()));
+    until("the configured source", || {
+        let dmm = one(&daemon, "system", "source_status", "source_id", "dmm")?;
+        (dmm["detail"]["device"] == "/dev/no-such-tty").then_some(())
+    });
+    assert!(daemon.log().contains("source dmm"), "{}", daemon.log());
+    let file = dir.path().join("test.toml");
+    let shown = telltale(&["check", "--effective", "--config", file.to_str().unwrap()]).run();
+    assert!(shown.stdout.contains("no-such-tty") && !shown.stdout.contains("rec1"), "{shown:?}");
+    // The same port is the bench's once nothing is configured in its place.
+    std::fs::write(&file, "bench = true\n").unwrap();
+    daemon.signal("HUP");
+    until("the simulated one", || {
+        let dmm = one(&daemon, "system", "source_status", "source_id", "dmm")?;
+        (dmm["detail"]["simulated"] == true && dmm["status"] == "ok").then_some(())
+    });
+    assert_eq!(daemon.stop(), 0);
+    assert!(!daemon.log().contains("is unplugged"), "{}", daemon.log());
+    assert_eq!(std::fs::read_dir(dir.path().join("bench")).unwrap().count(), 0, "nothing stays behind");
 }
 
 #[test]

@@ -312,7 +312,7 @@ test('lines that came while a page was loading are kept', () => {
 test('filters: the level is the least one, the text is found anywhere', () => {
   const at = live_line(1, { level: 'WARNING', message: 'Port <b>gone</b>' });
   for (const [expected, filter] of [[true, {}], [true, { level: 'WARNING' }], [true, { level: 'INFO' }], [false, { level: 'ERROR' }], [true, { text: 'PORT' }],
-    [true, { text: '<b>' }], [false, { text: 'nmea' }], [true, { source: 'gps' }], [false, { source: 'deck' }]]) {
+    [true, { text: '<b>' }], [true, { text: 'GPS' }], [false, { text: 'nmea' }], [true, { source: 'gps' }], [false, { source: 'deck' }]]) {
     assert.equal(log.passes(at, filter), expected, JSON.stringify(filter));
   }
   assert.equal(log.as_text([live_line(1, { message: 'a\nb' })]), `${NOW} INFO     gps: a\n    b\n`);

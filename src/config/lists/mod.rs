@@ -9,6 +9,7 @@ mod ntfy;
 mod recorder;
 pub(super) mod scpi;
 mod serial;
+mod service;
 mod stream;
 mod webhook;
 
@@ -46,6 +47,7 @@ pub(super) struct List {
 pub(super) static LISTS: &[List] = &[
     gpio::LIST,
     serial::LIST,
+    service::LIST,
     recorder::LIST,
     stream::LIST,
     alert::LIST,

@@ -253,7 +253,7 @@ impl From<&SerialPort> for SerialEntry {
             ..SerialEntry::default()
         };
         match &port.device {
-            Device::Path(path) => entry.device = Some(path.clone()),
+            Device::Path(path) | Device::Simulated(path) => entry.device = Some(path.clone()),
             Device::Usb(rule) => entry.usb = Some(rule.to_string()),
             Device::Replay(replay) => {
                 entry.replay = Some(replay.file.clone());

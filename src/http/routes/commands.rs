@@ -51,6 +51,15 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         .with("allowed_actions", allowed.clone())
         .with("revision", now.as_ref().and_then(|s| s.get("revision")).cloned().unwrap_or(Value::Null)));
     }
+    let used_by = now.as_ref().and_then(|s| s.get("used_by")).and_then(Value::as_str);
+    if let Some(who) = used_by
+        && !known
+        && kind == "instrument"
+        && !UNUSED.contains(&command.action.as_str())
+    {
+        let detail = format!("{} is used by {}", command.target, shown(who));
+        return Err(problem(409, "in_use", "In use", detail).with("used_by", who));
+    }
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
         Submitted::Accepted(result) => Ok(answer(202, &result, now.as_ref())),
@@ -85,6 +94,9 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
 /// The actions that `allowed_actions` is about; others its owner judges.
 const STATEFUL: [&str; 7] = ["start", "pause", "resume", "stop", "abort", "split", "auto"];
 
+/// What an instrument may be told although it is in use: it changes nothing, or ends what is going on.
+const UNUSED: [&str; 3] = ["query", "clear_error", "stop"];
+
 /// Whether the effect of an action is there without it.
 fn is_already(kind: &str, action: &str, status: &str) -> bool {
     matches!(
@@ -96,6 +108,8 @@ fn is_already(kind: &str, action: &str, status: &str) -> bool {
             | ("queue", "stop", "idle" | "completed")
             | ("scan", "stop", "completed")
             | ("scan", "abort", "aborted")
+            | ("service", "start", "active")
+            | ("service", "stop", "inactive")
     )
 }
 

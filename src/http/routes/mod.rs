@@ -3,8 +3,10 @@
 pub(super) mod alerts;
 pub(super) mod bench;
 pub(super) mod commands;
+pub(super) mod config;
 pub(super) mod detections;
 pub(super) mod events;
+pub(super) mod log;
 pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;
@@ -13,6 +15,7 @@ pub(super) mod recordings;
 pub(super) mod resources;
 pub(super) mod state;
 pub(super) mod streams;
+pub(super) mod time;
 pub(super) mod typed;
 
 pub(super) use self::state::etag_matches;

@@ -1,11 +1,11 @@
-//! Pins: inputs through [`Pins`], one thread for all of them, and outputs on another ([`output`]).
+//! Pins: inputs through [`Pins`], one thread for all of them, and outputs on another (`output`).
 //!
 //! **Promises.** Every edge the kernel reports is counted, in its order for each pin; it is told alone or together with
-//! others ([`records`]). Edges the kernel or the hardware lost are counted (`lost_edges`), never made up: a gap in the
+//! others (`records`). Edges the kernel or the hardware lost are counted (`lost_edges`), never made up: a gap in the
 //! kernel's numbering counts, and once a second each level is read again; when it is not the one that counts and no
 //! edge explains it, the level that was read is taken over as a level, not as an edge. **Signals** interrupt a wait,
 //! which is then repeated (see [`super::hardware`]). **Bounds.** A pin with more edges than its `flood` is parked, with
-//! an alert, for a minute and then longer and longer ([`flood`]); what a pin says is published at most once in its
+//! an alert, for a minute and then longer and longer (`flood`); what a pin says is published at most once in its
 //! `interval`, the newest level counts.
 //! Both edges are always asked of the kernel, whichever are published: the level must be right in any case.
 

@@ -35,7 +35,7 @@ impl OpenPort for BoardPorts {
 
     fn is_there(&self, settings: &SerialPort) -> bool {
         match &settings.device {
-            Device::Path(path) => path.exists(),
+            Device::Path(path) | Device::Simulated(path) => path.exists(),
             device => resolve(device).is_ok(),
         }
     }
@@ -74,7 +74,7 @@ impl Named<'_> {
 /// Where a device is now. Followed once: whatever is opened after this must be the same device.
 fn resolve(device: &Device) -> io::Result<PathBuf> {
     match device {
-        Device::Path(path) => path.canonicalize().map_err(|e| failed(device, e)),
+        Device::Path(path) | Device::Simulated(path) => path.canonicalize().map_err(|e| failed(device, e)),
         Device::Usb(rule) => usb::find(rule),
         Device::Replay(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a replay has no device")),
     }

@@ -4,15 +4,20 @@
 //! may read. **Blocking.** Files of the kernel only, and `statvfs`, which waits for a network file system that hangs:
 //! it then holds up this thread alone. The folder that holds `proc` and `sys` is given, so that tests bring their own.
 
+mod card;
 mod network;
 mod proc;
 
 use super::inputs::Until;
 use super::{HostExtras, publish};
+use crate::alerts::Alerts;
 use crate::bus::Bus;
-use crate::model::{Disk, SystemHealth};
+use crate::clock::Wall;
+use crate::model::{Disk, Severity, SystemHealth};
+use crate::store::Store;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module above.
@@ -23,6 +28,17 @@ pub struct HostSource {
     extras: Box<dyn Fn() -> HostExtras + Send>,
     cpu: Option<proc::CpuTimes>,
     throttled_seen: u32,
+    card: Option<CardWatch>,
+}
+
+/// What is needed to remember the errors of a card, and to tell of them.
+struct CardWatch {
+    store: Arc<Store>,
+    alerts: Arc<Alerts>,
+    log: card::KernelLog,
+    boot: String,
+    /// The card of the last look and what is known of it.
+    known: Option<(card::Card, card::Memory)>,
 }
 
 impl HostSource {
@@ -33,7 +49,22 @@ impl HostSource {
         interval: Duration,
         extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> Self {
-        HostSource { root: root.to_path_buf(), disks, interval, extras, cpu: None, throttled_seen: 0 }
+        HostSource {
+            root: root.to_path_buf(),
+            disks,
+            interval,
+            extras,
+            cpu: None,
+            throttled_seen: 0,
+            card: None,
+        }
+    }
+
+    /// Has errors of the card remembered in `store` and raised as an alert.
+    pub(super) fn with_card(mut self, store: Arc<Store>, alerts: Arc<Alerts>, boot: String) -> Self {
+        let log = card::KernelLog::open(&self.root);
+        self.card = Some(CardWatch { store, alerts, log, boot, known: None });
+        self
     }
 
     /// Publishes until it is over.
@@ -61,11 +92,12 @@ impl HostSource {
             temperature_c: proc::temperature(&self.root),
             throttled: self.throttled(),
             disks: self.disks.iter().filter_map(|path| disk(path)).collect(),
-            clock: json!(extras.clock).as_str().map(str::to_string),
+            clock: Some(extras.clock),
             network: network::interfaces(&self.root),
             process: proc::process(&self.root),
             store: extras.store,
             clients: extras.clients,
+            card: self.card.as_mut().and_then(|watch| watch.look(&self.root)),
         }
     }
 
@@ -83,6 +115,72 @@ impl HostSource {
         throttled.insert("since_boot".into(), Value::Null);
         Some(throttled.into())
     }
+}
+
+impl CardWatch {
+    fn look(&mut self, root: &Path) -> Option<Value> {
+        let now = card::card(root)?;
+        if self.known.as_ref().is_none_or(|(card, _)| *card != now) {
+            let rows = self.store.shelf(&shelf(&now)).unwrap_or_default();
+            let kept = rows.first().and_then(|(_, bytes)| serde_json::from_slice(bytes).ok());
+            if self.known.is_some() {
+                self.alerts.clear("card.errors", "The SD card is another one.");
+            }
+            self.known = Some((now, kept.unwrap_or_default()));
+        }
+        let (card, memory) = self.known.as_mut()?;
+        let before = memory.errors;
+        if card::look(memory, root, card, &mut self.log, &self.boot, &Wall::now().rfc3339()) {
+            let bytes = serde_json::to_vec(&memory).ok();
+            if let Err(e) = self.store.shelve(&[(shelf(card), bytes)]) {
+                log::warn!("failed to remember the errors of the SD card: {e}");
+            }
+        }
+        if memory.errors > before {
+            let message = format!("The SD card has had {} error(s): {}.", memory.errors, memory.last_error);
+            let guidance = "Copy what matters off the card and replace it. Under-voltage causes this too: see the health of the box.";
+            self.alerts.raise("card.errors", Severity::Major, &message, guidance);
+        }
+        card::describe(memory, card)
+    }
+}
+
+/// What `telltale doctor` asks of the health of a host.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// What is wrong with power and heat at the moment: `under_voltage`, `throttled`, ...
+    pub throttled_now: Vec<String>,
+    /// The same since it was started, where that is known.
+    pub throttled_since_boot: Vec<String>,
+    /// Of the processor.
+    pub temperature_c: Option<f64>,
+}
+
+impl Health {
+    /// Reads `root`/proc and `root`/sys once.
+    pub fn look(root: &Path) -> Health {
+        let extras = || HostExtras { store: Map::new(), clients: Map::new(), clock: Value::Null };
+        let mut host = HostSource::new(root, Vec::new(), Duration::ZERO, Box::new(extras));
+        let throttled = host.throttled().unwrap_or_default();
+        let words = |name: &str| serde_json::from_value(throttled[name].clone()).unwrap_or_default();
+        Health {
+            throttled_now: words("now"),
+            throttled_since_boot: words("since_boot"),
+            temperature_c: proc::temperature(root),
+        }
+    }
+}
+
+/// The SD card's device and what its file systems have counted; none without a card.
+pub fn card_errors(root: &Path) -> Option<(String, u64)> {
+    let card = card::card(root)?;
+    let errors = card::ext4_errors(root, &card.device).values().sum();
+    Some((card.device, errors))
+}
+
+/// Where a card is remembered.
+fn shelf(card: &card::Card) -> String {
+    format!("card/{}", card.cid)
 }
 
 /// Bits 0 to 3 of the word: source, Raspberry Pi documentation of `vcgencmd get_throttled`.
@@ -103,10 +201,9 @@ fn disk(path: &Path) -> Option<Disk> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ClockQuality;
 
     fn extras() -> HostExtras {
-        HostExtras { store: Map::new(), clients: Map::new(), clock: ClockQuality::Unsynced }
+        HostExtras { store: Map::new(), clients: Map::new(), clock: json!({ "quality": "unsynced" }) }
     }
 
     fn write(root: &Path, path: &str, text: &str) {
@@ -181,7 +278,7 @@ mod tests {
         assert_eq!(health.memory["available"], 700_000 * 1024);
         assert_eq!(health.temperature_c, Some(48.312));
         assert_eq!(health.throttled, Some(json!({"now": [], "since_boot": null})));
-        assert_eq!(health.clock.as_deref(), Some("unsynced"));
+        assert_eq!(health.clock, Some(json!({ "quality": "unsynced" })));
         assert_eq!(json!(health.process), json!({"rss": 9000 * 1024, "threads": 7, "fds": 2}));
         assert!(health.disks[0].total >= health.disks[0].free && health.disks[0].total > 0);
         assert_eq!(
@@ -191,6 +288,30 @@ mod tests {
                 {"name": "wlan0", "up": true, "addresses": ["192.168.4.21", "fe80::ba27:ebff:fe12:3456"], "signal_dbm": -56, "rx_bytes": 1000, "tx_bytes": 2000},
             ])
         );
+    }
+
+    #[test]
+    fn errors_of_the_card_outlive_a_restart_but_not_the_card() {
+        let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = dir.path();
+        pi(root);
+        write(root, "sys/block/mmcblk0/device/cid", "0353445343333247801234567800d200\n");
+        write(root, "sys/fs/ext4/mmcblk0p2/errors_count", "2\n");
+        let opened = Store::open(data.path(), &crate::config::Store::default()).unwrap();
+        let bus = Arc::new(Bus::new(opened.start, Arc::default()));
+        let (store, alerts) = (Arc::new(opened.store), Arc::new(Alerts::new(Arc::clone(&bus))));
+        let start = || host(root).with_card(Arc::clone(&store), Arc::clone(&alerts), "boot".into());
+        let mut running = start();
+        assert_eq!(running.read().card.unwrap()["errors"], 2);
+        assert!(bus.state_of("alert/card.errors").is_some());
+        let head = bus.head();
+        assert_eq!(running.read().card.unwrap()["errors"], 2);
+        write(root, "sys/fs/ext4/mmcblk0p2/errors_count", "0\n");
+        assert_eq!(start().read().card.unwrap()["errors"], 2, "after a repair and a restart");
+        assert_eq!(bus.head(), head, "told once");
+        write(root, "sys/block/mmcblk0/device/cid", "ffff445343333247801234567800d200\n");
+        assert_eq!(running.read().card, None, "another card");
+        assert!(bus.state_of("alert/card.errors").unwrap().payload().contains("cleared"));
     }
 
     #[test]
@@ -238,7 +359,10 @@ mod tests {
         let mut health = host.read();
         assert!(health.uptime_s > 0.0, "the clock since boot needs no file");
         health.uptime_s = 0.0;
-        assert_eq!(json!(health), json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": "unsynced"}),);
+        assert_eq!(
+            json!(health),
+            json!({"uptime_s": 0.0, "cpu": null, "memory": {}, "clock": {"quality": "unsynced"}}),
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::files::{self, Changes, Stat, Watcher};
 use super::index::{self, Entry, Index, Marks};
-use super::retention::{self, Item, Now, Plan, Rules, Steps, Why};
+use super::retention::{self, Item, Now, Plan, Rules, Why};
 use super::wav::{self, Length};
 use super::work::Work;
 use super::{Clip, Op, Patch, Recordings, Refusal, Refused, Request, failed, refuse, sidecar, unknown};
@@ -73,7 +73,6 @@ pub(super) struct Keeper {
     /// What waits in the drop folder: since when, and how it was then.
     dropped: BTreeMap<PathBuf, (Duration, Stat)>,
     held: Vec<(Item, Why)>,
-    steps: Steps,
     walk: u32,
     rescan: bool,
     walked: Duration,
@@ -117,7 +116,6 @@ impl Keeper {
             wrong: BTreeMap::new(),
             dropped: BTreeMap::new(),
             held: Vec::new(),
-            steps: Steps::default(),
             walk: 0,
             rescan: false,
             walked: Duration::ZERO,
@@ -137,7 +135,6 @@ impl Keeper {
     pub fn run(mut self, until: &Until) {
         while !until.is_over() {
             let now = monotonic();
-            self.steps.look(now, Wall::now());
             self.folder(now);
             let mut busy = false;
             if self.attached {
@@ -1124,7 +1121,6 @@ impl Keeper {
 
     /// Makes the plan and carries it out; `confirmed`: what was held, too.
     fn retain_now(&mut self, confirmed: bool) -> Value {
-        let quality = self.hub.bus.clock();
         let disk = files::disk(&self.root);
         let total = disk.map_or(0, |(total, ..)| total);
         let rules = Rules {
@@ -1135,7 +1131,7 @@ impl Keeper {
         };
         let now = Now {
             wall: Wall::now(),
-            age_trusted: retention::age_may_be_trusted(quality, self.steps.since(monotonic())),
+            age_trusted: self.hub.bus.time().age_may_be_trusted(),
             free: disk.map(|(.., free)| free),
         };
         let shared = self.hub.lock();

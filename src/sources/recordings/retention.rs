@@ -5,7 +5,7 @@
 //! the floor of free space the bin goes before anything nobody threw away, and below half the floor all of it at once. A
 //! plan that takes more than half of what is not pinned, by number or by size, is held until somebody has confirmed it.
 
-use crate::clock::{ClockQuality, Wall};
+use crate::clock::Wall;
 use std::time::Duration;
 
 /// One recording as retention sees it.
@@ -36,7 +36,7 @@ pub(super) struct Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Now {
     pub wall: Wall,
-    /// See [`age_may_be_trusted`].
+    /// See [`crate::clock::Clock::age_may_be_trusted`].
     pub age_trusted: bool,
     /// Bytes free on the disk; none when that is not known, and then nothing goes for the floor.
     pub free: Option<u64>,
@@ -151,39 +151,6 @@ pub(super) fn plan(items: &[Item], rules: &Rules, now: &Now) -> Plan {
     plan
 }
 
-/// How long the wall clock is not believed after it was set forward: whoever set it may set it again.
-const AFTER_STEP: Duration = Duration::from_secs(600);
-
-/// Whether anything may be deleted for its age. `since_step` is the time since the clock was last set forward.
-pub(super) fn age_may_be_trusted(quality: ClockQuality, since_step: Option<Duration>) -> bool {
-    quality == ClockQuality::Synced && since_step.is_none_or(|since| since >= AFTER_STEP)
-}
-
-/// Notices when the wall clock is set forward, by the monotonic one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Steps {
-    last: Option<(Duration, Wall)>,
-    forward: Option<Duration>,
-}
-
-impl Steps {
-    /// Looks at both clocks.
-    pub fn look(&mut self, monotonic: Duration, wall: Wall) {
-        if let Some((then, was)) = self.last {
-            let passed = u64::try_from(monotonic.saturating_sub(then).as_millis()).unwrap_or(u64::MAX);
-            if wall.0 > was.0.saturating_add(passed).saturating_add(500) {
-                self.forward = Some(monotonic);
-            }
-        }
-        self.last = Some((monotonic, wall));
-    }
-
-    /// How long ago that was.
-    pub fn since(&self, monotonic: Duration) -> Option<Duration> {
-        self.forward.map(|at| monotonic.saturating_sub(at))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,30 +260,6 @@ mod tests {
         ] {
             let plan = plan(&items, &rules, &now);
             assert_eq!((ids(&plan.purge), ids(&plan.held)), (purge.into(), held.into()), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_clock_that_was_set_is_not_believed_for_a_while() {
-        let s = Duration::from_secs;
-        assert!(age_may_be_trusted(ClockQuality::Synced, None));
-        assert!(!age_may_be_trusted(ClockQuality::Unsynced, None));
-        let mut steps = Steps::default();
-        for (mono, wall, since) in [
-            (10, 1_000_000, None),
-            (11, 1_001_400, None),
-            (12, 900_000, None),
-            (13, 901_000, None),
-            (14, 9_000_000, Some(0)),
-            (20, 9_006_000, Some(6)),
-            (700, 9_686_000, Some(686)),
-        ] {
-            steps.look(s(mono), Wall(wall));
-            assert_eq!(steps.since(s(mono)), since.map(s), "{mono}");
-            assert_eq!(
-                age_may_be_trusted(ClockQuality::Synced, steps.since(s(mono))),
-                since.is_none_or(|s| s >= 600)
-            );
         }
     }
 

@@ -137,6 +137,9 @@ impl SerialSource {
         if replay {
             report.detail("replay", true);
         }
+        if matches!(config.device, Device::Simulated(_)) {
+            report.detail("simulated", true);
+        }
         let protocol = speaker(&config);
         SerialSource { config, opener, links, feed, protocol, report, counts: BTreeMap::new() }
     }
@@ -392,8 +395,22 @@ impl Running {
         self.fold(&readings);
     }
 
+    /// A receiver with a fix knows what time it is; a replay only knows what time it was.
+    fn tell_time(&self, readings: &[Reading]) {
+        if self.is_replay() || !matches!(self.source.config.protocol, ProtocolConfig::Nmea(_)) {
+            return;
+        }
+        let time = readings.iter().find(|reading| reading.name == "time");
+        if let Some(super::reading::Value::Text(text)) = time.map(|reading| &reading.value)
+            && let Some(now) = Wall::parse(text)
+        {
+            self.source.links.bus.time().offer("gps", &self.source.config.id, now);
+        }
+    }
+
     fn fold(&mut self, readings: &[Reading]) {
         self.budget.take();
+        self.tell_time(readings);
         let taken = self.source.links.fold.update(&self.source.feed, readings, Wall::now());
         if let Some(why) = taken.refused.into_iter().next() {
             let shown: Vec<String> =

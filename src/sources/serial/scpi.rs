@@ -119,6 +119,8 @@ struct Set {
     /// What the error queue had to say.
     errors: Vec<String>,
     until: Duration,
+    /// It was looked at and had not arrived.
+    again: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -212,6 +214,13 @@ impl Scpi {
         if again {
             return Some(Step::Ask(Question::Identify));
         }
+        // While a set settles, what is due is asked between two looks at it.
+        if let Some(Step::Ask(Question::Readback(set))) = &mut self.chain
+            && std::mem::take(&mut set.again)
+            && let Some(n) = self.due(now)
+        {
+            return Some(Step::Ask(Question::Poll(n)));
+        }
         if let Some(step) = self.chain.take() {
             return Some(step);
         }
@@ -234,12 +243,7 @@ impl Scpi {
                 (true, false) => None,
             };
         }
-        let (n, ask) = self.asks.iter_mut().enumerate().min_by_key(|(_, ask)| ask.due)?;
-        if now < ask.due {
-            return None;
-        }
-        // A round that is late is not made up for.
-        ask.due = if now < ask.due + ask.every { ask.due + ask.every } else { now + ask.every };
+        let n = self.due(now)?;
         if n == 0 {
             self.rounds += 1;
             if self.rounds >= self.config.errors_every && !self.config.errors.is_empty() {
@@ -248,6 +252,17 @@ impl Scpi {
             }
         }
         Some(Step::Ask(Question::Poll(n)))
+    }
+
+    /// The query whose time has come.
+    fn due(&mut self, now: Duration) -> Option<usize> {
+        let (n, ask) = self.asks.iter_mut().enumerate().min_by_key(|(_, ask)| ask.due)?;
+        if now < ask.due {
+            return None;
+        }
+        // A round that is late is not made up for.
+        ask.due = if now < ask.due + ask.every { ask.due + ask.every } else { now + ask.every };
+        Some(n)
     }
 
     /// A command whose turn has come.
@@ -259,7 +274,7 @@ impl Scpi {
                     return None;
                 }
                 let until = Duration::ZERO;
-                Some(Step::Set(Set { id, channel, wanted, command, errors: Vec::new(), until }))
+                Some(Step::Set(Set { id, channel, wanted, command, errors: Vec::new(), until, again: false }))
             }
             Wish::Manual(text) => Some(Step::Ask(Question::Manual { id, text })),
             Wish::Clear => Some(Step::Ask(Question::Manual { id, text: self.config.clear.clone() })),
@@ -563,7 +578,7 @@ impl Scpi {
         }
     }
 
-    fn read_back(&mut self, set: Set, answer: &Answer, now: Duration) -> Vec<Action> {
+    fn read_back(&mut self, mut set: Set, answer: &Answer, now: Duration) -> Vec<Action> {
         let Some(channel) = self.config.channels.get(set.channel) else { return Vec::new() };
         let part = if channel.readback.is_some() { None } else { channel.part };
         let value = match value_of(channel, answer, part) {
@@ -597,6 +612,7 @@ impl Scpi {
             actions.push(ended(&set.id, CommandState::Completed, reason));
         } else if now < set.until && set.errors.is_empty() {
             self.state = State::Free { from: now + self.config.gap.max(READBACK_AGAIN) };
+            set.again = true;
             self.chain = Some(Step::Ask(Question::Readback(set)));
         } else {
             let is = match &value {
@@ -1356,6 +1372,29 @@ mod tests {
         assert!(log.contains(&"finish 2 failed: set volts to 2 V, but it reads back 1.0 V".to_string()));
         let looks = log.iter().filter(|l| *l == "send VOLT?\\n").count();
         assert!((8..=12).contains(&looks), "{looks} looks");
+    }
+
+    #[test]
+    fn the_rest_is_asked_while_a_set_settles() {
+        let mut supply = Supply::new();
+        let mut config = supply_config();
+        config.poll = ms(200);
+        config.channels[0].settle = ms(2000);
+        config.channels[0].readback = Some("MEAS?".into());
+        supply.values.insert("MEAS".into(), "0".into());
+        let mut rig = rig(&config, &mut supply);
+        rig.run(ms(500), &mut |s| supply.hear(s));
+        rig.took();
+        rig.command("1", "set", json!({ "channel": "volts", "value": 2 }), &mut |s| supply.hear(s));
+        rig.run(ms(1000), &mut |s| supply.hear(s));
+        let log = rig.took();
+        let count = |line: &str| log.iter().filter(|l| *l == line).count();
+        assert!((2..=6).contains(&count("send CURR?\\n")), "{log:#?}");
+        assert!((3..=9).contains(&count("send MEAS?\\n")), "{log:#?}");
+        assert!(!log.iter().any(|l| l.starts_with("finish")));
+        supply.values.insert("MEAS".into(), "2".into());
+        rig.run(ms(300), &mut |s| supply.hear(s));
+        assert!(rig.took().contains(&"finish 1 completed".to_string()));
     }
 
     #[test]

@@ -5,14 +5,17 @@ use super::fault::{Faults, Switches};
 use super::instruments::{Meter, Stage, Supply};
 use super::link::Link;
 use super::out::{Effect, Out};
+use super::plug::Plug;
 use super::queue::{self, Queue};
-use super::recorder::Recorder;
+use super::recorder::{self, Recorder};
 use super::services::Services;
 use super::streams::streams;
 use super::takes::Takes;
-use super::{Actions, Device, Moment, STEPS_PER_S, World, jobs};
+use super::wire::Wire;
+use super::{Actions, At, Device, Moment, STEPS_PER_S, Wired, World, jobs};
 use crate::bus::{Bus, Command, Commands};
 use crate::clock::Wall;
+use crate::config;
 use crate::limits;
 use crate::model::{Draft, JobStatus, ScanStatus, TopicFilter};
 use crate::sources::{BenchControl, Context, Handles};
@@ -21,19 +24,59 @@ use crossbeam::channel::{Sender, bounded};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Starts the bench, ended by the context's stop. Its recordings go into `folder`, if there is one.
+/// Where the bench's devices are plugged in, as a configuration would say it. None of it is in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Ports {
+    /// Their ports.
+    pub serial: Vec<config::SerialPort>,
+    /// How those that record are commanded.
+    pub recorder: Vec<config::Recorder>,
+}
+
+impl Ports {
+    /// All that is configured, and of these what does not have the id of something that is.
+    pub(in crate::sources) fn beside(&self, config: &config::Config) -> Ports {
+        let mut all = Ports { serial: config.serial.clone(), recorder: config.recorder.clone() };
+        for port in &self.serial {
+            let is_taken =
+                all.serial.iter().any(|p| p.id == port.id) || config.gpio.iter().any(|p| p.id == port.id);
+            if is_taken {
+                log::warn!(
+                    "the configuration has a source {}: that of the simulated bench is left out",
+                    port.id
+                );
+            } else {
+                all.serial.push(port.clone());
+            }
+        }
+        for recorder in &self.recorder {
+            let is_taken = all.recorder.iter().any(|r| r.id == recorder.id);
+            if !is_taken && all.serial.iter().any(|port| port.id == recorder.id) {
+                all.recorder.push(recorder.clone());
+            }
+        }
+        all
+    }
+}
+
+/// After the daemon's stop its devices stay this long at most, so that its ports are closed before they hang up.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Starts the bench: one thread, ended by the context's stop. Its devices are plugged in below the folder
+/// `data`; its recordings go into `folder`, if there is one.
 ///
 /// # Errors
 /// When the system has no thread left.
 pub fn start(
     context: &Context,
+    data: &Path,
     seed: u64,
     folder: Option<PathBuf>,
-) -> io::Result<(Handles, Arc<dyn BenchControl>)> {
+) -> io::Result<(Handles, Arc<dyn BenchControl>, Ports)> {
     let mut handles = Handles::new();
     let takes = match folder {
         Some(folder) => {
@@ -49,6 +92,12 @@ pub fn start(
     for (target, actions) in bench.owned() {
         context.commands.own_with(&target, actions, to.clone());
     }
+    let folder = data.join("bench");
+    let mut plugs: Vec<Plug> =
+        bench.wired.iter().map(|(device, _)| Plug::new(&folder, device.id())).collect();
+    let serial = bench.wired.iter().zip(&plugs);
+    let serial = serial.map(|((device, _), plug)| device.port(At::Simulated(plug.name().into()))).collect();
+    let ports = Ports { serial, recorder: vec![recorder::rules()] };
     let faults = Arc::clone(&switches);
     let context = context.clone();
     let run = move || {
@@ -61,7 +110,14 @@ pub fn start(
             for command in commands.try_iter() {
                 bench.command(&command, at);
             }
+            for (n, plug) in plugs.iter_mut().enumerate() {
+                plug.set(!faults.now(bench.wired_id(n)).disconnect);
+                bench.heard(n, &plug.read());
+            }
             bench.step(at, |source| faults.now(source));
+            for (plug, bytes) in plugs.iter().zip(bench.said()) {
+                plug.write(&bytes);
+            }
             hands.do_all(bench.out.take());
             step += 1;
             due += period;
@@ -71,13 +127,15 @@ pub fn start(
                 due = now;
             }
             if context.stop.wait(due.saturating_duration_since(now)) {
+                let until = Instant::now() + LINGER;
+                plugs.iter().for_each(|plug| plug.wait_closed(until));
                 return;
             }
         }
     };
     let handle = threads::spawn("bench", limits::STACK, run)?;
     handles.push(handle);
-    Ok((handles, switches))
+    Ok((handles, switches, ports))
 }
 
 /// What an earlier run left in the state: its numbers are not used again, what it did not end is ended.
@@ -118,6 +176,7 @@ fn payload<T: DeserializeOwned>(envelope: &str) -> Option<T> {
 /// All devices and their links.
 pub(super) struct Bench {
     devices: Vec<(Box<dyn Device>, Link)>,
+    wired: Vec<(Box<dyn Wired>, Wire)>,
     world: World,
     pub out: Out,
     /// Which device answers for a target.
@@ -127,14 +186,18 @@ pub(super) struct Bench {
 impl Bench {
     pub fn new(seed: u64, earlier: Earlier, takes: Takes) -> Self {
         let wall = Wall::now();
-        let mut devices: Vec<Box<dyn Device>> = vec![
+        let wired: Vec<Box<dyn Wired>> = vec![
             Box::new(Recorder::new(seed, takes)),
-            // The queue before the instruments it drives.
-            Box::new(Queue::new(seed, &earlier.scans)),
+            // What gives the voltage before what measures it.
             Box::new(Supply::new(seed)),
             Box::new(Meter::new(seed)),
             Box::new(Stage::new(seed)),
         ];
+        let wired = wired.into_iter().map(|device| {
+            let wire = Wire::new(seed, device.id());
+            (device, wire)
+        });
+        let mut devices: Vec<Box<dyn Device>> = vec![Box::new(Queue::new(seed, &earlier.scans))];
         devices.extend(streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>));
         devices.push(Box::new(Camera::new(seed)));
         devices.push(Box::new(Services::new(seed)));
@@ -153,11 +216,12 @@ impl Bench {
         for job in earlier.jobs.into_iter().filter_map(jobs::interrupted) {
             out.retire("job_status", &job.job_id, &job);
         }
-        Bench { devices: devices.collect(), world: World::default(), out, owners }
+        Bench { devices: devices.collect(), wired: wired.collect(), world: World::default(), out, owners }
     }
 
     pub fn sources(&self) -> Vec<&'static str> {
-        self.devices.iter().map(|(device, _)| device.source()).collect()
+        let wired = self.wired.iter().map(|(device, _)| device.id());
+        wired.chain(self.devices.iter().map(|(device, _)| device.source())).collect()
     }
 
     pub fn owned(&self) -> Vec<(String, Actions)> {
@@ -170,6 +234,35 @@ impl Bench {
             device.step(at, link, &mut self.world, &mut self.out);
             link.report(at, &mut self.out);
         }
+        // After the queue, which drives them.
+        for (device, wire) in &mut self.wired {
+            wire.begin(faults(device.id()));
+            while let Some(line) = wire.line() {
+                if let Some(answer) = device.hear(&line, at, &self.world) {
+                    wire.say(&answer);
+                }
+            }
+            for line in device.step(at, &mut self.world, &mut self.out) {
+                wire.say(&line);
+            }
+        }
+    }
+
+    /// The id of the device with this number among those at a port.
+    pub fn wired_id(&self, n: usize) -> &'static str {
+        self.wired.get(n).map_or("", |(device, _)| device.id())
+    }
+
+    /// The daemon has sent this to the device with this number.
+    pub fn heard(&mut self, n: usize, bytes: &[u8]) {
+        if let Some((_, wire)) = self.wired.get_mut(n) {
+            wire.receive(bytes);
+        }
+    }
+
+    /// What the devices at ports have said since the last call, each in its turn.
+    pub fn said(&mut self) -> Vec<Vec<u8>> {
+        self.wired.iter_mut().map(|(_, wire)| wire.take()).collect()
     }
 
     pub fn command(&mut self, command: &Command, at: Moment) {

@@ -1,107 +1,37 @@
-//! Three instruments: a power supply and a multimeter around a diode, and an XY stage.
+//! Three instruments: a power supply and a multimeter around a diode, and an XY stage. They speak SCPI.
 
 use super::super::random::Random;
-use super::link::Link;
 use super::out::Out;
-use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, number, round};
-use crate::bus::Command;
-use crate::clock::Wall;
-use crate::model::{
-    Channel, CommandState, InstrumentState, InstrumentStatus, Quality, Severity, SourceState,
-};
+use super::scpi::{Commands, Front, Refused, number, unknown};
+use super::{At, Moment, STALE, STEP_S, Wired, World, round};
+use crate::config::{ProtocolConfig, Scpi, ScpiChannel, SerialPort, Sink};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// A channel as the daemon keeps it: with the times of its last change and its last reading.
-#[derive(Clone, Debug)]
-struct Reading {
-    value: f64,
-    changed: Wall,
-    updated: Wall,
+/// How often an instrument is asked: its values are published as often.
+const POLL: Duration = Duration::from_millis(500);
+/// An answer takes a step, and there are eight a second.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A channel that is a part of the answer to `get`.
+fn part(get: &str, n: u32, name: &str, unit: Option<&str>) -> ScpiChannel {
+    ScpiChannel {
+        name: name.into(),
+        get: Some(get.into()),
+        part: Some(n),
+        unit: unit.map(str::to_string),
+        ..ScpiChannel::default()
+    }
 }
 
-/// The part all three share: what arrived last, and how it is told.
-struct Panel {
-    id: &'static str,
-    name: &'static str,
-    /// Channel, unit.
-    units: &'static [(&'static str, &'static str)],
-    timeout_s: f64,
-    readings: BTreeMap<&'static str, Reading>,
-}
-
-impl Panel {
-    fn new(id: &'static str, name: &'static str, units: &'static [(&'static str, &'static str)]) -> Self {
-        Panel { id, name, units, timeout_s: 5.0, readings: BTreeMap::new() }
-    }
-
-    fn take(&mut self, channel: &'static str, value: f64, wall: Wall) {
-        let reading = self.readings.entry(channel).or_insert(Reading { value, changed: wall, updated: wall });
-        if reading.value != value {
-            reading.value = value;
-            reading.changed = wall;
-        }
-        reading.updated = wall;
-    }
-
-    fn value(&self, channel: &str) -> Option<f64> {
-        self.readings.get(channel).map(|reading| reading.value)
-    }
-
-    /// The status but for what is particular to the instrument.
-    fn status(&self, at: Moment, link: &Link, working: InstrumentState) -> InstrumentStatus {
-        let (quality, quality_reason) = link.quality(at);
-        let status = match link.state(at) {
-            SourceState::Ok => working,
-            SourceState::Error => InstrumentState::Error,
-            _ => InstrumentState::Disconnected,
-        };
-        let channels = self.units.iter().map(|(channel, unit)| {
-            let reading = self.readings.get(channel);
-            (
-                (*channel).to_string(),
-                Channel {
-                    // A device that is gone has no value; one that is silent had this one.
-                    value: reading.filter(|_| quality != Quality::Bad).map(|reading| reading.value),
-                    text: None,
-                    unit: Some((*unit).into()),
-                    target: None,
-                    quality,
-                    quality_reason,
-                    severity: Some(if quality == Quality::Good {
-                        Severity::NoAlarm
-                    } else {
-                        Severity::Invalid
-                    }),
-                    last_changed: reading.map_or(at.wall, |reading| reading.changed),
-                    last_updated: reading.map_or(at.wall, |reading| reading.updated),
-                    timeout_s: Some(self.timeout_s),
-                },
-            )
-        });
-        let error = match link.state(at) {
-            SourceState::Error => Some("answers can't be read".to_string()),
-            SourceState::Absent => Some("not connected".into()),
-            SourceState::Stale => Some(format!("silent for more than {} s", self.timeout_s)),
-            _ => None,
-        };
-        InstrumentStatus {
-            instrument_id: self.id.into(),
-            instrument_name: self.name.into(),
-            status,
-            timestamp: link.last_seen().unwrap_or(at.wall),
-            position: BTreeMap::new(),
-            target: BTreeMap::new(),
-            is_moving: None,
-            channels: channels.collect(),
-            settings: BTreeMap::new(),
-            error,
-            used_by: None,
-        }
-    }
-
-    fn publish(&self, at: Moment, fresh: bool, status: &InstrumentStatus, out: &mut Out) {
-        let say = if fresh { Out::fresh } else { Out::state };
-        say(out, at, "instrument_status", self.id, status);
+/// The port of the instrument `id`.
+fn port(id: &'static str, name: &str, at: At, identity: &str, channels: Vec<ScpiChannel>) -> SerialPort {
+    let scpi =
+        Scpi { expect: Some(identity.into()), poll: POLL, timeout: TIMEOUT, channels, ..Scpi::default() };
+    SerialPort {
+        name: Some(name.into()),
+        stale_after: STALE,
+        ..SerialPort::of(id, at, ProtocolConfig::Scpi(scpi), Sink::Instrument(id.into()))
     }
 }
 
@@ -114,191 +44,234 @@ pub(super) fn diode_ma(volts: f64) -> f64 {
 
 /// The power supply: a set voltage, and what comes out of it.
 pub(super) struct Supply {
-    panel: Panel,
+    front: Front,
+    unit: SupplyUnit,
+}
+
+struct SupplyUnit {
     random: Random,
     set: f64,
+    on: bool,
     out_volts: f64,
-    /// Commands whose voltage has not come out yet: id, voltage, when it is given up.
-    waiting: Vec<(String, f64, f64)>,
+    /// What it measured last: volts and milliamperes.
+    measured: (f64, f64),
+    driven: bool,
 }
 
 /// What the supply can be set to, in volts.
 const SUPPLY_V: (f64, f64) = (0.0, 5.0);
+const SUPPLY_ASKED: &str = "VOLT?;:MEAS:VOLT?;:MEAS:CURR?;:OUTP?;:STAT?;:SYST:LOCK:OWN?";
 
 impl Supply {
     pub fn new(seed: u64) -> Self {
-        let units = &[("voltage_set", "V"), ("voltage", "V"), ("current", "mA")];
-        Supply {
-            panel: Panel::new("psu", "Power supply", units),
+        let unit = SupplyUnit {
             random: Random::of(seed, "psu"),
             set: 0.0,
+            on: true,
             out_volts: 0.0,
-            waiting: Vec::new(),
-        }
+            measured: (0.0, 0.0),
+            driven: false,
+        };
+        Supply { front: Front::default(), unit }
     }
 }
 
-impl Device for Supply {
-    fn source(&self) -> &'static str {
-        self.panel.id
+impl Commands for SupplyUnit {
+    fn identity(&self) -> String {
+        "telltale,simulated power supply,0,1".into()
     }
 
-    fn timeout_s(&self) -> f64 {
-        self.panel.timeout_s
+    fn command(&mut self, header: &str, value: Option<&str>) -> Result<Option<String>, Refused> {
+        Ok(Some(match header {
+            "VOLT" => {
+                self.set = number(value, SUPPLY_V)?;
+                return Ok(None);
+            }
+            "OUTP" => {
+                self.on = number(value, (0.0, 1.0))? != 0.0;
+                return Ok(None);
+            }
+            "VOLT?" => format!("{:.3}", self.set),
+            "MEAS:VOLT?" => format!("{:.4}", self.measured.0),
+            "MEAS:CURR?" => format!("{:.4}", self.measured.1),
+            "OUTP?" => u8::from(self.on).to_string(),
+            "STAT?" => if self.driven { "MEASURING" } else { "IDLE" }.into(),
+            other => return Err(unknown(other)),
+        }))
+    }
+}
+
+impl Wired for Supply {
+    fn id(&self) -> &'static str {
+        "psu"
     }
 
-    fn owned(&self) -> Vec<(String, Actions)> {
-        vec![("instrument/psu".into(), &["set"])]
+    fn port(&self, at: At) -> SerialPort {
+        let part = |n, name, unit| part(SUPPLY_ASKED, n, name, unit);
+        let channels = vec![
+            part(0, "voltage_set", Some("V")),
+            // Set is what comes out, not what was asked for.
+            ScpiChannel {
+                set: Some("VOLT {:.3}".into()),
+                readback: Some("MEAS:VOLT?".into()),
+                min: Some(SUPPLY_V.0),
+                max: Some(SUPPLY_V.1),
+                tolerance: Some(0.01),
+                settle: Duration::from_secs(5),
+                ..part(1, "voltage", Some("V"))
+            },
+            part(2, "current", Some("mA")),
+            ScpiChannel {
+                set: Some("OUTP {}".into()),
+                readback: Some("OUTP?".into()),
+                words: BTreeMap::from([("0".into(), "off".into()), ("1".into(), "on".into())]),
+                ..part(3, "output", None)
+            },
+            part(4, "status", None),
+            part(5, "used_by", None),
+        ];
+        port("psu", "Power supply", at, "power supply", channels)
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out) {
+    fn step(&mut self, at: Moment, world: &mut World, _: &mut Out) -> Vec<String> {
+        let unit = &mut self.unit;
+        unit.driven = world.drive.is_some();
         if let Some(drive) = &world.drive {
-            self.set = drive.volts;
+            (unit.set, unit.on) = (drive.volts, true);
         }
-        self.out_volts += (self.set - self.out_volts) * 0.7;
-        world.volts = self.out_volts;
-        let fresh = at.every(4) && link.receive(at);
-        if fresh {
-            let noise = self.random.gauss();
-            self.panel.take("voltage_set", round(self.set, 3), at.wall);
-            self.panel.take("voltage", round(self.out_volts + 0.0004 * noise, 4), at.wall);
-            self.panel.take(
-                "current",
-                round(diode_ma(self.out_volts.min(0.8)) * (1.0 + 0.002 * noise), 4),
-                at.wall,
+        let aim = if unit.on { unit.set } else { 0.0 };
+        unit.out_volts += (aim - unit.out_volts) * 0.7;
+        world.volts = unit.out_volts;
+        if at.every(4) {
+            let noise = unit.random.gauss();
+            unit.measured = (
+                round(unit.out_volts + 0.0004 * noise, 4),
+                round(diode_ma(unit.out_volts.min(0.8)) * (1.0 + 0.002 * noise), 4),
             );
         }
-        if !(fresh || at.every(STEPS_PER_S)) {
-            return;
-        }
-        let working = if world.drive.is_some() { InstrumentState::Measuring } else { InstrumentState::Idle };
-        let mut status = self.panel.status(at, link, working);
-        status.used_by = world.drive.as_ref().map(|drive| drive.scan_id.clone());
-        if let Some(channel) = status.channels.get_mut("voltage") {
-            channel.target = self.panel.value("voltage_set");
-        }
-        status.settings.insert("current_limit_mA".into(), 50.into());
-        self.panel.publish(at, fresh, &status, out);
-        if fresh {
-            let volts = self.panel.value("voltage").unwrap_or(f64::NAN);
-            self.waiting.retain(|(id, wanted, until)| {
-                let there = (volts - wanted).abs() < 0.01;
-                if there {
-                    out.completed(id, "idle");
-                }
-                !there && at.t() < *until
-            });
-        }
+        Vec::new()
     }
 
-    fn command(&mut self, command: &Command, at: Moment, link: &Link, world: &World, out: &mut Out) {
-        let Some(volts) = number(command, "voltage") else {
-            return out.rejected(&command.id, "expected \"voltage\": a number in volts");
-        };
-        if !(SUPPLY_V.0..=SUPPLY_V.1).contains(&volts) {
-            return out.rejected(
-                &command.id,
-                format!("voltage is {volts}; expected {} to {} V", SUPPLY_V.0, SUPPLY_V.1),
-            );
-        }
-        if let Some(drive) = &world.drive {
-            return out.rejected(&command.id, format!("in_use: {} has the power supply", drive.scan_id));
-        }
-        if !link.is_open() {
-            return out.rejected(&command.id, "the power supply does not answer");
-        }
-        for (id, ..) in self.waiting.drain(..) {
-            out.finish(&id, CommandState::Superseded, None, None);
-        }
-        self.set = volts;
-        self.waiting.push((command.id.clone(), volts, at.t() + 10.0));
+    fn hear(&mut self, line: &str, _: Moment, world: &World) -> Option<String> {
+        self.front.hear(line, world, &mut self.unit)
     }
 }
 
 /// The multimeter: the voltage at the sample and its own temperature.
 pub(super) struct Meter {
-    panel: Panel,
+    front: Front,
+    unit: MeterUnit,
+}
+
+struct MeterUnit {
     random: Random,
     temperature: f64,
+    volts: f64,
 }
+
+const METER_ASKED: &str = "MEAS:VOLT?;:SYST:TEMP?;:STAT?;:SYST:LOCK:OWN?";
 
 impl Meter {
     pub fn new(seed: u64) -> Self {
-        let units = &[("voltage", "V"), ("temperature", "degC")];
-        Meter {
-            panel: Panel::new("dmm", "Multimeter", units),
-            random: Random::of(seed, "dmm"),
-            temperature: 31.0,
-        }
+        let unit = MeterUnit { random: Random::of(seed, "dmm"), temperature: 31.0, volts: 0.0 };
+        Meter { front: Front::default(), unit }
     }
 }
 
-impl Device for Meter {
-    fn source(&self) -> &'static str {
-        self.panel.id
+impl Commands for MeterUnit {
+    fn identity(&self) -> String {
+        "telltale,simulated multimeter,0,1".into()
     }
 
-    fn timeout_s(&self) -> f64 {
-        self.panel.timeout_s
+    fn command(&mut self, header: &str, _: Option<&str>) -> Result<Option<String>, Refused> {
+        Ok(Some(match header {
+            "MEAS:VOLT?" => format!("{:.5}", self.volts),
+            "SYST:TEMP?" => format!("{:.1}", self.temperature),
+            "STAT?" => "MEASURING".into(),
+            other => return Err(unknown(other)),
+        }))
+    }
+}
+
+impl Wired for Meter {
+    fn id(&self) -> &'static str {
+        "dmm"
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out) {
-        self.temperature += (31.0 - self.temperature) * 0.002 + 0.02 * self.random.gauss();
-        let noise = self.random.gauss();
-        let fresh = at.every(4) && link.receive(at);
-        if fresh {
-            self.panel.take("voltage", round(world.volts + 0.000_05 * noise, 5), at.wall);
-            self.panel.take("temperature", round(self.temperature, 1), at.wall);
+    fn port(&self, at: At) -> SerialPort {
+        let part = |n, name, unit| part(METER_ASKED, n, name, unit);
+        let channels = vec![
+            part(0, "voltage", Some("V")),
+            part(1, "temperature", Some("degC")),
+            part(2, "status", None),
+            part(3, "used_by", None),
+        ];
+        port("dmm", "Multimeter", at, "multimeter", channels)
+    }
+
+    fn step(&mut self, at: Moment, world: &mut World, _: &mut Out) -> Vec<String> {
+        let unit = &mut self.unit;
+        unit.temperature += (31.0 - unit.temperature) * 0.002 + 0.02 * unit.random.gauss();
+        let noise = unit.random.gauss();
+        if at.every(4) {
+            unit.volts = round(world.volts + 0.000_05 * noise, 5);
         }
-        if !(fresh || at.every(STEPS_PER_S)) {
-            return;
-        }
-        let mut status = self.panel.status(at, link, InstrumentState::Measuring);
-        status.used_by = world.drive.as_ref().map(|drive| drive.scan_id.clone());
-        status.settings.insert("function".into(), "VOLT:DC".into());
-        status.settings.insert("range_V".into(), 1.into());
-        self.panel.publish(at, fresh, &status, out);
+        Vec::new()
+    }
+
+    fn hear(&mut self, line: &str, _: Moment, world: &World) -> Option<String> {
+        self.front.hear(line, world, &mut self.unit)
     }
 }
 
 /// Where the stage may go, in mm, and how fast it is, in mm/s.
 const STAGE_MM: (f64, f64) = (0.0, 100.0);
-const STAGE_SPEED: f64 = 12.0;
+const STAGE_SPEED: f64 = 15.0;
 /// Nearer than this it is there.
 const TOLERANCE_MM: f64 = 0.005;
 /// Seconds it rests before it goes to its next place by itself.
 const REST_S: f64 = 9.0;
+/// From one end to the other, and a little.
+const TRAVEL: Duration = Duration::from_millis(9_000);
+const STAGE_ASKED: &str = "POS:X?;:POS:Y?;:TARG:X?;:TARG:Y?;:MOV?;:STAT?";
 
 /// The XY stage.
 pub(super) struct Stage {
-    panel: Panel,
+    front: Front,
+    unit: StageUnit,
+}
+
+struct StageUnit {
     random: Random,
     position: [f64; 2],
     target: [f64; 2],
     moving: bool,
+    /// It rests from now on: told to stop or to move.
+    told: bool,
     rests_until: f64,
-    /// What arrived last: position, target, moving.
-    seen: Option<([f64; 2], [f64; 2], bool)>,
-    waiting: Option<(String, &'static str)>,
 }
 
 impl Stage {
     pub fn new(seed: u64) -> Self {
-        Stage {
-            panel: Panel::new("stage", "XY stage", &[("x", "mm"), ("y", "mm")]),
+        let unit = StageUnit {
             random: Random::of(seed, "stage"),
             position: [50.0, 50.0],
             target: [50.0, 50.0],
             moving: false,
+            told: false,
             rests_until: 2.0,
-            seen: None,
-            waiting: None,
-        }
+        };
+        Stage { front: Front::default(), unit }
     }
+}
 
+impl StageUnit {
     fn travel(&mut self, at: Moment) {
+        if std::mem::take(&mut self.told) {
+            self.rests_until = at.t() + REST_S;
+        }
         if !self.moving {
-            if at.t() >= self.rests_until && self.waiting.is_none() {
+            if at.t() >= self.rests_until {
                 self.target = [0, 1].map(|_| round(self.random.between(STAGE_MM.0, STAGE_MM.1), 1));
                 self.moving = true;
             }
@@ -320,106 +293,83 @@ impl Stage {
         }
     }
 
-    fn confirm(&mut self, out: &mut Out) {
-        let (Some((id, action)), Some((position, target, moving))) = (&self.waiting, self.seen) else {
-            return;
-        };
-        if moving {
-            return;
-        }
-        let there = (0..2).all(|axis| (position[axis] - target[axis]).abs() <= TOLERANCE_MM);
-        if *action == "stop" || there {
-            out.completed(id, "idle");
-        } else {
-            out.finish(
-                id,
-                CommandState::Failed,
-                Some("idle"),
-                Some("the stage stopped before its target".into()),
-            );
-        }
-        self.waiting = None;
+    fn go(&mut self, axis: usize, value: Option<&str>) -> Result<(), Refused> {
+        self.target[axis] = number(value, STAGE_MM)?;
+        (self.moving, self.told) = (true, true);
+        Ok(())
     }
 }
 
-impl Device for Stage {
-    fn source(&self) -> &'static str {
-        self.panel.id
+impl Commands for StageUnit {
+    fn identity(&self) -> String {
+        "telltale,simulated XY stage,0,1".into()
     }
 
-    fn timeout_s(&self) -> f64 {
-        self.panel.timeout_s
+    fn command(&mut self, header: &str, value: Option<&str>) -> Result<Option<String>, Refused> {
+        let [x, y] = self.position;
+        let [to_x, to_y] = self.target;
+        Ok(Some(match header {
+            "MOVE:X" => return self.go(0, value).map(|()| None),
+            "MOVE:Y" => return self.go(1, value).map(|()| None),
+            "STOP" => {
+                (self.target, self.moving, self.told) = (self.position, false, true);
+                return Ok(None);
+            }
+            "POS:X?" => format!("{x:.3}"),
+            "POS:Y?" => format!("{y:.3}"),
+            "TARG:X?" => format!("{to_x:.3}"),
+            "TARG:Y?" => format!("{to_y:.3}"),
+            "MOV?" => u8::from(self.moving).to_string(),
+            "STAT?" => if self.moving { "MOVING" } else { "IDLE" }.into(),
+            other => return Err(unknown(other)),
+        }))
+    }
+}
+
+impl Wired for Stage {
+    fn id(&self) -> &'static str {
+        "stage"
     }
 
-    fn owned(&self) -> Vec<(String, Actions)> {
-        vec![("instrument/stage".into(), &["move", "stop"])]
-    }
-
-    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
-        self.travel(at);
-        let fresh = at.every(2) && link.receive(at);
-        if fresh {
-            self.seen = Some((self.position.map(|mm| round(mm, 3)), self.target, self.moving));
-            self.panel.take("x", round(self.position[0], 3), at.wall);
-            self.panel.take("y", round(self.position[1], 3), at.wall);
-        }
-        let Some((position, target, moving)) = self.seen.filter(|_| fresh || at.every(STEPS_PER_S)) else {
-            return;
+    fn port(&self, at: At) -> SerialPort {
+        let part = |n, name, unit| part(STAGE_ASKED, n, name, unit);
+        let axis = |n, name, letter| ScpiChannel {
+            set: Some(format!("MOVE:{letter} {{:.3}}")),
+            readback: Some(format!("POS:{letter}?")),
+            min: Some(STAGE_MM.0),
+            max: Some(STAGE_MM.1),
+            tolerance: Some(TOLERANCE_MM),
+            settle: TRAVEL,
+            ..part(n, name, Some("mm"))
         };
-        let working = if moving { InstrumentState::Moving } else { InstrumentState::Idle };
-        let mut status = self.panel.status(at, link, working);
-        let known = link.quality(at).0 != Quality::Bad;
-        for (n, axis) in ["x", "y"].into_iter().enumerate() {
-            status.position.insert(axis.into(), known.then_some(position[n]));
-            status.target.insert(axis.into(), known.then_some(target[n]));
-            if let Some(channel) = status.channels.get_mut(axis) {
-                channel.target = known.then_some(target[n]);
-            }
-        }
-        status.is_moving = known.then_some(moving);
-        status.settings.insert("velocity_mm_s".into(), STAGE_SPEED.into());
-        // At rest it is told once a second, moving at every sample.
-        self.panel.publish(at, fresh && (moving || at.every(STEPS_PER_S)), &status, out);
-        if fresh {
-            self.confirm(out);
-        }
+        let channels = vec![
+            axis(0, "x", 'X'),
+            axis(1, "y", 'Y'),
+            part(0, "position.x", Some("mm")),
+            part(1, "position.y", Some("mm")),
+            part(2, "target.x", Some("mm")),
+            part(3, "target.y", Some("mm")),
+            part(4, "is_moving", None),
+            part(5, "status", None),
+        ];
+        port("stage", "XY stage", at, "XY stage", channels)
     }
 
-    fn command(&mut self, command: &Command, at: Moment, link: &Link, _: &World, out: &mut Out) {
-        if !link.is_open() {
-            return out.rejected(&command.id, "the stage does not answer");
-        }
-        let wanted = [("x", 0), ("y", 1)].map(|(axis, n)| number(command, axis).unwrap_or(self.target[n]));
-        let action = if command.action == "move" { "move" } else { "stop" };
-        if action == "move" {
-            if number(command, "x").is_none() && number(command, "y").is_none() {
-                return out.rejected(&command.id, "expected \"x\" or \"y\": a number in mm");
-            }
-            if !wanted.iter().all(|mm| (STAGE_MM.0..=STAGE_MM.1).contains(mm)) {
-                let [x, y] = wanted;
-                return out.rejected(
-                    &command.id,
-                    format!("{x}, {y} is outside {} to {} mm", STAGE_MM.0, STAGE_MM.1),
-                );
-            }
-        }
-        if let Some((id, _)) = self.waiting.take() {
-            out.finish(&id, CommandState::Superseded, None, None);
-        }
-        if action == "move" {
-            self.target = wanted;
-            self.moving = true;
-        } else {
-            self.moving = false;
-            self.rests_until = at.t() + REST_S;
-        }
-        self.waiting = Some((command.id.clone(), action));
+    fn step(&mut self, at: Moment, _: &mut World, _: &mut Out) -> Vec<String> {
+        self.unit.travel(at);
+        Vec::new()
+    }
+
+    fn hear(&mut self, line: &str, _: Moment, _: &World) -> Option<String> {
+        // No scan has the stage.
+        self.front.hear(line, &World::default(), &mut self.unit)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Wall;
 
     #[test]
     fn the_diode_conducts_one_way() {
@@ -431,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_stage_arrives_and_stays_within_its_limits() {
-        let mut stage = Stage::new(3);
+        let mut stage = Stage::new(3).unit;
         let (mut rested, mut step) = (0, 0);
         while rested < 20 {
             let before = stage.position;
@@ -448,5 +398,38 @@ mod tests {
                 rested += 1;
             }
         }
+    }
+
+    #[test]
+    fn the_longest_way_takes_less_than_is_waited_for() {
+        let mut stage = Stage::new(3).unit;
+        (stage.position, stage.target, stage.moving) = ([0.0, 0.0], [100.0, 0.0], true);
+        let steps = (0..).take_while(|step| {
+            stage.travel(Moment { step: *step, wall: Wall(0) });
+            stage.moving
+        });
+        let took = steps.count() as f64 * STEP_S;
+        assert!(took < TRAVEL.as_secs_f64() - 0.5, "{took} s");
+    }
+
+    #[test]
+    fn a_line_asks_several_things_and_errors_queue_up() {
+        let mut supply = Supply::new(1);
+        let mut world = World::default();
+        let at = |step| Moment { step, wall: Wall(0) };
+        let mut hear = |line: &str, world: &World| supply.hear(line, at(0), world);
+        assert_eq!(hear("VOLT 1.25;VOLT?;:OUTP?", &world).as_deref(), Some("1.250;1"));
+        assert_eq!(hear("volt 9", &world), None);
+        assert_eq!(hear("NONSENSE 1", &world), None);
+        assert_eq!(hear("VOLT", &world), None);
+        assert_eq!(hear("SYST:ERR?", &world).as_deref(), Some("-222,\"Data out of range;0 to 5\""));
+        assert_eq!(hear("SYST:ERR?", &world).as_deref(), Some("-113,\"Undefined header;NONSENSE\""));
+        assert_eq!(hear("*CLS;SYST:ERR?", &world).as_deref(), Some("0,\"No error\""));
+        world.drive = Some(super::super::Drive { scan_id: "SCAN_1".into(), volts: 0.5 });
+        assert_eq!(hear("VOLT 2;VOLT?;SYST:LOCK:OWN?", &world).as_deref(), Some("1.250;SCAN_1"));
+        assert!(hear("SYST:ERR?", &world).unwrap().contains("in use by SCAN_1"));
+        (0..200).for_each(|_| drop(hear("X", &world)));
+        let all = std::iter::from_fn(|| hear("SYST:ERR?", &world).filter(|e| !e.starts_with('0')));
+        assert!(all.last().unwrap().contains("-350"));
     }
 }

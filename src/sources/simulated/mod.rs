@@ -1,12 +1,14 @@
 //! The simulated bench: one device of every kind, so that everything can be tried on a laptop.
 //!
 //! Owns: a recorder, three instruments, a queue of scans, two value streams, a camera, two services and
-//! the alerts on them, all publishing on the bus as ordinary sources of kind `simulated`. Promises: what the devices
-//! do is a function of the seed and of the number of the step alone; wall time only labels. A command ends when its
+//! the alerts on them. The recorder and the instruments are at the far end of pseudo-terminals, which the daemon reads,
+//! sets and commands as it does any port; the others publish on the bus as sources of kind `simulated`. Promises: what the devices
+//! do is a function of the seed, of the number of the step and of what they are told alone; wall time only labels. A command ends when its
 //! effect has been seen. Does not: pretend to be real anywhere, touch hardware, or keep anything itself; it goes on
 //! from the state the bus restored.
 //!
-//! Devices are pure (`Device`: state, step -> effects); one thread, `bench`, steps them and does what they ask.
+//! Devices are pure (`Device`: state, step -> effects; `Wired`: state, step, line -> lines); one thread, `bench`, steps them
+//! and does what they ask.
 
 mod bench;
 mod camera;
@@ -15,15 +17,18 @@ mod instruments;
 mod jobs;
 mod link;
 mod out;
+mod plug;
 mod queue;
 mod recorder;
 mod rules;
 mod scan;
+mod scpi;
 mod services;
 mod streams;
 mod takes;
+mod wire;
 
-pub use self::bench::start;
+pub use self::bench::{Ports, start};
 pub use self::camera::planogram;
 pub use self::rules::rules;
 
@@ -31,11 +36,16 @@ use self::link::Link;
 use self::out::Out;
 use crate::bus::Command;
 use crate::clock::Wall;
+use crate::config::{Device as At, SerialPort};
+use std::time::Duration;
 
 /// Steps of the bench in a second.
 const STEPS_PER_S: u64 = 8;
 /// One step, in seconds.
 const STEP_S: f64 = 1.0 / STEPS_PER_S as f64;
+
+/// Silence after which a device at a port is stale.
+const STALE: Duration = Duration::from_secs(5);
 
 /// One step's place in time.
 #[derive(Clone, Copy, Debug)]
@@ -96,16 +106,23 @@ trait Device: Send {
     }
 }
 
+/// One simulated device at the far end of a port. It knows nothing of the daemon.
+trait Wired: Send {
+    /// Its id, and that of its port.
+    fn id(&self) -> &'static str;
+    /// The port at which the daemon finds it.
+    fn port(&self, at: At) -> SerialPort;
+    /// One step on; gives the lines that it says by itself.
+    fn step(&mut self, at: Moment, world: &mut World, out: &mut Out) -> Vec<String>;
+    /// It hears a line, and may answer.
+    fn hear(&mut self, line: &str, at: Moment, world: &World) -> Option<String>;
+}
+
 /// Rounded to `digits` behind the point, as a device with so many digits would say it.
 fn round(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     // Adding zero turns -0 into 0.
     (value * scale).round() / scale + 0.0
-}
-
-/// A number among a command's parameters.
-fn number(command: &Command, name: &str) -> Option<f64> {
-    command.params.get(name).and_then(serde_json::Value::as_f64)
 }
 
 /// `20260107T153000Z`, for names of files.

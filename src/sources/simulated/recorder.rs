@@ -1,19 +1,23 @@
 //! The field recorder: armed, it starts by level, motion or hand and stops after silence.
+//!
+//! It says its status in a line of JSON four times a second and hears `START`, `STOP`, `SPLIT`, `AUTO 1` and `AUTO 0`.
 
 use super::super::random::Random;
 use super::jobs::Jobs;
-use super::link::Link;
 use super::out::Out;
 use super::takes::{self, Takes};
-use super::{Actions, Device, Moment, STEP_S, STEPS_PER_S, World, round};
-use crate::bus::Command;
-use crate::clock::Wall;
-use crate::model::{CommandState, LastStop, RecorderState, RecorderStatus, SourceState};
+use super::{At, Moment, STALE, STEP_S, Wired, World, round};
+use crate::config::{self, Effect, LineConfig, LineFormat, ProtocolConfig, SerialPort, Sink};
+use crate::model::RecorderState;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::f64::consts::TAU;
+use std::time::Duration;
 
 /// The recorder's id.
 const ID: &str = "rec1";
+/// The name people see.
+const NAME: &str = "Field recorder";
 /// Silence before the display says `hold`, and before the recording ends.
 const HOLD_S: f64 = 1.0;
 const RELEASE_S: f64 = 4.0;
@@ -25,8 +29,6 @@ const MUTED_S: f64 = 6.0;
 const LATENCY: u64 = 3;
 /// Commands it holds at one time.
 const COMMANDS: usize = 4;
-/// A command whose effect did not show by then has timed out for everybody else as well.
-const FORGET_S: f64 = 15.0;
 
 /// A recording being made.
 #[derive(Clone, Debug)]
@@ -42,11 +44,8 @@ struct Take {
 
 /// A command on its way to an effect.
 struct Waiting {
-    id: String,
     action: &'static str,
     due: u64,
-    /// What was being recorded when it was obeyed.
-    obeyed: Option<Option<String>>,
 }
 
 /// See the module above.
@@ -62,11 +61,11 @@ pub(super) struct Recorder {
     loud_steps: u32,
     muted_until: f64,
     take: Option<Take>,
-    last_stop: Option<LastStop>,
+    last_stop: Option<String>,
     free_s: f64,
-    /// What the daemon was told last.
-    seen: Option<RecorderStatus>,
-    waiting: Vec<Waiting>,
+    /// It starts by itself.
+    auto: bool,
+    waiting: VecDeque<Waiting>,
     jobs: Jobs,
     takes: Takes,
 }
@@ -86,14 +85,14 @@ impl Recorder {
             take: None,
             last_stop: None,
             free_s: 36.0 * 3600.0,
-            seen: None,
-            waiting: Vec::new(),
+            auto: true,
+            waiting: VecDeque::new(),
             jobs: Jobs::new(seed),
             takes,
         }
     }
 
-    fn hear(&mut self, at: Moment) {
+    fn listen(&mut self, at: Moment) {
         let t = at.t();
         if t >= self.sound.1 {
             let lasts = self.random.between(5.0, 14.0);
@@ -115,6 +114,10 @@ impl Recorder {
 
     fn triggers(&self, at: Moment) -> Vec<&'static str> {
         let mut now = Vec::new();
+        // What was begun goes on by what goes on.
+        if !self.auto && self.take.is_none() {
+            return now;
+        }
         if self.loud_steps >= 2 && at.t() >= self.muted_until {
             now.push("level");
         }
@@ -167,7 +170,7 @@ impl Recorder {
     fn end(&mut self, at: Moment, reason: &str, out: &mut Out) {
         let Some(take) = self.take.take() else { return };
         let duration_s = at.t() - take.began.t();
-        self.last_stop = Some(LastStop { reason: reason.into(), at: at.wall });
+        self.last_stop = Some(reason.into());
         // The archive takes away what is old before the card is full.
         if self.free_s < 30.0 * 3600.0 {
             self.free_s = 36.0 * 3600.0;
@@ -186,18 +189,17 @@ impl Recorder {
     }
 
     fn obey(&mut self, at: Moment, out: &mut Out) {
-        for n in 0..self.waiting.len() {
-            if self.waiting[n].obeyed.is_some() || self.waiting[n].due > at.step {
-                continue;
-            }
-            self.waiting[n].obeyed = Some(self.take.as_ref().map(|take| take.id.clone()));
-            match (self.waiting[n].action, &mut self.take) {
-                ("start", Some(take)) => {
+        while self.waiting.front().is_some_and(|waiting| waiting.due <= at.step) {
+            let Some(waiting) = self.waiting.pop_front() else { return };
+            match (waiting.action, &mut self.take) {
+                ("AUTO 1", _) => self.auto = true,
+                ("AUTO 0", _) => self.auto = false,
+                ("START", Some(take)) => {
                     take.manual = true;
                     take.triggers.push("manual");
                 }
-                ("start", None) => self.begin(at, vec!["manual"], true),
-                ("stop", _) => {
+                ("START", None) => self.begin(at, vec!["manual"], true),
+                ("STOP", _) => {
                     self.end(at, "stopped by hand", out);
                     self.muted_until = at.t() + MUTED_S;
                 }
@@ -211,64 +213,34 @@ impl Recorder {
         }
     }
 
-    /// Ends commands whose effect is in `seen`.
-    fn confirm(&mut self, at: Moment, out: &mut Out) {
-        let Some(seen) = &self.seen else { return };
-        let word = seen.status.word();
-        self.waiting.retain(|waiting| {
-            let Some(before) = &waiting.obeyed else { return true };
-            let done = match waiting.action {
-                "start" => seen.triggers.iter().any(|t| t == "manual"),
-                "stop" => before.is_none() || seen.recording != *before,
-                _ => seen.recording.is_some() && seen.recording != *before,
-            };
-            if done {
-                out.completed(&waiting.id, word);
-            } else if before.is_none() && waiting.action == "split" {
-                out.finish(
-                    &waiting.id,
-                    CommandState::Failed,
-                    Some(word),
-                    Some("the recording had ended by itself".into()),
-                );
-                return false;
-            }
-            !done && at.t() < (waiting.due as f64 * STEP_S) + FORGET_S
-        });
-    }
-
-    fn status(&self, at: Moment) -> RecorderStatus {
+    /// Its status line. What there is nothing to say of is null, so that nothing older is taken for it.
+    fn status(&self, at: Moment) -> String {
         let take = self.take.as_ref();
         let elapsed_s = take.map(|take| at.t() - take.began.t());
         let state = match take {
-            None => RecorderState::Armed,
+            None if self.auto => RecorderState::Armed,
+            None => RecorderState::Idle,
             Some(take) if take.silent_s > HOLD_S => RecorderState::Hold,
             Some(_) => RecorderState::Recording,
         };
-        RecorderStatus {
-            mode: Some(if take.is_some_and(|take| take.manual) { "manual" } else { "auto" }.into()),
-            recording: take.map(|take| take.id.clone()),
-            elapsed_s: elapsed_s.map(|s| round(s, 1)),
-            level_db: Some(round(self.level_db, 1)),
-            threshold_db: Some(round(self.threshold_db, 1)),
-            peak_db: Some(round(self.peak_db, 1)),
-            clipped: Some(self.level_db > -1.0),
-            bytes: elapsed_s.map(|s| (s * takes::BYTES_PER_S) as u64),
-            triggers: take
-                .map(|take| take.triggers.iter().map(|t| (*t).to_string()).collect())
-                .unwrap_or_default(),
-            last_stop: self.last_stop.clone(),
-            free_s: Some(round(self.free_s, 0)),
-            ..RecorderStatus::new(ID, "Field recorder", state, at.wall)
+        let mut line = json!({
+            "status": state.word(),
+            "mode": if take.is_some_and(|take| take.manual) { "manual" } else { "auto" },
+            "auto": self.auto,
+            "recording": take.map(|take| take.id.clone()),
+            "elapsed_s": elapsed_s.map(|s| round(s, 1)),
+            "level_db": round(self.level_db, 1),
+            "threshold_db": round(self.threshold_db, 1),
+            "peak_db": round(self.peak_db, 1),
+            "clipped": self.level_db > -1.0,
+            "bytes": elapsed_s.map(|s| (s * takes::BYTES_PER_S) as u64),
+            "triggers": take.map(|take| take.triggers.join(",")),
+            "free_s": round(self.free_s, 0),
+        });
+        if let Some(reason) = &self.last_stop {
+            line["last_stop"] = reason.as_str().into();
         }
-    }
-
-    /// What is left to say when nothing comes: that it is offline or talks nonsense, and no number.
-    fn lost(&self, at: Wall, status: RecorderState) -> RecorderStatus {
-        RecorderStatus {
-            last_stop: self.seen.as_ref().and_then(|seen| seen.last_stop.clone()),
-            ..RecorderStatus::new(ID, "Field recorder", status, at)
-        }
+        line.to_string()
     }
 }
 
@@ -294,59 +266,50 @@ impl Take {
     }
 }
 
-impl Device for Recorder {
-    fn source(&self) -> &'static str {
+/// How it is commanded.
+pub(super) fn rules() -> config::Recorder {
+    let say = |line: &str| Some(Effect::Serial { port: ID.into(), send: line.into() });
+    config::Recorder {
+        id: ID.into(),
+        name: Some(NAME.into()),
+        start: say("START\n"),
+        stop: say("STOP\n"),
+        split: say("SPLIT\n"),
+        auto_on: say("AUTO 1\n"),
+        auto_off: say("AUTO 0\n"),
+        split_after: Some(Duration::from_secs_f64(SPLIT_S)),
+        ..config::Recorder::default()
+    }
+}
+
+impl Wired for Recorder {
+    fn id(&self) -> &'static str {
         ID
     }
 
-    fn timeout_s(&self) -> f64 {
-        5.0
+    fn port(&self, at: At) -> SerialPort {
+        let line = ProtocolConfig::Line(LineConfig::of(LineFormat::Json));
+        SerialPort {
+            name: Some(NAME.into()),
+            stale_after: STALE,
+            ..SerialPort::of(ID, at, line, Sink::Recorder(ID.into()))
+        }
     }
 
-    fn owned(&self) -> Vec<(String, Actions)> {
-        vec![(format!("recorder/{ID}"), &["start", "stop", "split"])]
-    }
-
-    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
-        self.hear(at);
+    fn step(&mut self, at: Moment, _: &mut World, out: &mut Out) -> Vec<String> {
+        self.listen(at);
         self.record(at, out);
         self.obey(at, out);
         self.jobs.step(at, out);
-        if at.every(2) && link.receive(at) {
-            let status = self.status(at);
-            out.fresh(at, "recorder_status", ID, &status);
-            self.seen = Some(status);
-            self.confirm(at, out);
-            return;
-        }
-        if !at.every(STEPS_PER_S) {
-            return;
-        }
-        let status = match link.state(at) {
-            SourceState::Stale | SourceState::Absent => RecorderState::Offline,
-            SourceState::Error => RecorderState::Fault,
-            _ => return,
-        };
-        out.state(at, "recorder_status", ID, &self.lost(link.last_seen().unwrap_or(at.wall), status));
+        at.every(2).then(|| self.status(at)).into_iter().collect()
     }
 
-    fn command(&mut self, command: &Command, at: Moment, link: &Link, _: &World, out: &mut Out) {
-        if matches!(link.state(at), SourceState::Absent) {
-            return out.rejected(&command.id, "the recorder is not connected");
+    /// It answers by what it does, which its status tells.
+    fn hear(&mut self, line: &str, at: Moment, _: &World) -> Option<String> {
+        let action = ["START", "STOP", "SPLIT", "AUTO 1", "AUTO 0"].into_iter().find(|word| *word == line)?;
+        if self.waiting.len() < COMMANDS {
+            self.waiting.push_back(Waiting { action, due: at.step + LATENCY });
         }
-        let recording = self.seen.as_ref().is_some_and(|seen| seen.recording.is_some());
-        let action = match command.action.as_str() {
-            "start" if self.take.as_ref().is_some_and(|take| take.manual) => {
-                return out.completed(&command.id, "recording");
-            }
-            "start" => "start",
-            "stop" | "split" if !recording => return out.rejected(&command.id, "nothing is being recorded"),
-            "stop" => "stop",
-            _ => "split",
-        };
-        if self.waiting.len() == COMMANDS {
-            return out.rejected(&command.id, "the recorder is still busy with earlier commands");
-        }
-        self.waiting.push(Waiting { id: command.id.clone(), action, due: at.step + LATENCY, obeyed: None });
+        None
     }
 }

@@ -85,6 +85,8 @@ impl Device for Services {
                         description: Some(row.description.into()),
                         restarts: row.restarts,
                         can: Vec::new(),
+                        unit: None,
+                        triggered_by: Vec::new(),
                     },
                 );
             }

@@ -101,7 +101,7 @@ export class Store {
   /** An envelope as reducers see it. `born` is when it was true, on the clock's `mono()`. */
   entry(envelope) {
     const payload = envelope.payload ?? {};
-    const stamp = payload.timestamp ?? payload.updated ?? envelope.timestamp;
+    const stamp = envelope.corrected ?? payload.timestamp ?? payload.updated ?? envelope.timestamp;
     return {
       type: envelope.type, id: envelope.id, epoch: parse_id(envelope.id)?.[0] ?? NaN, topic: envelope.topic, payload,
       stamp, born: this.clock.born(stamp) ?? this.clock.mono(), got: this.clock.mono(),

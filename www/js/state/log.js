@@ -26,12 +26,13 @@ export function line_of({ id, topic, timestamp, clock, corrected, payload = {} }
 /** The same from `GET /api/log`. */
 export const line_of_item = (item) => line_of({ ...item, payload: item });
 
-/** Whether a line passes the filters {level, source, text}: level is the least one, text is looked for in all words. */
+/** Whether a line passes the filters {level, source, text}, as the daemon sees it: level is the least one, text is looked for
+ * in the message, the source and the topic. */
 export function passes(line, { level, source, text }) {
   if (level && LEVELS.indexOf(line.level) < LEVELS.indexOf(level)) return false;
   if (source && line.source !== source) return false;
   if (!text) return true;
-  return line.message.toLowerCase().includes(text.toLowerCase());
+  return [line.message, line.source, line.topic].some((said) => said?.toLowerCase().includes(text.toLowerCase()));
 }
 
 /** The newest page, as the daemon gave it: newest first. */

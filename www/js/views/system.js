@@ -38,9 +38,19 @@ export function open(app, route, signal) {
   app.connection.refresh();
   const timer = setInterval(() => app.connection.refresh(), REFRESH_MS);
   signal.addEventListener('abort', () => clearInterval(timer));
-  const recordings = new Remote(app, 'api/recordings', { query: () => ({ limit: 1 }), every_ms: RECORDINGS_MS, signal });
-  recordings.load();
-  return { title: () => t('nav.system'), draw: () => draw(app, recordings) };
+  const recordings = new Remote(app, 'api/recordings', { query: () => ({ limit: 1 }), signal });
+  let asked_at = -Infinity;
+  return {
+    title: () => t('nav.system'),
+    draw() {
+      // Without a folder of recordings there is nobody to ask.
+      if (app.store.slices.sources.has('recordings') && performance.now() - asked_at > RECORDINGS_MS) {
+        asked_at = performance.now();
+        recordings.load();
+      }
+      return draw(app, recordings);
+    },
+  };
 }
 
 function draw(app, recordings) {

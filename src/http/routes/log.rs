@@ -1,0 +1,189 @@
+//! Reading the log back, newest first: lines for people, and what became of alerts.
+
+use super::resources;
+use crate::clock::Wall;
+use crate::http::problem::{Problem, problem};
+use crate::http::query::{Query, bad};
+use crate::http::reply::Reply;
+use crate::http::request::{Answer, Request};
+use crate::model::{Cursor, Level};
+use crate::store::{self, Found, Search, Searched, Trail};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+/// Names of sources that one answer lists.
+const SOURCES: usize = 100;
+/// Items of one answer.
+const MOST: usize = 1_000;
+
+/// An envelope as far as these routes need it.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    corrected: Option<Wall>,
+    /// `unsynced` where nobody vouched for the time.
+    #[serde(borrow)]
+    clock: Option<Cow<'a, str>>,
+}
+
+/// A line: `log` or `queue_log`.
+#[derive(Deserialize)]
+struct Line<'a> {
+    level: Level,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    timestamp: Value,
+    #[serde(borrow)]
+    source: Option<Cow<'a, str>>,
+    data: Option<Value>,
+}
+
+/// `GET /api/log`.
+pub(crate) fn lines(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    let query = Query::read(&request.head.query, &["level", "text", "source", "since", "before", "limit"])?;
+    let given = |name: &str| query.value(name).filter(|text| !text.is_empty());
+    let level = match given("level") {
+        None => Level::Debug,
+        Some(text) => {
+            Level::parse(text).ok_or_else(|| bad("level", text, "DEBUG, INFO, WARNING, ERROR or CRITICAL"))?
+        }
+    };
+    let text = given("text").map(str::to_lowercase);
+    let source = given("source").map(str::to_string);
+    let most = limit(&query, 200)?;
+    let trail = if level >= Level::Warning { Trail::Warnings } else { Trail::Log };
+    let what = Search {
+        before: position(request, &query, "before")?,
+        after: position(request, &query, "since")?.unwrap_or(0),
+        ..Search::of(&[trail])
+    };
+    let mut sources = BTreeSet::new();
+    let page = page(request, &what, most, |found| {
+        let envelope: Envelope<'_> = serde_json::from_str(&found.data).ok()?;
+        let line: Line<'_> = serde_json::from_str(envelope.payload.get()).ok()?;
+        if let Some(name) = &line.source
+            && sources.len() < SOURCES
+        {
+            sources.insert(name.to_string());
+        }
+        let said = |text: &str| text.to_lowercase();
+        let has = |wanted: &String| {
+            said(&line.message).contains(wanted)
+                || line.source.as_ref().is_some_and(|s| said(s).contains(wanted))
+                || said(found.topic).contains(wanted)
+        };
+        let fits = line.level >= level
+            && source.as_ref().is_none_or(|wanted| line.source.as_deref() == Some(wanted))
+            && text.as_ref().is_none_or(has);
+        fits.then(|| {
+            let mut item = json!({
+                "id": found.cursor,
+                "level": line.level,
+                "message": line.message,
+                "timestamp": line.timestamp,
+                "source": line.source,
+                "topic": found.topic,
+            });
+            if let Some(time) = envelope.corrected {
+                item["corrected"] = json!(time);
+            }
+            if let Some(clock) = envelope.clock {
+                item["clock"] = json!(clock);
+            }
+            if let Some(data) = line.data {
+                item["data"] = data;
+            }
+            item
+        })
+    })?;
+    Ok(Reply::json(200, &json!({ "items": page.items, "next": page.next, "sources": sources })).into())
+}
+
+/// `GET /api/alerts`, and with `history=true` every change of every alert.
+pub(crate) fn alerts(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    if request.head.query.is_empty() {
+        return resources::list(request);
+    }
+    let query = Query::read(&request.head.query, &["history", "before", "limit"])?;
+    if query.flag("history")? != Some(true) {
+        return Err(problem(
+            400,
+            "bad_parameter",
+            "Bad query parameter",
+            "before and limit are for history=true; the open alerts are always given whole",
+        ));
+    }
+    let most = limit(&query, 100)?;
+    let what = Search { before: position(request, &query, "before")?, ..Search::of(&[Trail::Alerts]) };
+    let page = page(request, &what, most, |found| {
+        let envelope: Envelope<'_> = serde_json::from_str(&found.data).ok()?;
+        let mut item: Value = serde_json::from_str(envelope.payload.get()).ok()?;
+        item["id"] = json!(found.cursor);
+        if let Some(time) = envelope.corrected {
+            item["corrected"] = json!(time);
+        }
+        Some(item)
+    })?;
+    Ok(Reply::json(200, &json!({ "items": page.items, "next": page.next })).into())
+}
+
+struct Page {
+    items: Vec<Value>,
+    /// Where to go on; none at the end.
+    next: Option<Cursor>,
+}
+
+/// The newest `most` that `take` makes an item of. Fewer, with a `next`, when much had to be looked through.
+fn page(
+    request: &Request<'_, '_>,
+    what: &Search,
+    most: usize,
+    mut take: impl FnMut(&Found<'_>) -> Option<Value>,
+) -> Result<Page, Problem> {
+    let parts = &request.shared.parts;
+    let mut items = Vec::new();
+    let mut full = false;
+    let came = store::search(&parts.bus, &parts.store, what, |found| {
+        if let Some(item) = take(&found) {
+            if items.len() == most {
+                full = true;
+                return ControlFlow::Break(());
+            }
+            items.push(item);
+        }
+        ControlFlow::Continue(())
+    });
+    let came =
+        came.map_err(|e| problem(503, "store", "The store does not answer", e.to_string()).retry_after(5))?;
+    let next = match came {
+        Searched::All => None,
+        // The one that did not fit comes first next time.
+        Searched::Before(seq) => Some(if full { seq + 1 } else { seq }),
+    };
+    let id = |seq: u64| Cursor { epoch: parts.store.epoch_of(seq), seq };
+    Ok(Page { items, next: next.map(id) })
+}
+
+fn limit(query: &Query, usual: usize) -> Result<usize, Problem> {
+    match query.value("limit").filter(|text| !text.is_empty()) {
+        None => Ok(usual),
+        Some(text) => match text.parse() {
+            Ok(n) if (1..=MOST).contains(&n) => Ok(n),
+            _ => Err(bad("limit", text, &format!("a number from 1 to {MOST}"))),
+        },
+    }
+}
+
+/// An id of this telltale as a position in the log.
+fn position(request: &Request<'_, '_>, query: &Query, name: &str) -> Result<Option<u64>, Problem> {
+    let Some(text) = query.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    match text.parse::<Cursor>() {
+        Ok(id) if id.epoch == 0 || request.shared.parts.store.epoch(id.epoch).is_some() => Ok(Some(id.seq)),
+        _ => Err(bad(name, text, "an id of this telltale, such as the next of an earlier answer")),
+    }
+}

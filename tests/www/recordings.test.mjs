@@ -192,6 +192,23 @@ test('at the end of what grows it waits and goes on when there is more; when it 
   assert.equal(it.position_s, 0, 'played again it begins at the start');
 });
 
+test('the last half second of what has ended is heard, and what was fetched in vain is not fetched again', () => {
+  const { it, last } = playback();
+  it.load('a', 10);
+  it.follow(true);
+  it.play();
+  last().ready(10);
+  last().end();
+  it.grown(10.3);
+  assert.equal(FakeAudio.made.length, 1);
+  it.follow(false);
+  assert.equal(FakeAudio.made.length, 2);
+  last().ready(10);
+  last().end();
+  assert.equal(FakeAudio.made.length, 2);
+  assert.equal(it.playing, false);
+});
+
 test('another file of the same sound keeps place, movement and speed', () => {
   const { it, last } = playback();
   it.load('a', 60);

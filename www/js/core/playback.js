@@ -6,7 +6,7 @@ import { address } from './api.js';
 export const RATES = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
 /** A position this close to the end is the end. */
 const END_S = 0.15;
-/** Of a growing recording this much more is worth fetching anew. */
+/** While a recording grows this much more is worth fetching anew; of one that has ended everything is. */
 const MORE_S = 0.5;
 
 const REASON = { 1: 'aborted', 2: 'network', 3: 'decode', 4: 'unsupported' };
@@ -63,7 +63,9 @@ export class Playback {
   /** Whether more may come: then the end is only where one waits for it. */
   follow(growing) {
     this.follows = growing;
-    if (!growing && this.audio?.ended && this.at_end()) this.wants = false;
+    if (growing || !this.wants || !this.audio?.ended) return;
+    if (this.is_more()) this.obtain(this.position_s);
+    else this.wants = false;
   }
 
   get playing() {
@@ -88,7 +90,8 @@ export class Playback {
 
   /** Whether there is more than when the file was asked for. What was asked for in vain is not asked for again. */
   is_more() {
-    return this.known_s !== null && this.known_s - (this.asked_s ?? 0) > MORE_S;
+    const had = Math.max(this.asked_s ?? 0, Number.isFinite(this.audio?.duration) ? this.audio.duration : 0);
+    return this.known_s !== null && this.known_s - had > (this.follows ? MORE_S : END_S);
   }
 
   at_end() {
@@ -126,7 +129,7 @@ export class Playback {
     const to = Math.max(0, end === null ? s : Math.min(s, end));
     const loaded = this.audio?.readyState >= 1;
     const reach = this.audio?.duration;
-    if (loaded && Number.isFinite(reach) && to > reach + END_S && this.known_s - reach > MORE_S) this.obtain(to);
+    if (loaded && Number.isFinite(reach) && to > reach && this.is_more()) this.obtain(to);
     else if (loaded) {
       this.wanted_s = null;
       this.audio.currentTime = to;

@@ -20,6 +20,8 @@ export function from_local(text) {
   return Number.isNaN(ms) ? '' : new Date(ms).toISOString().replace('.000Z', 'Z');
 }
 
+const down = ({ sort }) => sort.startsWith('-');
+
 /** `it` is {filter, list, filters_open, set(changes, {typed}), clear()}. */
 export function filters(app, it) {
   const { filter, list } = it;
@@ -27,7 +29,7 @@ export function filters(app, it) {
   const more = narrowing({ ...filter, text: '' });
   const pick = (name) => (event) => it.set({ [name]: event.target.value });
   const typed = (name) => (event) => it.set({ [name]: event.target.value.trim() }, { typed: true });
-  const descending = filter.sort.startsWith('-');
+  const descending = down(filter);
   const column = filter.sort.replace(/^-/, '');
   const options = (values, chosen, all) => html`<option value="" .selected=${!chosen}>${all}</option>${
     [...new Set([...values, ...(chosen ? [chosen] : [])])].map((v) => html`<option value=${v} .selected=${v === chosen}>${v}</option>`)}`;
@@ -35,9 +37,9 @@ export function filters(app, it) {
   return html`<search class="filters" role="search" aria-label=${t('filters.label')}>
     <div class="filters-line">
       <label class="field search"><span>${t('filters.text')}</span><input type="search" data-filter="text" maxlength="200" autocomplete="off" spellcheck="false" .value=${filter.text} @input=${typed('text')}></label>
-      <label class="field"><span>${t('filters.sort')}</span><span class="pair"><select data-filter="sort" @change=${(e) => it.set({ sort: `${descending ? '-' : ''}${e.target.value}` })}>${
+      <label class="field"><span>${t('filters.sort')}</span><span class="pair"><select data-filter="sort" @change=${(e) => it.set({ sort: `${down(it.filter) ? '-' : ''}${e.target.value}` })}>${
         SORTS.map((name) => html`<option value=${name} .selected=${name === column}>${t(`filters.sort.${name}`)}</option>`)}</select>
-        <button type="button" class="button" data-filter="direction" aria-label=${t(descending ? 'filters.descending' : 'filters.ascending')} @click=${() => it.set({ sort: descending ? column : `-${column}` })}>${icon(descending ? 'arrow-down' : 'arrow-up')}</button></span></label>
+        <button type="button" class="button" data-filter="direction" aria-label=${t(descending ? 'filters.descending' : 'filters.ascending')} @click=${() => it.set({ sort: down(it.filter) ? it.filter.sort.slice(1) : `-${it.filter.sort}` })}>${icon(descending ? 'arrow-down' : 'arrow-up')}</button></span></label>
       <button type="button" class="button" data-filter="more" aria-expanded=${it.filters_open ? 'true' : 'false'} aria-controls="filters-more" @click=${() => { it.filters_open = !it.filters_open; app.ticker.now(); }}>${icon('list-filter')}<span>${
         more ? t('filters.more_set', { n: more }) : t('filters.more')}</span></button>
       ${n ? html`<button type="button" class="button" data-filter="clear" @click=${() => it.clear()}>${icon('x')}<span>${t('filters.clear')}</span></button>` : nothing}

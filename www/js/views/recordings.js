@@ -155,8 +155,8 @@ class Recordings {
       id, known, pixels: shown_pixels(),
       changed: () => this.app.ticker.mark(),
       grown: ({ growing, duration_s }) => {
-        this.playback.follow(growing);
         this.playback.grown(duration_s);
+        this.playback.follow(growing);
       },
     });
   }

@@ -270,15 +270,18 @@ fn little_is_enough_to_be_seen() {
 #[test]
 fn commands_are_accepted_then_done() {
     let daemon = Daemon::bench();
-    let recorder = until("a recorder", || {
-        daemon.get("/api/recorders").json()["items"][0]["recorder_id"].as_str().map(str::to_string)
+    let recorder = until("a recorder that can be commanded", || {
+        let first = daemon.get("/api/recorders").json()["items"][0].take();
+        first["allowed_actions"].as_array()?.contains(&json!("auto")).then_some(())?;
+        first["recorder_id"].as_str().map(str::to_string)
     });
     let post = |path: &str, body: Value| daemon.post(path, &body.to_string());
     let path = |action: &str| format!("/api/recorders/{recorder}/{action}");
-    let answer = post(&path("split"), json!({ "command_id": "test-1", "reason": "test", "by": "me" }));
+    let answer =
+        post(&path("auto"), json!({ "on": false, "command_id": "test-1", "reason": "test", "by": "me" }));
     assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
     let body = answer.json();
-    assert_eq!((&body["command_id"], &body["action"]), (&json!("test-1"), &json!("split")));
+    assert_eq!((&body["command_id"], &body["action"]), (&json!("test-1"), &json!("auto")));
     for name in ["target", "state", "status", "pending", "allowed_actions", "revision"] {
         assert!(body.get(name).is_some(), "{name} is missing: {body}");
     }
@@ -287,7 +290,7 @@ fn commands_are_accepted_then_done() {
         (result["state"] != "accepted").then_some(result)
     });
     assert!(result["latency_ms"].is_u64(), "{result}");
-    let again = post(&path("split"), json!({ "command_id": "test-1" }));
+    let again = post(&path("auto"), json!({ "on": false, "command_id": "test-1" }));
     assert_eq!((again.status, &again.json()["state"]), (200, &result["state"]));
     let unknown = post(&path("dance"), json!({}));
     assert_eq!(unknown.status, 404);

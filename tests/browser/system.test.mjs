@@ -52,6 +52,23 @@ test('every source with its state, age, counters and last error; one of them in 
   await it.clean();
 });
 
+test('refreshing by hand connects anew and reads everything again', { skip }, async () => {
+  const it = await go('system', { shared: false });
+  const { page } = it;
+  const button = page.locator('[data-act="refresh"]');
+  await button.waitFor();
+  const counter = () => page.innerText('[data-counter="events"]');
+  const before = Number((await counter()).replaceAll(',', ''));
+  await source('refresh', { errors: 1 });
+  await page.waitForSelector('tr[data-source="refresh"]');
+  await button.click();
+  // The snapshot is read once more: all of the state comes again, and the chip does not leave "Live" for good.
+  await until('everything to be read again', async () => Number((await counter()).replaceAll(',', '')) > before + 1);
+  await page.waitForSelector('[data-path="stream"]');
+  await page.waitForSelector('tr[data-source="refresh"]');
+  await it.clean();
+});
+
 test('an unset clock: what happens is said first, and the time goes out only after the second step', { skip }, async () => {
   const unset = await daemon({ env: { TELLTALE_CLOCK: 'unsynced' } });
   try {

@@ -428,7 +428,8 @@ fn without_a_receiver_nobody_is_there_to_send_anything() {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
         tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("comm")).ok()).collect()
     };
-    assert!(threads().iter().any(|name| name == "alerts\n"));
+    // A thread names itself once it runs.
+    until("the thread", || threads().iter().any(|name| name == "alerts\n").then_some(()));
     assert!(!threads().iter().any(|name| name == "outbox\n"));
     let answer = daemon.post("/api/alerts/test", "");
     assert_eq!((answer.status, &answer.json()["type"]), (409, &json!("no_channels")));

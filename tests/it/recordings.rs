@@ -641,7 +641,7 @@ fn a_folder_that_comes_later_is_taken_as_it_comes() {
     fs::create_dir(&root).unwrap();
     fs::write(root.join("a.wav"), wav(100)).unwrap();
     until("the folder to be read", || (daemon.get("/api/recordings").json()["total"] == 1).then_some(()));
-    assert_eq!(status(&daemon), Some("ok".into()));
+    until("the source to be well", || (status(&daemon) == Some("ok".into())).then_some(()));
     // Pulled out: nobody has deleted anything.
     let mut stream = daemon.stream("topics=recordings,system", None);
     stream.wait("hello");

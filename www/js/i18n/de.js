@@ -278,6 +278,8 @@ export default {
   'source.seen': 'zuletzt gehört {time}',
 
   'system.connection': 'Verbindung dieses Browsers',
+  'system.refresh': 'Jetzt aktualisieren',
+  'system.refresh_hint': 'Nicht nötig: jede Änderung kommt von selbst. Verbindet neu und liest alles noch einmal.',
   'system.state': 'Zustand',
   'system.path': 'Ereignisse kommen per',
   'system.path.stream': 'Strom',

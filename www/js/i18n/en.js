@@ -278,6 +278,8 @@ export default {
   'source.seen': 'last heard {time}',
 
   'system.connection': 'Connection of this browser',
+  'system.refresh': 'Refresh now',
+  'system.refresh_hint': 'Not needed: every change comes by itself. It connects anew and reads everything again.',
   'system.state': 'State',
   'system.path': 'Events come by',
   'system.path.stream': 'stream',

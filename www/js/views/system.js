@@ -214,7 +214,7 @@ function connection_card(app) {
       ${rows.map((name) => fact(t(`system.${name}`), html`<span class="num" data-counter=${name}>${count(counters[name])}</span>`))}
       ${fact(t('system.last_fault'), fault(app, link.last_fault))}
     </dl>
-    <div class="actions"><button type="button" data-act="refresh" @click=${() => app.connection.restart()}>${icon('refresh-cw')}<span>${t('system.refresh')}</span></button></div>
+    <div class="actions"><button class="button" type="button" data-act="refresh" @click=${() => app.connection.restart()}>${icon('refresh-cw')}<span>${t('system.refresh')}</span></button></div>
     <p class="hint">${t('system.refresh_hint')}</p>`,
   });
 }

@@ -333,8 +333,8 @@ impl Recorders {
             },
             _ => {
                 one.machine.step(Input::Reset, monotonic(), Wall::now());
-                self.commands.finish(&command.id, CommandState::Completed, None, None);
                 self.publish(one);
+                self.commands.finish(&command.id, CommandState::Completed, None, None);
                 return;
             }
         };
@@ -416,6 +416,8 @@ impl Recorders {
                 }
                 Effect::Finish(command, state, why) => {
                     let status = one.machine.shown(monotonic()).status.word();
+                    // The status that confirms it is there for who hears that it is done.
+                    self.publish(one);
                     self.commands.finish(&command, state, Some(status), why.as_deref());
                 }
                 Effect::Say(text) => {

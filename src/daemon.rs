@@ -196,6 +196,7 @@ impl Daemon {
             store: Arc::clone(&store),
             alerts: Arc::clone(&alerts),
             outlets,
+            instruments: Arc::default(),
             recorders: Arc::clone(&recorders),
             recordings: Arc::clone(&recordings),
             stop: stop.clone(),

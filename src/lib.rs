@@ -5,7 +5,8 @@
 //! ```text
 //! cli     what the command line does: run, check, key, publish, tail, status, capture, replay
 //! daemon  the wiring diagram; stop order is start order reversed
-//! http    connections, routes, static files, access       -> sources (the bench's switches, recordings), alerts, push, bus, store, keys, config, model
+//! http    connections, routes, static files, access       -> runner, sources (the bench's switches, recordings), alerts, push, bus, store, keys, config, model
+//! runner  scans and queues: plans, points, their data     -> sources (instruments), alerts, store, bus, config, model
 //! sources gpio, serial, recordings, host health, the bench -> alerts, store, bus, config, model
 //! alerts  rules, the desk, delivery                       -> store, bus, config, model
 //! push    readers of the stream: groups, resume, writers  -> bus, store, config, model
@@ -30,6 +31,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod push;
+pub mod runner;
 pub mod sources;
 pub mod store;
 pub mod threads;

@@ -7,11 +7,12 @@ pub mod gpio;
 pub mod hardware;
 pub mod host;
 mod inputs;
+mod instruments;
 mod jobs;
 mod outlets;
 mod publish;
 mod random;
-mod reading;
+pub mod reading;
 mod recorder;
 pub mod recordings;
 pub mod serial;
@@ -21,6 +22,9 @@ pub mod simulated;
 pub mod streams;
 
 pub use self::inputs::Sources;
+pub use self::instruments::{
+    Answer, Asked, ChannelOffer, InUse, Instruments, Offer, Outcome, Request, Setting, Wake,
+};
 pub use self::jobs::{JobRefused, Jobs};
 pub use self::outlets::{Order, Outlets};
 pub use self::recorder::{MotionChange, NotTaken, Recorders};
@@ -47,6 +51,8 @@ pub struct Context {
     pub alerts: Arc<Alerts>,
     /// How orders reach pins and ports.
     pub outlets: Arc<Outlets>,
+    /// The instruments that can be driven.
+    pub instruments: Arc<Instruments>,
     /// What recorders left behind.
     pub recordings: Arc<recordings::Recordings>,
     /// What is said of recorders, and asked of them.

@@ -11,6 +11,8 @@
 //   x: {name, unit, time}          time: x is seconds since 1970, ticks are times of day
 //   series: [{name, unit, style}]  one a y column of points; style 'line' (default) or 'points'; the same unit shares an axis
 //   table                          newest rows in the table below, default 20, 0 for none
+//   step                           optional: values further apart along x than this are not joined (gap_step() of state/chart.js)
+//   back                           optional: a jump back along x by more than this begins the next sweep
 //   x_range, y_range               optional [least, most]; y_range holds for the first unit and is widened by data beyond it
 //   bands: [{from, to, tone}]      optional, on the first unit; from or to null: to the edge. tone: good busy warn bad
 //   lines: [{at, tone, label}]     optional, levels on the first unit
@@ -87,7 +89,7 @@ class LiveChart extends HTMLElement {
     const at = performance.now();
     if (anew || !this.words_at || at - this.words_at > WORDS_MS || ys[0]?.length < 3) {
       this.words_at = at;
-      this.words = words(view, ys);
+      this.words = words(view, x, ys);
     }
     const empty = !view.points.length;
     render(html`
@@ -184,7 +186,7 @@ function options(chart, view, units, width, height) {
       const [token, dash] = STROKES[i % STROKES.length];
       return {
         scale: `y${units.indexOf(s.unit ?? '')}`, auto: false, stroke: () => chart.colours[token], width: 2, dash: s.style === 'points' ? [] : dash,
-        points: { show: false }, paths: (plot, n) => path(plot, n, s.style === 'points'),
+        points: { show: false }, paths: (plot, n) => path(plot, n, s.style === 'points', chart.wanted),
       };
     })],
     hooks: {
@@ -196,7 +198,7 @@ function options(chart, view, units, width, height) {
 }
 
 /** The stroke of a series: lines from value to value, none over a gap, dots where a line would not show. */
-function path(plot, n, dots_only) {
+function path(plot, n, dots_only, how) {
   const [x, y] = [plot.data[0], plot.data[n]];
   const { scale } = plot.series[n];
   const stroke = new Path2D();
@@ -209,7 +211,7 @@ function path(plot, n, dots_only) {
     stroke.moveTo(left + size, top);
     stroke.arc(left, top, size, 0, 2 * Math.PI);
   };
-  for (const { from, to } of runs(x, y)) {
+  for (const { from, to } of runs(x, y, how)) {
     if (from === to && !dots_only) dot(from);
     if (!dots_only) {
       stroke.moveTo(to_x(x[from]), to_y(y[from]));
@@ -307,11 +309,11 @@ function figures_last(y) {
 }
 
 /** What a screen reader is told instead of the picture. */
-function words(view, ys) {
+function words(view, x, ys) {
   const parts = view.series.map((s, i) => {
     const { n, least, most, last } = figures(ys[i]);
     if (!n) return t('chart.words_none', { name: s.name });
-    const holes = gaps(ys[i]);
+    const holes = gaps(x, ys[i], view.step);
     return `${t('chart.words', { name: s.name, n, count: count(n), least: with_unit(least, s.unit), most: with_unit(most, s.unit), last: with_unit(last, s.unit) })}${
       holes ? ` ${t('chart.words_gaps', { n: holes })}` : ''}`;
   });

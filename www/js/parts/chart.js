@@ -7,7 +7,8 @@
 //
 // view: {
 //   label                          its name for screen readers
-//   points                         Points of state/chart.js: `new Points(columns, most)`, push(x, [y...]), gap(); or Points.of(columns)
+//   points                         Points of state/chart.js: `new Points(columns, most)`, push(x, [y...]), gap(); or Points.of(columns);
+//                                  or anything with {version, length, columns()}, and `source` when it is made anew each time
 //   x: {name, unit, time}          time: x is seconds since 1970, ticks are times of day
 //   series: [{name, unit, style}]  one a y column of points; style 'line' (default) or 'points'; the same unit shares an axis
 //   table                          newest rows in the table below, default 20, 0 for none
@@ -78,7 +79,7 @@ class LiveChart extends HTMLElement {
     if (before?.theme !== theme) this.colours = colours(this);
     if (before?.shape !== shape) this.drop();
     this.columns = view.points.columns();
-    this.frame(view, before?.points !== view.points || before?.shape !== shape);
+    this.frame(view, source_of(before?.points) !== source_of(view.points) || before?.shape !== shape);
     if (view.points.length) this.paint(view);
     else this.drop();
   }
@@ -154,6 +155,9 @@ class LiveChart extends HTMLElement {
 }
 
 customElements.define('live-chart', LiveChart);
+
+/** Points may be a view of something that lasts. */
+const source_of = (points) => points?.source ?? points;
 
 function options(chart, view, units, width, height) {
   const ink = () => chart.colours['--muted'];

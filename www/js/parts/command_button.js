@@ -9,11 +9,12 @@ import { icon } from './icon.js';
 
 /**
  * `order` is what Commands.send takes. `blocked` is a reason not to offer it, or null. `destructive` is
- * {title, loss, action} for the second step; `pressed` makes it a switch. Feedback goes below the row: see `command_note`.
+ * {title, loss, action} for the second step; `pressed` makes it a switch; `held` says that the target itself reports that it
+ * is at it, which may take long. Feedback goes below the row: see `command_note`.
  */
-export function command_button(app, { order, label, shape, primary = false, blocked = null, destructive = null, name, pressed }) {
+export function command_button(app, { order, label, shape, primary = false, blocked = null, destructive = null, name, pressed, held = false }) {
   const command = app.commands.of(order.target, order.action);
-  const waits = pending(command);
+  const waits = held || pending(command);
   const reason = blocked ?? blocked_by(app);
   const off = waits || reason !== null;
   const tap = async () => {
@@ -28,10 +29,10 @@ export function command_button(app, { order, label, shape, primary = false, bloc
 }
 
 /** How the last command of a button ended, if there is something to say. */
-export function command_note(app, { order }) {
+export function command_note(app, { order, held = false }) {
   const { target, action } = order;
   const command = app.commands.of(target, action);
-  if (!command || pending(command)) return nothing;
+  if (!command || pending(command) || (held && command.taken && command.phase === 'unconfirmed')) return nothing;
   const dismiss = () => app.commands.dismiss(target, action);
   switch (command.phase) {
     case 'confirmed':

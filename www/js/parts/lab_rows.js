@@ -9,7 +9,8 @@ import { chip } from './chip.js';
 import { progress } from './progress.js';
 import { age_tag, value } from './value.js';
 
-export function queue_row(app, id, entry) {
+/** `within` stands below it. */
+export function queue_row(app, id, entry, within = nothing) {
   const p = entry.payload;
   return html`<li class="row" data-status=${p.status}>
     <div class="row-head"><a class="row-name row-link" href=${`#/queue/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${chip('queue', p.status, { quiet: true })}</div>
@@ -20,6 +21,7 @@ export function queue_row(app, id, entry) {
       ${p.pause_reason ? html`<span class="clip">${p.pause_reason}</span>` : nothing}
       ${typeof p.eta_s === 'number' && p.status === 'running' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
       ${age_tag(app.judge(entry))}</div>
+    ${within}
   </li>`;
 }
 

@@ -186,6 +186,8 @@ export class ScanAdd {
         ${field('interval_s', t('scan_add.interval_s'))}
         ${field('repeat', t('scan_add.repeat'))}
         ${field('samples', t('scan_add.samples'))}
+      </div>
+      <div class="fields few">
         ${select_field({ id: 'scan-on_error', label: t('scan_add.on_error'), value: draft.on_error, options: form.ON_ERROR.map((v) => [v, t(`scan_add.on_error.${v}`)]), faults: form.faults_at(faults, 'on_error', true), chosen: (value) => this.set({ on_error: value }) })}
         ${select_field({ id: 'scan-after', label: t('scan_add.after'), value: draft.after, options: form.AFTER.map((v) => [v, t(`scan_add.after.${v}`)]), faults: form.faults_at(faults, 'after', true), chosen: (value) => this.set({ after: value }) })}
       </div>

@@ -1,5 +1,5 @@
-// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu, 'wide'
-// puts it there on wide screens and under "More" on a phone, 'more' only there. `under` is the page whose entry of the menu
+// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu; 'wide'
+// and 'wider' put it there on screens that have the room, else it is under "More"; 'more' only there. `under` is the page whose entry of the menu
 // is marked while this one is open.
 // A view's module exports `open(app, route, signal)`, which gives {title(), draw()}; see docs/page.md.
 
@@ -19,7 +19,7 @@ export const VIEWS = [
   { name: 'scan', under: 'queues', load: with_pack('lab', () => import('./scan.js'), 'ops', 'chart') },
   { name: 'instruments', icon: 'microscope', nav: 'more', under: 'queues', load: with_pack('lab', () => import('./instruments.js'), 'ops') },
   { name: 'instrument', under: 'queues', load: with_pack('lab', () => import('./instrument.js'), 'ops') },
-  { name: 'alerts', icon: 'bell', nav: 'wide', load: with_pack('ops', () => import('./alerts.js')) },
+  { name: 'alerts', icon: 'bell', nav: 'wider', load: with_pack('ops', () => import('./alerts.js')) },
   { name: 'log', icon: 'scroll-text', nav: true, load: with_pack('ops', () => import('./log.js')) },
   { name: 'system', icon: 'cpu', nav: 'wide', load: with_pack('ops', () => import('./system.js')) },
   { name: 'settings', icon: 'settings', nav: 'wide', load: () => import('./settings.js') },

@@ -254,6 +254,9 @@ fn count(socket: TcpStream, bytes: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> std
     })
 }
 
+/// Starts viewers that count what they are sent, until they are told to end.
+type Viewers<'a> = &'a dyn Fn(&Arc<AtomicU64>, &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<()>>;
+
 /// Ten viewers with four panels each, at 2, 3, 5 and 5 s, over four streams that change ten times a second: pushed as it
 /// comes, pushed and conflated by the server, polled.
 pub fn panels(table: &mut Table) {
@@ -283,20 +286,19 @@ pub fn panels(table: &mut Table) {
     until("the streams", || {
         (daemon.get("/api/streams").json()["items"].as_array().map_or(0, Vec::len) == 4).then_some(())
     });
-    let measure =
-        |viewers: &dyn Fn(&Arc<AtomicU64>, &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<()>>| {
-            let (bytes, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-            let handles = viewers(&bytes, &over);
-            std::thread::sleep(Duration::from_secs(1));
-            let (cpu, from, begun) = (cpu_s(daemon.pid()), bytes.load(Ordering::Relaxed), Instant::now());
-            std::thread::sleep(TIME);
-            let took = begun.elapsed().as_secs_f64();
-            let cpu = (cpu_s(daemon.pid()) - cpu) / took;
-            let sent = (bytes.load(Ordering::Relaxed) - from) as f64 / took;
-            over.store(true, Ordering::Relaxed);
-            handles.into_iter().for_each(|h| drop(h.join()));
-            (cpu, sent)
-        };
+    let measure = |viewers: Viewers<'_>| {
+        let (bytes, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let handles = viewers(&bytes, &over);
+        std::thread::sleep(Duration::from_secs(1));
+        let (cpu, from, begun) = (cpu_s(daemon.pid()), bytes.load(Ordering::Relaxed), Instant::now());
+        std::thread::sleep(TIME);
+        let took = begun.elapsed().as_secs_f64();
+        let cpu = (cpu_s(daemon.pid()) - cpu) / took;
+        let sent = (bytes.load(Ordering::Relaxed) - from) as f64 / took;
+        over.store(true, Ordering::Relaxed);
+        handles.into_iter().for_each(|h| drop(h.join()));
+        (cpu, sent)
+    };
     let streams = |query: &'static str| {
         let addr = daemon.addr;
         move |bytes: &Arc<AtomicU64>, over: &Arc<AtomicBool>| {

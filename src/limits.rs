@@ -99,6 +99,9 @@ pub const FEED_REST: Duration = Duration::from_secs(5);
 pub const SIGNALS: usize = 256;
 /// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.
 pub const SIGNAL_RECENT: usize = 4_000;
+/// Spans of samples that can be read back, of all signals together, some 200 bytes each: three million samples that come in batches.
+/// The oldest are forgotten first; what they stand for is stored, but no longer shown.
+pub const SIGNAL_SPANS: usize = 24_576;
 /// Commands for signals that wait; a further one is told 503.
 pub const SIGNAL_COMMANDS: usize = 16;
 /// The longest rest of the generator's thread.

@@ -109,6 +109,7 @@ export default {
   'scan_add.bad_json_line': 'Kein JSON, Zeile {line}: {reason}',
   'scan_add.not_json': 'Der Text ist kein JSON',
   'scan_add.no_number': 'Keine Zahl',
+  'scan_add.begin': 'Wählen Sie, was gesetzt und was gemessen wird.',
   'scan_add.checking': 'Prüft …',
   'scan_add.valid': 'Geprüft: kann laufen.',
   'scan_add.faulty.one': '{n} Fehler zu beheben',

@@ -109,6 +109,7 @@ export default {
   'scan_add.bad_json_line': 'No JSON, line {line}: {reason}',
   'scan_add.not_json': 'The text is no JSON',
   'scan_add.no_number': 'Not a number',
+  'scan_add.begin': 'Choose what is set and what is measured.',
   'scan_add.checking': 'Checking …',
   'scan_add.valid': 'Checked: it can run.',
   'scan_add.faulty.one': '{n} fault to mend',

@@ -46,7 +46,7 @@ export class ScanAdd {
     this.hint = null;
     this.way = way;
     if (way === 'templates') this.load_templates();
-    else this.check(0);
+    else if (this.turn) this.check(0);
     this.app.ticker.now();
   }
 
@@ -234,11 +234,12 @@ export class ScanAdd {
     const points = current?.status === 'ok' && current.valid ? current.points : own;
     // A daemon that can't check says no when it is added.
     const checkable = current?.status !== 'absent';
-    const blocked = description === null ? t('scan_add.not_json') : !current ? t('scan_add.checking') : checkable && !current.valid ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : null;
+    const begun = this.turn > 0;
+    const blocked = !begun ? t('scan_add.begin') : description === null ? t('scan_add.not_json') : !current ? t('scan_add.checking') : checkable && !current.valid ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : null;
     return html`<div class="scan-sum" aria-live="polite">
         <p class="num" data-sum>${points === null || points === undefined ? t('scan_add.points_unknown') : t('scan_add.points_known', { n: points, points: count(points) })}${
           current?.valid && typeof current.planned_s === 'number' ? html`, ${t('scan_add.planned', { time: duration(current.planned_s) })}` : nothing}</p>
-        <p class="muted">${!current ? t('scan_add.checking') : current.valid ? t('scan_add.valid') : current.status === 'ok' ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : current.status === 'absent' ? t('scan_add.unchecked') : t('empty.error', { reason: current.reason })}</p>
+        <p class="muted">${!begun ? t('scan_add.begin') : !current ? t('scan_add.checking') : current.valid ? t('scan_add.valid') : current.status === 'ok' ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : current.status === 'absent' ? t('scan_add.unchecked') : t('empty.error', { reason: current.reason })}</p>
         ${current?.valid && current.steps.length ? html`<details class="keys"><summary class="button small">${t('scan_add.steps')}</summary><ol class="steps">${current.steps.slice(0, STEPS_SHOWN).map((line) => html`<li>${line}</li>`)}</ol>${
           current.steps.length > STEPS_SHOWN ? html`<p class="hint">${t('list.more', { n: current.steps.length - STEPS_SHOWN })}</p>` : nothing}</details>` : nothing}
       </div>

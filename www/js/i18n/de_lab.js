@@ -66,6 +66,7 @@ export default {
   'pause_reason.restart': 'die Box wurde neu gestartet',
   'pause_reason.scan_failed': 'ein Scan ist fehlgeschlagen',
   'pause_reason.scan_aborted': 'ein Scan wurde abgebrochen',
+  'pause_reason.scan_paused': 'ihr laufender Scan ist angehalten',
   'pause_reason.user': 'jemand hat sie angehalten',
 
   'scan_add.title': 'Scan einreihen',
@@ -114,6 +115,7 @@ export default {
   'scan_add.valid': 'Geprüft: kann laufen.',
   'scan_add.faulty.one': '{n} Fehler zu beheben',
   'scan_add.faulty.other': '{n} Fehler zu beheben',
+  'scan_add.of_scan': 'Scan {n}:',
   'scan_add.unchecked': 'Diese Box kann Beschreibungen nicht vorab prüfen; sie sagt es beim Einreihen.',
   'scan_add.points_unknown': 'Anzahl der Punkte noch nicht bekannt',
   'scan_add.points_known.one': '{points} Punkt',

@@ -66,6 +66,7 @@ export default {
   'pause_reason.restart': 'the box was restarted',
   'pause_reason.scan_failed': 'a scan failed',
   'pause_reason.scan_aborted': 'a scan was aborted',
+  'pause_reason.scan_paused': 'its current scan is paused',
   'pause_reason.user': 'somebody paused it',
 
   'scan_add.title': 'Add a scan',
@@ -114,6 +115,7 @@ export default {
   'scan_add.valid': 'Checked: it can run.',
   'scan_add.faulty.one': '{n} fault to mend',
   'scan_add.faulty.other': '{n} faults to mend',
+  'scan_add.of_scan': 'scan {n}:',
   'scan_add.unchecked': 'This box can\'t check descriptions; it says so when the scan is added.',
   'scan_add.points_unknown': 'Number of points not known yet',
   'scan_add.points_known.one': '{points} point',

@@ -288,7 +288,7 @@ export function limits_words({ limits, unit }) {
 export const beyond_words = ({ low, high }, unit) => t('limits.beyond', { limits: limits_words({ limits: { low, high }, unit }) });
 
 const fault_notes = (faults, id) => html`<div id=${`${id}-faults`}>${faults.map((f) => html`<p class="field-fault" data-tone="bad" data-field=${f.field}>${icon('circle-x')}<span>${f.detail}</span></p>`)}</div>`;
-const fault_list = (faults) => (faults.length ? html`<ul class="errors">${faults.map((f) => html`<li data-field=${f.field}><span data-tone="bad" class="num">${f.field ? html`<code>${f.field}</code> ` : nothing}${f.detail}</span></li>`)}</ul>` : nothing);
+const fault_list = (faults) => (faults.length ? html`<ul class="errors">${faults.map((f) => html`<li data-field=${f.field}><span data-tone="bad" class="num">${(f.scan ?? f.index) ? html`<span class="muted">${t('scan_add.of_scan', { n: (f.scan ?? f.index) + 1 })}</span> ` : nothing}${f.field ? html`<code>${f.field}</code> ` : nothing}${f.detail}</span></li>`)}</ul>` : nothing);
 
 function text_field({ id, label, value, faults, typed, text = false }) {
   return html`<div class="field-box"><label class="field" for=${id}><span>${label}</span></label><input id=${id} type="text" inputmode=${text ? 'text' : 'decimal'} autocomplete="off" autocapitalize="off" spellcheck="false" maxlength="200"

@@ -333,3 +333,32 @@ pub const TEMPLATES: usize = 200;
 pub const TEMPLATE_SCANS: usize = 100;
 /// Commands that wait for the lab's thread; a further one is told 503.
 pub const LAB_COMMANDS: usize = 64;
+/// A scan's status is published at most this often, besides changes of what it is doing or was asked.
+pub const SCAN_STATUS: Duration = Duration::from_millis(250);
+/// The same of a queue whose progress alone has changed.
+pub const QUEUE_STATUS: Duration = Duration::from_secs(1);
+/// How often the lab's thread looks, while a scan is under way and while none is.
+pub const LAB_TICK: Duration = Duration::from_millis(100);
+/// See [`LAB_TICK`].
+pub const LAB_IDLE_TICK: Duration = Duration::from_secs(1);
+/// Whoever changed a queue waits this long for it to be on the disk; then it is told that it may not be.
+pub const SHELF_TIME: Duration = Duration::from_secs(8);
+/// How often a scan whose instruments are not free tries again, besides whenever one is given back.
+pub const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+/// A wait of a scan that nothing else bounds looks for what was asked of it this often, besides when it is poked.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often `wait_until` reads its channel.
+pub const WAIT_UNTIL_POLL: Duration = Duration::from_millis(200);
+/// Settling from this long on is shown as what a scan does.
+pub const SHOWN_SETTLE: Duration = Duration::from_millis(500);
+/// An instrument's source ends each request by itself; one that does not is given up this long after its own time.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// A command for a queue or a scan, except an abort, may take this long: a pause waits for a point, a start for an
+/// instrument. Then it has timed out, though the wish stays.
+pub const LAB_COMMAND_TIME: Duration = Duration::from_secs(24 * 3600);
+/// After the start, instruments of interrupted scans are looked for this long to be made safe.
+pub const MAKE_SAFE: Duration = Duration::from_secs(60);
+/// A line of a scan's log; the rest is left out.
+pub const LOG_CHARS: usize = 4_000;
+/// Names of queues, scans and templates; the rest is left out.
+pub const NAME_CHARS: usize = 100;

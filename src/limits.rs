@@ -362,3 +362,24 @@ pub const MAKE_SAFE: Duration = Duration::from_secs(60);
 pub const LOG_CHARS: usize = 4_000;
 /// Names of queues, scans and templates; the rest is left out.
 pub const NAME_CHARS: usize = 100;
+/// Rows of scans in memory that are in no block on the disk yet, in bytes over all scans; past it they are put in blocks
+/// that are not full, which are written again later.
+pub const BOOK_BYTES: usize = 32 * 1024 * 1024;
+/// Scans whose rows are held in memory; past it those that were not used for longest are put on the disk and let go.
+pub const BOOK_SCANS: usize = 4_096;
+/// Measurements of one scan; rows of a further one are refused.
+pub const MEASUREMENTS: usize = 64;
+/// Columns of one measurement; a row with more is refused.
+pub const COLUMNS: usize = 256;
+/// The name of a column or a measurement, in bytes; a longer one is refused.
+pub const COLUMN_NAME: usize = 200;
+/// The text of one row; a larger one is refused, as it has to fit into one event of 64 KB.
+pub const ROW_BYTES: usize = 56 * 1024;
+/// How long rows of a fast scan wait for each other, to be told as one: at most ten frames a second of one scan.
+pub const ROWS_HELD: Duration = Duration::from_millis(100);
+/// How long rows are in the log alone at most: what a start after a crash has to read of it.
+pub const ROWS_IN_LOG: Duration = Duration::from_secs(600);
+/// How often full blocks are written, all that there are at a time: each time costs the card some 40 KB.
+pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
+/// Scans that are played back at one time, each with a thread; a further one is told 503.
+pub const PLAYBACKS: usize = 8;

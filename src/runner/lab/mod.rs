@@ -15,12 +15,10 @@ mod queues;
 mod running;
 mod scans;
 
-#[cfg(test)]
-mod tests;
-
 pub(in crate::runner) use self::running::{Halted, Job};
 pub(in crate::runner) use self::scans::Orders;
 
+pub use self::commands::Judged;
 use self::commands::Waiting;
 use self::kept::ToMakeSafe;
 use self::queues::Queue;

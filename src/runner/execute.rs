@@ -8,14 +8,14 @@
 //! under the desk's lock; this thread reads what was decided and reports what it has seen.
 
 use super::data::{ColumnRole, Row};
-use super::lab::{Halted, Job, Lab, Orders};
+use super::lab::{Halted, Job, Lab, Orders, level_of};
 use super::machine::{Ask, ExitReason};
 use super::plan::{
     After, ChannelRef, Condition, Instruction, MEASUREMENT, OnError, Plan, Step, Walk,
 };
 use crate::clock::Wall;
 use crate::limits;
-use crate::model::{CommandState, InstrumentStatus, Level, Quality, QualityReason};
+use crate::model::{Channel, CommandState, InstrumentStatus, Level, Quality, QualityReason};
 use crate::sources::reading::{Reading, Value};
 use crate::sources::{Answer, Instruments, Offer, Outcome, Request, Setting};
 use crate::threads::Stop;
@@ -340,7 +340,7 @@ impl<'a> Execution<'a> {
     fn leave_out(&mut self, instruction: &Instruction) {
         match instruction {
             Instruction::Do(Step::Set { channel, .. }) => drop(self.unsure.insert(channel.clone())),
-            Instruction::Do(Step::Gpio { output, .. }) => drop(self.unsure.insert(level(output))),
+            Instruction::Do(Step::Gpio { output, .. }) => drop(self.unsure.insert(level_of(output))),
             _ => {}
         }
     }
@@ -480,7 +480,7 @@ impl<'a> Execution<'a> {
             }
             Step::Gpio { output, active } => {
                 let word = if *active { "on" } else { "off" };
-                self.set(&level(output), &Setting::Word(word.into()), true, None, None)
+                self.set(&level_of(output), &Setting::Word(word.into()), true, None, None)
             }
             Step::Settle(time) => self.settle(*time),
             Step::WaitUntil { channel, when, hold, within } => self.wait_until(channel, when, *hold, *within),
@@ -714,6 +714,7 @@ impl<'a> Execution<'a> {
     fn from_state(&self, id: &str, names: &[&str]) -> Vec<Reading> {
         let event = self.lab.context().bus.state_of(&format!("instrument_status/{id}"));
         let status = event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok());
+        let now = Wall::now();
         let reading = |name: &&str| {
             let channel = status.as_ref().and_then(|s| s.channels.get(*name));
             let value = match channel {
@@ -721,11 +722,11 @@ impl<'a> Execution<'a> {
                 Some(c) if c.quality != Quality::Good => {
                     Value::Missing(c.quality_reason.unwrap_or(QualityReason::Stale))
                 }
-                Some(c) => match &c.value {
-                    Json::Number(n) => n.as_f64().map_or(Value::Missing(QualityReason::Nan), Value::number),
-                    Json::String(text) => Value::Text(text.clone()),
-                    Json::Bool(flag) => Value::Flag(*flag),
-                    _ => Value::Missing(QualityReason::Nan),
+                Some(c) if is_stale(c, now) => Value::Missing(QualityReason::Stale),
+                Some(c) => match (c.value, &c.text) {
+                    (Some(number), _) => Value::number(number),
+                    (None, Some(text)) => Value::Text(text.clone()),
+                    (None, None) => Value::Missing(QualityReason::Nan),
                 },
             };
             Reading { name: (*name).to_string(), value, unit: None }
@@ -827,9 +828,10 @@ enum Woken<T> {
     Late,
 }
 
-/// The channel that drives an output pin.
-fn level(output: &str) -> ChannelRef {
-    ChannelRef { instrument: output.into(), channel: "level".into() }
+/// Whether nobody has spoken of a channel within its time.
+fn is_stale(channel: &Channel, now: Wall) -> bool {
+    let time = channel.timeout_s.filter(|s| *s > 0.0).unwrap_or(f64::INFINITY);
+    now.0.saturating_sub(channel.last_updated.0) as f64 > time * 1000.0
 }
 
 /// What steps measure, and what their loops set, outer first.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::clock::Wall;
 use crate::limits;
-use crate::model::{CommandState, Draft, Level, QueueStatus, ScanState, ScanStatus, Topic};
+use crate::model::{CommandState, Draft, Level, QueueStatus, ScanStatus, Topic};
 use crate::runner::machine::{Ask, Executor, QueueEffect, QueueEvent};
 use crate::runner::plan::{Fault, Plan};
 use serde_json::Value;

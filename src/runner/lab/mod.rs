@@ -32,7 +32,7 @@ use crate::clock::Wall;
 use crate::config;
 use crate::limits;
 use crate::model::{
-    Cursor, Draft, InstrumentStatus, Level, OnFailure, QueueState, QueueStatus, ScanState, ScanStatus,
+    Cursor, Draft, InstrumentStatus, Level, OnFailure, QueueState, ScanState, ScanStatus,
 };
 use crate::runner::data::Column;
 use crate::sources::{ChannelOffer, Context, Offer};
@@ -46,7 +46,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A queue somebody wants; every member may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -251,7 +251,11 @@ impl Lab {
         });
         lab.recall().map_err(io::Error::other)?;
         let ours = Arc::clone(&lab);
-        let thread = threads::spawn("lab", limits::STACK, move || ours.run(&commands))?;
+        let pages = lab.book.start(&context.stop)?;
+        let thread = threads::spawn("lab", limits::STACK, move || {
+            ours.run(&commands);
+            threads::join(pages);
+        })?;
         // An instrument that is free again may be the one that a scan waits for.
         let weak = Arc::downgrade(&lab);
         context.instruments.on_claim(move |_, by| {
@@ -307,12 +311,10 @@ impl Lab {
             let why = Some("telltale is stopping");
             self.context.commands.finish(&command.id, crate::model::CommandState::Failed, None, why);
         }
-        self.book.tick();
         self.save();
     }
 
     fn tick(self: &Arc<Self>) {
-        self.book.tick();
         self.save();
         self.forget();
         self.make_safe();

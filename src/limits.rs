@@ -403,3 +403,20 @@ pub const ROWS_IN_LOG: Duration = Duration::from_secs(600);
 pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
 /// Scans that are played back at one time, each with a thread; a further one is told 503.
 pub const PLAYBACKS: usize = 8;
+/// Points of a scan that says `max_points` itself; without it the configuration's figure holds. A step size that was set
+/// wrong must not become a scan of weeks.
+pub const SCAN_POINTS: u64 = 10_000_000;
+/// Steps of one description, those in loops among them; more are refused.
+pub const SCAN_STEPS: usize = 1_000;
+/// Loops within loops; more are refused.
+pub const SCAN_DEPTH: usize = 8;
+/// Channels of one row; more are refused.
+pub const SCAN_COLUMNS: usize = 256;
+/// Faults of a description that are listed; the rest is counted in the last one.
+pub const SCAN_FAULTS: usize = 100;
+/// Reads of a channel for one point, and tries of a step that fails; more are refused.
+pub const SCAN_SAMPLES: u32 = 1_000;
+/// The longest of any single time in a description: a year.
+pub const SCAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Bytes of a text in a description (a log line, a query, a prompt); more is refused.
+pub const SCAN_TEXT: usize = 4096;

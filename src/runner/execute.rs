@@ -10,9 +10,7 @@
 use super::data::{ColumnRole, Row};
 use super::lab::{Halted, Job, Lab, Orders, level_of};
 use super::machine::{Ask, ExitReason};
-use super::plan::{
-    After, ChannelRef, Condition, Instruction, MEASUREMENT, OnError, Plan, Step, Walk,
-};
+use super::plan::{After, ChannelRef, Condition, Instruction, MEASUREMENT, OnError, Plan, Step, Walk};
 use crate::clock::Wall;
 use crate::limits;
 use crate::model::{Channel, CommandState, InstrumentStatus, Level, Quality, QualityReason};
@@ -162,9 +160,10 @@ impl<'a> Execution<'a> {
             .filter_map(|column| {
                 let set = column.role == ColumnRole::Setpoint;
                 let named = column.name.strip_suffix(".readback").unwrap_or(&column.name);
-                let channel = known.get(&column.name).or_else(|| known.get(named)).or_else(|| {
-                    column.source.as_ref().and_then(|source| known.get(source))
-                })?;
+                let channel = known
+                    .get(&column.name)
+                    .or_else(|| known.get(named))
+                    .or_else(|| column.source.as_ref().and_then(|source| known.get(source)))?;
                 Some(Source { column: column.name.clone(), channel: channel.clone(), set })
             })
             .collect();
@@ -303,7 +302,9 @@ impl<'a> Execution<'a> {
             let is_measure = matches!(instruction, Instruction::Measure { .. });
             match result {
                 Ok(()) => {}
-                Err(Halt::Failed(trouble)) if trouble.reason != ExitReason::Limit && self.plan.on_error == OnError::SkipPoint => {
+                Err(Halt::Failed(trouble))
+                    if trouble.reason != ExitReason::Limit && self.plan.on_error == OnError::SkipPoint =>
+                {
                     self.lab.skipped(self.scan, Some(&trouble.text));
                     self.leave_out(&instruction);
                     skipping = !measured && !is_measure;
@@ -401,7 +402,9 @@ impl<'a> Execution<'a> {
             match applied {
                 Ok(()) => {}
                 Err(Halt::StayPaused) => continue,
-                Err(Halt::Failed(trouble)) if self.pauses() && self.lab.paused_by_error(self.scan, &trouble.text) => {
+                Err(Halt::Failed(trouble))
+                    if self.pauses() && self.lab.paused_by_error(self.scan, &trouble.text) =>
+                {
                     continue;
                 }
                 Err(other) => return Err(other),
@@ -573,7 +576,11 @@ impl<'a> Execution<'a> {
                 holds_since = None;
             }
             if begun.elapsed() >= within {
-                let for_s = if hold.is_zero() { String::new() } else { format!(" for {} s", rounded(hold.as_secs_f64())) };
+                let for_s = if hold.is_zero() {
+                    String::new()
+                } else {
+                    format!(" for {} s", rounded(hold.as_secs_f64()))
+                };
                 let last = number.map_or("no value".into(), |n| rounded(n).to_string());
                 return Err(Halt::Failed(Trouble {
                     reason: ExitReason::Timeout,
@@ -760,7 +767,8 @@ impl<'a> Execution<'a> {
                 }
                 Woken::Poked => {}
                 Woken::Late => {
-                    let text = format!("{id}: no answer to {what} within {} s", rounded(patience.as_secs_f64()));
+                    let text =
+                        format!("{id}: no answer to {what} within {} s", rounded(patience.as_secs_f64()));
                     return Err(Halt::Failed(Trouble { reason: ExitReason::Timeout, text }));
                 }
             }
@@ -840,7 +848,9 @@ fn channels(steps: &[Step], measured: &mut BTreeSet<ChannelRef>, axes: &mut Vec<
         match step {
             Step::Measure { channels, .. } => measured.extend(channels.iter().cloned()),
             Step::Loop(inner) => {
-                axes.extend(inner.set.iter().filter(|axis| !axes.contains(axis)).cloned().collect::<Vec<_>>());
+                axes.extend(
+                    inner.set.iter().filter(|axis| !axes.contains(axis)).cloned().collect::<Vec<_>>(),
+                );
                 channels(&inner.body, measured, axes);
             }
             Step::Set { channel, .. } => drop(measured.insert(channel.clone())),
@@ -877,7 +887,8 @@ fn quality(reason: QualityReason) -> String {
 }
 
 fn shown(to: &Setting, unit: Option<&str>) -> String {
-    let unit = unit.filter(|unit| *unit != "1" && !unit.is_empty()).map(|u| format!(" {u}")).unwrap_or_default();
+    let unit =
+        unit.filter(|unit| *unit != "1" && !unit.is_empty()).map(|u| format!(" {u}")).unwrap_or_default();
     match to {
         Setting::Number(number) => format!("{}{unit}", rounded(*number)),
         Setting::Word(word) => word.clone(),

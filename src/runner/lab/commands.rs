@@ -67,7 +67,11 @@ impl Lab {
             }
             "scan" => {
                 let scan = inner.scans.get(id)?;
-                let busy = scan.queue.as_ref().and_then(|queue| inner.queues.get(queue)).is_some_and(|q| q.is_busy());
+                let busy = scan
+                    .queue
+                    .as_ref()
+                    .and_then(|queue| inner.queues.get(queue))
+                    .is_some_and(|q| q.is_busy());
                 let mut machine = scan.machine;
                 let verdict = match Ask::from_name(action) {
                     Some(Ask::Start) if scan.machine.status() == ScanState::Queued && busy => {
@@ -155,7 +159,12 @@ impl Lab {
                 PauseMode::AfterScan if ask == Ask::Pause => " after the current scan",
                 _ => "",
             };
-            let text = format!("{} of {id} was asked for{}{after}{}.", ask.name(), by_whom(command.by.as_deref()), because(command));
+            let text = format!(
+                "{} of {id} was asked for{}{after}{}.",
+                ask.name(),
+                by_whom(command.by.as_deref()),
+                because(command)
+            );
             self.say_queue(queue, Level::Info, &format!("queue_{}", ask.name()), &text, None);
             if matches!(ask, Ask::Stop | Ask::Abort) {
                 queue.only = None;
@@ -186,7 +195,13 @@ impl Lab {
             if scan.machine.status() == ScanState::Paused {
                 scan.machine.command(Ask::Resume);
             }
-            self.say_scan(scan, Level::Info, "skip_point", &format!("The point is to be left out{by}{}.", because(command)), None);
+            self.say_scan(
+                scan,
+                Level::Info,
+                "skip_point",
+                &format!("The point is to be left out{by}{}.", because(command)),
+                None,
+            );
             self.await_effect(inner, command, Of::Scan(id.into()), Wanted::SkipPoint, None);
             self.tell_scan(inner, id);
             if let Some(queue) = inner.queues.get(&queue_id) {
@@ -235,7 +250,10 @@ impl Lab {
         self.await_effect(inner, command, Of::Scan(id.into()), Wanted::Ask(ask), deadline);
         if verdict == Verdict::Accepted {
             // What is taken back takes the queue along.
-            if inner.scans.get(id).is_some_and(|s| s.machine.status() == ScanState::Running && s.machine.pending().is_none())
+            if inner
+                .scans
+                .get(id)
+                .is_some_and(|s| s.machine.status() == ScanState::Running && s.machine.pending().is_none())
                 && let Some(queue) = inner.queues.get_mut(&queue_id)
             {
                 queue.machine.event(crate::runner::machine::QueueEvent::ScanResumed);
@@ -250,7 +268,13 @@ impl Lab {
     }
 
     /// Runs one scan now, and no other.
-    fn start_alone(self: &Arc<Self>, inner: &mut Inner, id: &str, queue_id: &str, command: &Command) -> Result<(), String> {
+    fn start_alone(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        id: &str,
+        queue_id: &str,
+        command: &Command,
+    ) -> Result<(), String> {
         let queue = inner.queues.get_mut(queue_id).ok_or_else(|| format!("the queue of {id} is gone"))?;
         if queue.is_busy() {
             return Err(format!("{queue_id} is at work; {id} can be started alone when it is not"));
@@ -264,7 +288,14 @@ impl Lab {
         Ok(())
     }
 
-    fn await_effect(&self, inner: &mut Inner, command: &Command, of: Of, ask: Wanted, deadline: Option<Instant>) {
+    fn await_effect(
+        &self,
+        inner: &mut Inner,
+        command: &Command,
+        of: Of,
+        ask: Wanted,
+        deadline: Option<Instant>,
+    ) {
         let within = match deadline {
             Some(_) => self.settings.abort_after + Duration::from_secs(5),
             None => limits::LAB_COMMAND_TIME,
@@ -272,7 +303,12 @@ impl Lab {
         self.context.commands.allow(&command.id, within);
         if inner.waiting.len() >= limits::COMMANDS {
             let oldest = inner.waiting.remove(0);
-            self.context.commands.finish(&oldest.command, CommandState::Failed, None, Some("too many commands wait"));
+            self.context.commands.finish(
+                &oldest.command,
+                CommandState::Failed,
+                None,
+                Some("too many commands wait"),
+            );
         }
         inner.waiting.push(Waiting { command: command.id.clone(), of, ask, deadline });
     }
@@ -319,7 +355,8 @@ impl Lab {
     /// A point of this scan was left out.
     pub(super) fn resolve_skips(&self, inner: &mut Inner, id: &str) {
         let status = inner.scans.get(id).map_or("running", |scan| scan_word(scan.machine.status()));
-        let skips = |one: &Waiting| one.ask == Wanted::SkipPoint && matches!(&one.of, Of::Scan(of) if of == id);
+        let skips =
+            |one: &Waiting| one.ask == Wanted::SkipPoint && matches!(&one.of, Of::Scan(of) if of == id);
         let (done, rest): (Vec<Waiting>, _) = std::mem::take(&mut inner.waiting).into_iter().partition(skips);
         inner.waiting = rest;
         for one in done {
@@ -330,7 +367,8 @@ impl Lab {
     /// Aborts that should have been confirmed by now.
     pub(super) fn overdue(&self, inner: &mut Inner, now: Instant) {
         let late = |one: &Waiting| one.deadline.is_some_and(|deadline| now >= deadline);
-        let (overdue, rest): (Vec<Waiting>, _) = std::mem::take(&mut inner.waiting).into_iter().partition(late);
+        let (overdue, rest): (Vec<Waiting>, _) =
+            std::mem::take(&mut inner.waiting).into_iter().partition(late);
         inner.waiting = rest;
         for one in overdue {
             let scan = match &one.of {
@@ -338,7 +376,12 @@ impl Lab {
                 Of::Queue(id) => inner.queues.get(id).and_then(|queue| queue.current.clone()),
             };
             let Some(scan) = scan.and_then(|id| inner.scans.get_mut(&id)) else {
-                self.finish(&one.command, CommandState::TimedOut, "running", Some("no effect was observed in time"));
+                self.finish(
+                    &one.command,
+                    CommandState::TimedOut,
+                    "running",
+                    Some("no effect was observed in time"),
+                );
                 continue;
             };
             let at = scan.step.clone().map(|step| format!(" ({step})")).unwrap_or_default();

@@ -130,7 +130,10 @@ impl Lab {
         by: Option<&str>,
     ) -> Result<(Vec<ScanStatus>, u64), LabError> {
         if descriptions.is_empty() {
-            return Err(LabError::Invalid("scans", "there is no scan; expected a description or several".into()));
+            return Err(LabError::Invalid(
+                "scans",
+                "there is no scan; expected a description or several".into(),
+            ));
         }
         let plans = self.plans(descriptions)?;
         let added = {
@@ -148,13 +151,16 @@ impl Lab {
             let ids = self.enqueue(&mut inner, queue, plans, front, |_, _| ());
             let text = match ids.as_slice() {
                 [only] => format!("{only} was added{}.", by_whom(by)),
-                [first, .., last] => format!("{} scans were added{}: {first} to {last}.", ids.len(), by_whom(by)),
+                [first, .., last] => {
+                    format!("{} scans were added{}: {first} to {last}.", ids.len(), by_whom(by))
+                }
                 [] => String::new(),
             };
             if let Some(queue) = inner.queues.get(queue) {
                 self.say_queue(queue, Level::Info, "scans_added", &text, ids.first().map(String::as_str));
             }
-            let items = ids.iter().filter_map(|id| inner.scans.get(id)).map(|s| s.status(Instant::now())).collect();
+            let items =
+                ids.iter().filter_map(|id| inner.scans.get(id)).map(|s| s.status(Instant::now())).collect();
             let version = inner.queues.get(queue).map_or(0, |queue| queue.order_version);
             (items, version)
         };
@@ -169,7 +175,8 @@ impl Lab {
         for (n, description) in descriptions.into_iter().enumerate() {
             let bytes = description.to_string().len();
             if bytes > limits::DESCRIPTION_BYTES {
-                let detail = format!("the description has {bytes} bytes; at most {}", limits::DESCRIPTION_BYTES);
+                let detail =
+                    format!("the description has {bytes} bytes; at most {}", limits::DESCRIPTION_BYTES);
                 faults.push((n, Fault { field: String::new(), code: "too_large", detail }));
                 continue;
             }
@@ -244,12 +251,18 @@ impl Lab {
                         "the order of {queue_id} was changed meanwhile: order_version is {order_version}, expected {}",
                         queue.order_version
                     ),
-                    order: Some((queue.order_version, queue.current.iter().chain(&queue.order).cloned().collect())),
+                    order: Some((
+                        queue.order_version,
+                        queue.current.iter().chain(&queue.order).cloned().collect(),
+                    )),
                     ..Conflict::default()
                 })));
             }
             if queue.current.as_deref() == Some(scan) {
-                return Err(conflict("not_now", format!("{scan} is under way; only scans that wait can be moved")));
+                return Err(conflict(
+                    "not_now",
+                    format!("{scan} is under way; only scans that wait can be moved"),
+                ));
             }
             let Some(at) = queue.order.iter().position(|id| id == scan) else {
                 return Err(unknown("scan that waits there:", scan));
@@ -288,15 +301,26 @@ impl Lab {
     ///
     /// # Errors
     /// There is no such scan, it has not ended, its queue is gone or full, or its description has faults now.
-    pub fn requeue(self: &Arc<Self>, id: &str, front: bool, by: Option<&str>) -> Result<ScanStatus, LabError> {
+    pub fn requeue(
+        self: &Arc<Self>,
+        id: &str,
+        front: bool,
+        by: Option<&str>,
+    ) -> Result<ScanStatus, LabError> {
         let (queue, description) = {
             let inner = self.lock();
             let scan = inner.scans.get(id).ok_or_else(|| unknown("scan", id))?;
             if scan.machine.executor() == Executor::External {
-                return Err(conflict("not_now", format!("{id} was carried out by a program, which has to start it again")));
+                return Err(conflict(
+                    "not_now",
+                    format!("{id} was carried out by a program, which has to start it again"),
+                ));
             }
             if !scan.machine.is_ended() {
-                return Err(not_now(scan, &format!("{id} has not ended; only what has ended can be queued again")));
+                return Err(not_now(
+                    scan,
+                    &format!("{id} has not ended; only what has ended can be queued again"),
+                ));
             }
             (scan.queue.clone().unwrap_or_default(), scan.description.as_ref().clone())
         };
@@ -308,15 +332,23 @@ impl Lab {
                 Some(queue) => queue.order.len() >= limits::QUEUED_SCANS,
             };
             if full {
-                return Err(LabError::Full(format!("{queue} is full: {} scans wait in it", limits::QUEUED_SCANS)));
+                return Err(LabError::Full(format!(
+                    "{queue} is full: {} scans wait in it",
+                    limits::QUEUED_SCANS
+                )));
             }
-            let ids = self.enqueue(&mut inner, &queue, plans, front, |_, scan| scan.retry_of = Some(id.to_string()));
+            let ids = self
+                .enqueue(&mut inner, &queue, plans, front, |_, scan| scan.retry_of = Some(id.to_string()));
             let new = ids.first().cloned().unwrap_or_default();
             if let Some(queue) = inner.queues.get(&queue) {
                 let text = format!("{new} was added{}: {id} once more.", by_whom(by));
                 self.say_queue(queue, Level::Info, "scan_requeued", &text, Some(&new));
             }
-            inner.scans.get(&new).map(|scan| scan.status(Instant::now())).ok_or_else(|| unknown("scan", &new))?
+            inner
+                .scans
+                .get(&new)
+                .map(|scan| scan.status(Instant::now()))
+                .ok_or_else(|| unknown("scan", &new))?
         };
         self.on_disk()?;
         Ok(status)
@@ -324,7 +356,8 @@ impl Lab {
 
     /// The scans of a pass once more, as new ones.
     pub(super) fn start_over(self: &Arc<Self>, inner: &mut Inner, queue_id: &str) -> bool {
-        let pass = inner.queues.get_mut(queue_id).map(|queue| std::mem::take(&mut queue.pass)).unwrap_or_default();
+        let pass =
+            inner.queues.get_mut(queue_id).map(|queue| std::mem::take(&mut queue.pass)).unwrap_or_default();
         let mut plans = Vec::new();
         let mut causes = Vec::new();
         for id in pass {
@@ -431,11 +464,15 @@ impl Lab {
             columns.insert(crate::runner::plan::MEASUREMENT.into(), planned);
         }
         let num_points = self.book.counts(id);
-        let last = |measurement: &String| {
-            Some((measurement.clone(), self.book.last_index(id, measurement)?))
-        };
+        let last = |measurement: &String| Some((measurement.clone(), self.book.last_index(id, measurement)?));
         let last_index: BTreeMap<String, u64> = num_points.keys().filter_map(last).collect();
-        Some(ScanDetail { status, description: description.as_ref().clone(), columns, num_points, last_index })
+        Some(ScanDetail {
+            status,
+            description: description.as_ref().clone(),
+            columns,
+            num_points,
+            last_index,
+        })
     }
 
     /// Scans, the newest first; `cursor` is the `next` of the part before.
@@ -470,9 +507,11 @@ impl Lab {
         let inner = self.lock();
         let now = Instant::now();
         let found = inner.queues.get(queue)?;
-        let ended = inner.ended.iter().rev().filter(|id| {
-            inner.scans.get(*id).is_some_and(|scan| scan.queue.as_deref() == Some(queue))
-        });
+        let ended = inner
+            .ended
+            .iter()
+            .rev()
+            .filter(|id| inner.scans.get(*id).is_some_and(|scan| scan.queue.as_deref() == Some(queue)));
         let ids = found.current.iter().chain(&found.order).chain(ended);
         let mut seen = BTreeSet::new();
         let items = ids
@@ -518,10 +557,16 @@ impl Lab {
         if descriptions.is_empty() || descriptions.len() > limits::TEMPLATE_SCANS {
             return Err(LabError::Invalid(
                 "descriptions",
-                format!("there are {} descriptions; expected 1 to {}", descriptions.len(), limits::TEMPLATE_SCANS),
+                format!(
+                    "there are {} descriptions; expected 1 to {}",
+                    descriptions.len(),
+                    limits::TEMPLATE_SCANS
+                ),
             ));
         }
-        if let Some(bytes) = descriptions.iter().map(|d| d.to_string().len()).find(|n| *n > limits::DESCRIPTION_BYTES) {
+        if let Some(bytes) =
+            descriptions.iter().map(|d| d.to_string().len()).find(|n| *n > limits::DESCRIPTION_BYTES)
+        {
             let detail = format!("a description has {bytes} bytes; at most {}", limits::DESCRIPTION_BYTES);
             return Err(LabError::Invalid("descriptions", detail));
         }
@@ -566,7 +611,9 @@ impl Lab {
         loop {
             inner.next.scan += 1;
             let id = format!("SCAN_{:03}", inner.next.scan);
-            if !inner.scans.contains_key(&id) && self.context.bus.state_of(&format!("scan_status/{id}")).is_none() {
+            if !inner.scans.contains_key(&id)
+                && self.context.bus.state_of(&format!("scan_status/{id}")).is_none()
+            {
                 return id;
             }
         }
@@ -576,7 +623,9 @@ impl Lab {
         loop {
             inner.next.queue += 1;
             let id = format!("QUEUE_{:03}", inner.next.queue);
-            if !inner.queues.contains_key(&id) && self.context.bus.state_of(&format!("queue_status/{id}")).is_none() {
+            if !inner.queues.contains_key(&id)
+                && self.context.bus.state_of(&format!("queue_status/{id}")).is_none()
+            {
                 self.keep_counters(inner);
                 return id;
             }
@@ -621,4 +670,3 @@ pub(super) fn by_whom(by: Option<&str>) -> String {
 pub(super) fn short(name: String) -> String {
     name.chars().filter(|c| !c.is_control()).take(limits::NAME_CHARS).collect()
 }
-

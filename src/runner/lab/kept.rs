@@ -221,7 +221,10 @@ impl Lab {
         }
         inner.ended.push_back(scan_id);
         if let Some(queue) = queue_id.and_then(|queue| inner.queues.get(&queue)) {
-            let text = format!("{} is paused: {id} was interrupted by a restart. Nothing moves until somebody resumes.", queue.id);
+            let text = format!(
+                "{} is paused: {id} was interrupted by a restart. Nothing moves until somebody resumes.",
+                queue.id
+            );
             self.say_queue(queue, Level::Warning, "queue_paused", &text, Some(id));
         }
         self.tell_scan(inner, id);
@@ -268,7 +271,10 @@ impl Lab {
         while inner.ended.len() > self.settings.keep_scans
             && let Some(oldest) = inner.ended.pop_front()
         {
-            log::info!("lab: {oldest} and its rows are forgotten: {} ended scans are kept", self.settings.keep_scans);
+            log::info!(
+                "lab: {oldest} and its rows are forgotten: {} ended scans are kept",
+                self.settings.keep_scans
+            );
             self.forget_scan(inner, &oldest);
         }
     }

@@ -31,9 +31,7 @@ use crate::bus::Command;
 use crate::clock::Wall;
 use crate::config;
 use crate::limits;
-use crate::model::{
-    Cursor, Draft, InstrumentStatus, Level, OnFailure, QueueState, ScanState, ScanStatus,
-};
+use crate::model::{Cursor, Draft, InstrumentStatus, Level, OnFailure, QueueState, ScanState, ScanStatus};
 use crate::runner::data::Column;
 use crate::sources::{ChannelOffer, Context, Offer};
 use crate::store::StoreError;
@@ -238,7 +236,8 @@ impl Lab {
     /// # Errors
     /// When the system has no thread left, or the shelf can't be read.
     pub fn start(context: &Context, settings: &config::Lab) -> io::Result<(Arc<Lab>, JoinHandle<()>)> {
-        let book = Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
+        let book =
+            Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
         let (inbox, commands) = bounded(limits::LAB_COMMANDS);
         let lab = Arc::new(Lab {
             context: context.clone(),
@@ -465,7 +464,8 @@ impl Lab {
 impl Inner {
     fn is_busy(&self) -> bool {
         let waits = !self.waiting.is_empty() || !self.unsaved.is_empty();
-        waits || self.queues.values().any(|queue| queue.current.is_some())
+        waits
+            || self.queues.values().any(|queue| queue.current.is_some())
             || self.scans.values().any(Scan::is_live)
     }
 }
@@ -475,8 +475,7 @@ impl Bench for Lab {
     fn instrument(&self, id: &str) -> Option<Offer> {
         let offer = self.context.instruments.find(id);
         let event = self.context.bus.state_of(&format!("instrument_status/{id}"));
-        let Some(status) =
-            event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok())
+        let Some(status) = event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok())
         else {
             return offer;
         };

@@ -193,6 +193,10 @@ pub(super) struct KeptQueue {
 }
 
 /// A machine for a queue as somebody wants it.
-pub(super) fn machine(on_failure: Option<OnFailure>, looped: Option<bool>, autostart: Option<bool>) -> QueueMachine {
+pub(super) fn machine(
+    on_failure: Option<OnFailure>,
+    looped: Option<bool>,
+    autostart: Option<bool>,
+) -> QueueMachine {
     QueueMachine::new(on_failure.unwrap_or_default(), looped.unwrap_or(false), autostart.unwrap_or(false))
 }

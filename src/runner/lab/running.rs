@@ -98,11 +98,23 @@ impl Lab {
             let points = plan.points_total.map_or("until it is stopped".into(), |n| format!("{n} points"));
             let text = format!("Started: {}, {points}.", scan.name);
             let instruments: Vec<&String> = plan.instruments.iter().collect();
-            self.say_scan(scan, Level::Info, "scan_started", &text, Some(json!({ "instruments": instruments })));
+            self.say_scan(
+                scan,
+                Level::Info,
+                "scan_started",
+                &text,
+                Some(json!({ "instruments": instruments })),
+            );
         }
         self.take_current(&mut inner, job);
         if let Some(queue) = inner.queues.get(&job.queue) {
-            self.say_queue(queue, Level::Info, "scan_started", &format!("{} has started.", job.scan), Some(&job.scan));
+            self.say_queue(
+                queue,
+                Level::Info,
+                "scan_started",
+                &format!("{} has started.", job.scan),
+                Some(&job.scan),
+            );
         }
         self.scan_changed(&mut inner, &job.scan);
         true
@@ -243,7 +255,13 @@ impl Lab {
         let point = scan.points_done + scan.skipped;
         match why {
             Some(why) => {
-                self.say_scan(scan, Level::Warning, "point_skipped", &format!("Point {point} left out: {why}."), None);
+                self.say_scan(
+                    scan,
+                    Level::Warning,
+                    "point_skipped",
+                    &format!("Point {point} left out: {why}."),
+                    None,
+                );
             }
             None => {
                 let text = format!("Point {point} left out, as was asked.");
@@ -368,10 +386,14 @@ impl Lab {
             }
             self.raise(scan, &text);
         }
-        self.ended(&mut inner, id, match how {
-            Halted::Failed(_, why) => Some(why.as_str()),
-            _ => None,
-        });
+        self.ended(
+            &mut inner,
+            id,
+            match how {
+                Halted::Failed(_, why) => Some(why.as_str()),
+                _ => None,
+            },
+        );
     }
 
     /// A scan's machine has come to an end state: freezes it and says so. Used for programs' scans as well.
@@ -385,7 +407,9 @@ impl Lab {
                 (Level::Info, "scan_completed", format!("Stopped early after {points}{of} points"))
             }
             ScanState::Completed => (Level::Info, "scan_completed", format!("Completed: {points} points")),
-            ScanState::Aborted => (Level::Warning, "scan_aborted", format!("Aborted after {points}{of} points")),
+            ScanState::Aborted => {
+                (Level::Warning, "scan_aborted", format!("Aborted after {points}{of} points"))
+            }
             _ => {
                 let why = why.or(scan.error.as_deref()).unwrap_or("it did not say why");
                 (Level::Error, "scan_failed", format!("Failed after {points}{of} points: {why}"))
@@ -433,7 +457,10 @@ impl Lab {
                 Some((level, "queue_paused", format!("{id} is paused ({why}) after {}.", job.scan)))
             }
             (QueueState::Completed, _) => {
-                let counts = format!("{} completed, {} failed, {} aborted", queue.completed, queue.failed, queue.aborted);
+                let counts = format!(
+                    "{} completed, {} failed, {} aborted",
+                    queue.completed, queue.failed, queue.aborted
+                );
                 Some((Level::Info, "queue_completed", format!("{id} has done its scans: {counts}.")))
             }
             (QueueState::Idle, _) => Some((Level::Info, "queue_stopped", format!("{id} has stopped."))),
@@ -454,7 +481,8 @@ impl Lab {
         let queue = inner.scans.get(id).and_then(|scan| scan.queue.clone());
         self.tell_scan(inner, id);
         self.keep_scan(inner, id);
-        if let Some(queue) = queue.filter(|queue| inner.queues.get(queue).is_some_and(|q| q.current.as_deref() == Some(id)))
+        if let Some(queue) =
+            queue.filter(|queue| inner.queues.get(queue).is_some_and(|q| q.current.as_deref() == Some(id)))
         {
             self.tell_queue(inner, &queue);
         }
@@ -464,7 +492,8 @@ impl Lab {
     /// The alert of a scan; one whatever goes wrong with it.
     pub(super) fn raise(&self, scan: &mut Scan, why: &str) {
         scan.alerted = true;
-        let what = if scan.machine.executor() == Executor::External { "the program" } else { "the instrument" };
+        let what =
+            if scan.machine.executor() == Executor::External { "the program" } else { "the instrument" };
         self.context.alerts.raise(
             &format!("scan.{}", scan.id),
             Severity::Major,

@@ -364,9 +364,9 @@ impl Scan {
             caused_by: self.caused_by.clone(),
             retry_of: self.retry_of.clone(),
             late_ms: self.late_ms,
-            run: self.started_at.map(|_| {
-                (self.run.elapsed(now).as_secs_f64(), self.run.active(now).as_secs_f64())
-            }),
+            run: self
+                .started_at
+                .map(|_| (self.run.elapsed(now).as_secs_f64(), self.run.active(now).as_secs_f64())),
             num_points: self.num_points.clone(),
             revision: self.revision,
             external: self.external.as_ref().map(External::kept),

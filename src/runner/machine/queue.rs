@@ -6,19 +6,8 @@
 //! owner's; he tells with [`QueueEvent::Added`] and [`QueueEvent::Emptied`] whether any waits.
 
 use super::{Ask, Verdict};
-use crate::model::{QueueState, ScanState};
+use crate::model::{OnFailure, QueueState, ScanState};
 use serde::{Deserialize, Serialize};
-
-/// What a failed scan does to its queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFailure {
-    /// The queue pauses.
-    #[default]
-    Pause,
-    /// The next scan follows.
-    Continue,
-}
 
 /// When a pause of a queue takes effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

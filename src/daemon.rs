@@ -218,7 +218,7 @@ impl Daemon {
         let planned = if config.bench { simulated::planogram() } else { Vec::new() };
         let (detections, detections_thread) =
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
-        let (signals, signals_thread) =
+        let (signals, signals_threads) =
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
@@ -248,7 +248,8 @@ impl Daemon {
                 stop.stop();
                 bench
                     .into_iter()
-                    .chain([streams_thread, signals_thread, detections_thread])
+                    .chain([streams_thread, detections_thread])
+                    .chain(signals_threads)
                     .for_each(threads::join);
                 alerts.stop();
                 push.stop();
@@ -272,7 +273,11 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
+            bench: bench
+                .into_iter()
+                .chain([streams_thread, detections_thread])
+                .chain(signals_threads)
+                .collect(),
             stop,
             revision: 1,
             asked,

@@ -78,7 +78,9 @@ fn resolve(device: &Device) -> io::Result<PathBuf> {
     match device {
         Device::Path(path) | Device::Simulated(path) => path.canonicalize().map_err(|e| failed(device, e)),
         Device::Usb(rule) => usb::find(rule),
-        Device::Replay(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a replay has no device")),
+        Device::Replay(_) | Device::Visa(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "what is played has no device"))
+        }
     }
 }
 

@@ -237,6 +237,7 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
+            instruments: Arc::clone(&context.instruments),
             detections,
             signals,
             bench: bench_control,

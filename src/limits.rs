@@ -342,3 +342,15 @@ pub const ROWS_IN_LOG: Duration = Duration::from_secs(600);
 pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
 /// Scans that are played back at one time, each with a thread; a further one is told 503.
 pub const PLAYBACKS: usize = 8;
+/// Queues of scans; a further one is refused.
+pub const QUEUES: usize = 64;
+/// Scans that wait or run in one queue; a further one is refused.
+pub const QUEUED_SCANS: usize = 1_000;
+/// The description of one scan; a larger one is refused. A list of some 8,000 values fits.
+pub const DESCRIPTION_BYTES: usize = 64 * 1024;
+/// Templates; a further one is refused.
+pub const TEMPLATES: usize = 200;
+/// Descriptions of one template, and of one request; more are refused.
+pub const TEMPLATE_SCANS: usize = 100;
+/// Commands that wait for the lab's thread; a further one is told 503.
+pub const LAB_COMMANDS: usize = 64;

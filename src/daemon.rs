@@ -141,7 +141,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, streams, signals, detections, the lab and its book.
+    /// The threads of the bench, streams, signals, detections, and the lab.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -219,11 +219,10 @@ impl Daemon {
         let planned = if config.bench { simulated::planogram() } else { Vec::new() };
         let (detections, detections_thread) =
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
-        let (signals, signals_thread) =
+        let (signals, signals_threads) =
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let (lab, lab_thread) =
             Lab::start(&context, &config.lab).map_err(|e| StartError::System("the lab", e))?;
-        let book_thread = lab.book().start(&stop).map_err(|e| StartError::System("the book", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let (ask, asked) = bounded(1);
@@ -253,7 +252,8 @@ impl Daemon {
                 stop.stop();
                 bench
                     .into_iter()
-                    .chain([streams_thread, signals_thread, detections_thread, lab_thread, book_thread])
+                    .chain([streams_thread, detections_thread, lab_thread])
+                    .chain(signals_threads)
                     .for_each(threads::join);
                 alerts.stop();
                 push.stop();
@@ -264,7 +264,6 @@ impl Daemon {
             .map_err(|e| StartError::System("the store's thread", e))?;
         let sources = Sources::start(board, &context, &streams, &config, bench_ports, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
-        let threads = [streams_thread, signals_thread, detections_thread, lab_thread, book_thread];
         let daemon = Daemon {
             config,
             bus,
@@ -278,7 +277,11 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain(threads).collect(),
+            bench: bench
+                .into_iter()
+                .chain([streams_thread, detections_thread, lab_thread])
+                .chain(signals_threads)
+                .collect(),
             stop,
             revision: 1,
             asked,

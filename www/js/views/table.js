@@ -5,8 +5,8 @@
 import { style } from '../core/dom.js';
 import * as i18n from '../core/i18n.js';
 
-/** A page with words and a stylesheet of its own, which the first page does not load. */
-const with_pack = (pack, load) => async () => (await Promise.all([load(), i18n.add(pack), style(`css/${pack}.css`)]))[0];
+/** A page with words and a stylesheet of its own, which the first page does not load; `more` are packs that it shares. */
+const with_pack = (pack, load, ...more) => async () => (await Promise.all([load(), ...[pack, ...more].flatMap((name) => [i18n.add(name), style(`css/${name}.css`)])]))[0];
 
 export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },

@@ -167,6 +167,23 @@ pub const COMMANDS: usize = 1_024;
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
 /// Commands that wait for the next step of the simulated bench; a further one is told 503.
 pub const BENCH_COMMANDS: usize = 32;
+/// A device file of pyvisa-sim; the largest that come with QCoDeS have 25 KB. A larger one is not read.
+pub const VISA_FILE: u64 = 1024 * 1024;
+/// Values in a device file, aliases counted as what they stand for, and queries of its channels: ten times what the
+/// largest of QCoDeS has. A file with more is not read.
+pub const VISA_VALUES: usize = 50_000;
+/// How deep a device file goes; eight levels have a meaning. One that goes deeper is not read.
+pub const VISA_DEPTH: usize = 32;
+/// Characters that a value in an answer may be padded to, and digits behind its point; more is a fault of the file.
+pub const VISA_WIDTH: usize = 128;
+/// Numbers that one answer of a simulated device draws; asked for more, it does not answer.
+pub const VISA_DRAWN: usize = 1_000;
+/// Bytes of a message to a simulated device that has not ended; then it is forgotten.
+pub const VISA_MESSAGE: usize = 16 * 1024;
+/// Bytes of a simulated device's answers that wait to be read; more are lost.
+pub const VISA_ANSWERS: usize = 256 * 1024;
+/// Errors in the queue of a simulated device; further ones are not noted.
+pub const VISA_ERRORS: usize = 1_000;
 /// Bytes that wait for the next step at one port of the simulated bench; more are lost, as in a device's own buffer.
 pub const BENCH_INPUT: usize = 1024;
 /// Stop: everything is on the disk and closed within this time.

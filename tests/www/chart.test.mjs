@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Points, Rhythm, extent, figures, gaps, nearest, places, roomy, runs, whole } from '../../www/js/state/chart.js';
+import { Points, extent, figures, gap_step, gaps, nearest, places, roomy, runs, whole } from '../../www/js/state/chart.js';
 
 const rows = (points) => points.columns().map((c) => [...c]);
 
@@ -34,7 +34,7 @@ test('what is no number is no value; a gap is one row, and none at the beginning
   assert.deepEqual(rows(points), [[1, NaN, 2, 3, 4, 5], [5, NaN, NaN, NaN, NaN, 6]]);
   const [x, y] = points.columns();
   assert.deepEqual(runs(x, y), [{ from: 0, to: 0 }, { from: 5, to: 5 }]);
-  assert.equal(gaps(y), 1);
+  assert.equal(gaps(x, y), 1);
 });
 
 test('whole columns', () => {
@@ -52,7 +52,7 @@ test('extents and figures', () => {
   assert.deepEqual(roomy([0, 0]), [-1, 1]);
   assert.deepEqual(figures([1, NaN, 4, NaN]), { n: 2, least: 1, most: 4, last: 4 });
   assert.deepEqual(figures([NaN]), { n: 0, least: null, most: null, last: null });
-  assert.equal(gaps([NaN, 1, NaN, NaN, 2, NaN]), 1);
+  assert.equal(gaps([0, 1, 2, 3, 4, 5], [NaN, 1, NaN, NaN, 2, NaN]), 1);
 });
 
 test('the nearest point along x, also where x goes back', () => {
@@ -61,9 +61,22 @@ test('the nearest point along x, also where x goes back', () => {
   assert.equal(nearest([0, 50], [NaN, 1], 0, 0, same, same), null);
 });
 
-test('a long pause is a gap, a slow rhythm is none', () => {
-  const rhythm = new Rhythm();
-  assert.deepEqual([0, 1, 2, 3.1, 4, 9, 10, 11].map((at) => rhythm.after_gap(at)), [false, false, false, false, false, true, false, false]);
+test('a long pause is a gap, a slow rhythm is none; a jump back begins the next sweep', () => {
+  const x = [0, 1, 2, 3.1, 4, 9, 10, 11];
+  assert.ok(gap_step(x) > 2 && gap_step(x) < 4);
+  assert.equal(gap_step([1, 2]), Infinity);
+  const y = x.map(() => 1);
+  assert.deepEqual(runs(x, y, { step: gap_step(x) }), [{ from: 0, to: 4 }, { from: 5, to: 7 }]);
+  assert.equal(gaps(x, y, gap_step(x)), 1);
+  assert.deepEqual(runs([0, 1, 2, 0, 1, 2], [1, 1, 1, 1, 1, 1], { back: 1 }), [{ from: 0, to: 2 }, { from: 3, to: 5 }]);
+});
+
+test('a column more', () => {
+  const points = new Points(1, 3);
+  points.push(0, [1]);
+  points.widen();
+  points.push(1, [2, 5]);
+  assert.deepEqual(rows(points), [[0, 1], [1, 2], [NaN, 5]]);
 });
 
 test('ticks have the places their distance needs', () => {

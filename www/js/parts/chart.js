@@ -7,10 +7,13 @@
 //
 // view: {
 //   label                          its name for screen readers
-//   points                         Points of state/chart.js: `new Points(columns, most)`, push(x, [y...]), gap(); or Points.of(columns)
+//   points                         Points of state/chart.js: `new Points(columns, most)`, push(x, [y...]), gap(); or Points.of(columns);
+//                                  or anything with {version, length, columns()}, and `source` when it is made anew each time
 //   x: {name, unit, time}          time: x is seconds since 1970, ticks are times of day
 //   series: [{name, unit, style}]  one a y column of points; style 'line' (default) or 'points'; the same unit shares an axis
 //   table                          newest rows in the table below, default 20, 0 for none
+//   step                           optional: values further apart along x than this are not joined (gap_step() of state/chart.js)
+//   back                           optional: a jump back along x by more than this begins the next sweep
 //   x_range, y_range               optional [least, most]; y_range holds for the first unit and is widened by data beyond it
 //   bands: [{from, to, tone}]      optional, on the first unit; from or to null: to the edge. tone: good busy warn bad
 //   lines: [{at, tone, label}]     optional, levels on the first unit
@@ -76,7 +79,7 @@ class LiveChart extends HTMLElement {
     if (before?.theme !== theme) this.colours = colours(this);
     if (before?.shape !== shape) this.drop();
     this.columns = view.points.columns();
-    this.frame(view, before?.points !== view.points || before?.shape !== shape);
+    this.frame(view, source_of(before?.points) !== source_of(view.points) || before?.shape !== shape);
     if (view.points.length) this.paint(view);
     else this.drop();
   }
@@ -87,7 +90,7 @@ class LiveChart extends HTMLElement {
     const at = performance.now();
     if (anew || !this.words_at || at - this.words_at > WORDS_MS || ys[0]?.length < 3) {
       this.words_at = at;
-      this.words = words(view, ys);
+      this.words = words(view, x, ys);
     }
     const empty = !view.points.length;
     render(html`
@@ -153,12 +156,15 @@ class LiveChart extends HTMLElement {
 
 customElements.define('live-chart', LiveChart);
 
+/** Points may be a view of something that lasts. */
+const source_of = (points) => points?.source ?? points;
+
 function options(chart, view, units, width, height) {
   const ink = () => chart.colours['--muted'];
   const line = () => chart.colours['--grid'];
   const axis = (more) => ({ stroke: ink, font: FONT, labelFont: FONT, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 5 }, ...more });
   return {
-    width, height, ms: 1, pxAlign: 0,
+    width, height, ms: 1e-3, pxAlign: 0,
     padding: [10, units.length > 1 ? 0 : 12, 0, 0],
     legend: { show: false },
     cursor: {
@@ -174,7 +180,7 @@ function options(chart, view, units, width, height) {
     scales: Object.fromEntries([['x', { time: Boolean(view.x.time), auto: false, range: (_, least, most) => [least, most] }],
       ...units.map((_, n) => [`y${n}`, { auto: false, range: (plot, least, most) => [least, most] }])]),
     axes: [
-      axis({ size: 36, values: view.x.time ? undefined : (_, at, i, space, step) => ticks(at, step) }),
+      axis({ size: 36, space: view.x.time ? 90 : 50, values: (_, at, i, space, step) => (view.x.time ? times(at, step) : ticks(at, step)) }),
       ...units.slice(0, 2).map((_, n) => axis({
         scale: `y${n}`, side: n ? 1 : 3, size: (_, values) => 22 + 8 * Math.max(2, ...(values ?? []).map((v) => v.length)),
         values: (_, at, i, space, step) => ticks(at, step), ...(n ? { grid: { show: false } } : {}),
@@ -184,7 +190,7 @@ function options(chart, view, units, width, height) {
       const [token, dash] = STROKES[i % STROKES.length];
       return {
         scale: `y${units.indexOf(s.unit ?? '')}`, auto: false, stroke: () => chart.colours[token], width: 2, dash: s.style === 'points' ? [] : dash,
-        points: { show: false }, paths: (plot, n) => path(plot, n, s.style === 'points'),
+        points: { show: false }, paths: (plot, n) => path(plot, n, s.style === 'points', chart.wanted),
       };
     })],
     hooks: {
@@ -196,7 +202,7 @@ function options(chart, view, units, width, height) {
 }
 
 /** The stroke of a series: lines from value to value, none over a gap, dots where a line would not show. */
-function path(plot, n, dots_only) {
+function path(plot, n, dots_only, how) {
   const [x, y] = [plot.data[0], plot.data[n]];
   const { scale } = plot.series[n];
   const stroke = new Path2D();
@@ -209,7 +215,7 @@ function path(plot, n, dots_only) {
     stroke.moveTo(left + size, top);
     stroke.arc(left, top, size, 0, 2 * Math.PI);
   };
-  for (const { from, to } of runs(x, y)) {
+  for (const { from, to } of runs(x, y, how)) {
     if (from === to && !dots_only) dot(from);
     if (!dots_only) {
       stroke.moveTo(to_x(x[from]), to_y(y[from]));
@@ -245,6 +251,7 @@ function levels(plot, chart) {
   const px = devicePixelRatio;
   ctx.save();
   ctx.font = `${14 * px}px system-ui, sans-serif`;
+  ctx.textAlign = 'left';
   for (const { at, tone, label } of lines) {
     const y = plot.valToPos(at, 'y0', true);
     if (y < bbox.top || y > bbox.top + bbox.height) continue;
@@ -296,6 +303,19 @@ const axis_name = ({ name, unit }) => (unit ? `${name} (${unit_text(unit)})` : n
 const with_unit = (value, unit) => `${measure(value)}${unit ? ` ${unit_text(unit)}` : ''}`;
 const axis_value = (x, value) => (x.time ? moment(value * 1_000) : `${x.name} ${with_unit(value, x.unit)}`);
 
+const clocks = new Map();
+/** Times of day, as finely as the ticks are apart (s); days where they are whole days. */
+function times(at, step) {
+  const kind = step >= 86_400 ? 'day' : step >= 60 ? 'minute' : step >= 1 ? 'second' : 'fraction';
+  const key = kind + current();
+  if (!clocks.has(key)) {
+    const hour = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+    const parts = { day: { day: 'numeric', month: 'short' }, minute: hour, second: { ...hour, second: '2-digit' }, fraction: { ...hour, second: '2-digit', fractionalSecondDigits: 2 } };
+    clocks.set(key, new Intl.DateTimeFormat(current(), parts[kind]));
+  }
+  return at.map((s) => (s === null ? null : clocks.get(key).format(s * 1_000)));
+}
+
 function ticks(at, step) {
   const n = places(step);
   return at.map((v) => (v === null ? null : Math.abs(v) >= 1e6 || (step < 1e-4 && v !== 0) ? number(v) : number(v, n)));
@@ -307,11 +327,11 @@ function figures_last(y) {
 }
 
 /** What a screen reader is told instead of the picture. */
-function words(view, ys) {
+function words(view, x, ys) {
   const parts = view.series.map((s, i) => {
     const { n, least, most, last } = figures(ys[i]);
     if (!n) return t('chart.words_none', { name: s.name });
-    const holes = gaps(ys[i]);
+    const holes = gaps(x, ys[i], view.step);
     return `${t('chart.words', { name: s.name, n, count: count(n), least: with_unit(least, s.unit), most: with_unit(most, s.unit), last: with_unit(last, s.unit) })}${
       holes ? ` ${t('chart.words_gaps', { n: holes })}` : ''}`;
   });

@@ -95,7 +95,7 @@ export class PlanogramEditor {
       <p class="hint hint-top">${t('planogram.hint')}</p>
       ${rows.length ? html`<div class="plan-rows">${rows.slice(first, first + ROWS).map((row, i) => this.row(row, first + i, wrong.filter((f) => f.row === first + i), may))}</div>`
         : html`<p class="empty" data-empty="none">${t('planogram.none')}</p>`}
-      ${pages > 1 ? html`<div class="pages"><button type="button" class="button small" data-plan="earlier" aria-disabled=${String(this.page === 0)} @click=${() => this.turn(-1, pages)}>${icon('chevron-left')}<span>${t('planogram.earlier')}</span></button>
+      ${pages > 1 ? html`<div class="pager-line"><button type="button" class="button small" data-plan="earlier" aria-disabled=${String(this.page === 0)} @click=${() => this.turn(-1, pages)}>${icon('chevron-left')}<span>${t('planogram.earlier')}</span></button>
         <span class="num">${t('planogram.page', { page: this.page + 1, pages })}</span><button type="button" class="button small" data-plan="later" aria-disabled=${String(this.page === pages - 1)} @click=${() => this.turn(1, pages)}><span>${t('planogram.later')}</span>${icon('chevron-right')}</button></div>` : nothing}
       ${this.read?.faults.length ? html`<div class="note note-faults" data-tone="bad" role="alert" data-csv-faults>${icon('circle-x')}<div><p>${t('planogram.csv_faults', { n: this.read.faults.length, name: this.read.name })}</p>
         <ul>${this.read.faults.slice(0, FAULTS).map((f) => html`<li data-line=${f.line}>${t('planogram.line', { line: f.line })}: ${fault_text(f)}</li>`)}</ul></div></div>`

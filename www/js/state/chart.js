@@ -49,6 +49,12 @@ export class Points {
     if (this.length && !Number.isNaN(this.arrays[0][this.end - 1])) this.push(NaN, []);
   }
 
+  /** One more y column, unknown in the rows there are. */
+  widen() {
+    this.arrays.push(new Float64Array(2 * this.most).fill(NaN));
+    this.version += 1;
+  }
+
   clear() {
     this.begin = 0;
     this.end = 0;
@@ -61,22 +67,13 @@ export class Points {
   }
 }
 
-/** Learns the usual distance of values on a time axis, and says when one comes after a gap. */
-export class Rhythm {
-  constructor() {
-    this.last = null;
-    this.usual = null;
-  }
-
-  /** Whether `at` comes after a gap. */
-  after_gap(at) {
-    const apart = this.last === null ? null : at - this.last;
-    this.last = at;
-    if (apart === null || apart <= 0) return false;
-    if (this.usual !== null && apart > GAP_TIMES * this.usual) return true;
-    this.usual = this.usual === null ? apart : this.usual + 0.2 * (apart - this.usual);
-    return false;
-  }
+/** A distance on an x axis of time above which there is a gap: three times the usual (median) one. Infinity while unknown. */
+export function gap_step(x) {
+  const apart = [];
+  for (let i = 1; i < x.length; i += 1) if (x[i] > x[i - 1]) apart.push(x[i] - x[i - 1]);
+  if (apart.length < 3) return Infinity;
+  apart.sort((a, b) => a - b);
+  return GAP_TIMES * apart[apart.length >> 1];
 }
 
 /** [least, most] of the numbers in an array, or null when there is none. */
@@ -116,39 +113,26 @@ export function figures(array) {
   return { n, least: range?.[0] ?? null, most: range?.[1] ?? null, last: n ? last : null };
 }
 
-/** Gaps between values of a series: runs of missing ones that have a known one on both sides. */
-export function gaps(array) {
-  let n = 0;
-  let seen = false;
-  let missing = false;
-  for (const value of array) {
-    if (Number.isNaN(value)) missing = seen;
-    else {
-      if (missing) n += 1;
-      missing = false;
-      seen = true;
-    }
-  }
-  return n;
-}
-
 /**
- * The strokes of a series: runs of [x, y] without a gap between. `at(i)` gives the place of row i, or null. A run of one
- * is a dot, as no line would show it.
+ * The strokes of a series: [{from, to}], runs of rows without a gap between. A gap is a missing value, or one that lies
+ * more than `step` after the one before it; a jump back by more than `back` begins the next sweep. A run of one is a dot, as no line would show it.
  */
-export function runs(x, y) {
+export function runs(x, y, { step = Infinity, back = Infinity } = {}) {
   const out = [];
   let run = null;
   for (let i = 0; i < y.length; i += 1) {
-    if (Number.isNaN(y[i]) || Number.isNaN(x[i])) {
-      run = null;
-      continue;
+    if (Number.isNaN(y[i]) || Number.isNaN(x[i])) run = null;
+    else {
+      if (run && (x[i] - x[run.to] > step || x[run.to] - x[i] > back)) run = null;
+      if (run) run.to = i;
+      else out.push((run = { from: i, to: i }));
     }
-    if (!run) out.push((run = { from: i, to: i }));
-    else run.to = i;
   }
   return out;
 }
+
+/** How many gaps a series has. */
+export const gaps = (x, y, step) => Math.max(0, runs(x, y, { step }).length - 1);
 
 /** The row nearest to a place on the screen: `px`, `py` in pixels, `to_x`, `to_y` turn values into them. Null when none. */
 export function nearest(x, y, px, py, to_x, to_y, reach = 40) {

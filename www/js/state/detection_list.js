@@ -3,7 +3,7 @@
 /** Nothing is narrowed. `since` is a span back from now, s. */
 export const NO_FILTER = { sku: '', label: '', location: '', since: '', from: '', to: '', min_confidence: 0 };
 export const SPANS = [900, 3_600, 86_400, 7 * 86_400];
-export const PAGE = 50;
+export const PAGE = 25;
 const TEXTS = ['sku', 'label', 'location'];
 
 /** From the query of an address; what makes no sense is left out. */

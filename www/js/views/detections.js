@@ -220,7 +220,7 @@ class Detections {
       body: () => (!body ? remote_empty(this.list, t('detections.none'))
         : items.length === 0 ? html`${panel_fault(fault)}<p class="empty" data-empty=${narrows(this.filter) ? 'filter' : 'none'}>${t(narrows(this.filter) ? 'feeds.no_match' : 'detections.none')}</p>`
           : html`${panel_fault(fault)}${this.sketch(items)}${this.table(items)}
-          <div class="pages">
+          <div class="pager-line">
             <button type="button" class="button small" data-page="newer" aria-disabled=${String(!this.cursors.length)} @click=${() => this.cursors.length && this.turn(this.cursors.slice(0, -1))}>${icon('chevron-left')}<span>${t('detections.newer')}</span></button>
             <span class="num">${t('detections.page', { page: this.cursors.length + 1 })}</span>
             <button type="button" class="button small" data-page="older" aria-disabled=${String(!body.next)} @click=${() => body.next && this.turn([...this.cursors, body.next])}><span>${t('detections.older')}</span>${icon('chevron-right')}</button></div>`),

@@ -159,7 +159,7 @@ class OneSignal {
           ${generated ? fact(t('signals.seed'), html`<span class="num" data-seed>${p.seed}</span>`) : nothing}
         </dl>
         ${may('live') ? html`
-          <div class="fields">${this.field('interval_s', p)}${this.field('batch_size', p)}</div>
+          <div class="pace-fields">${this.field('interval_s', p)}${this.field('batch_size', p)}</div>
           <div class="actions">
             ${command_button(this.app, { order: toggle, label: t(p.live ? 'signals.pause' : 'signals.start'), shape: p.live ? 'pause' : 'play', primary: !p.live, pressed: p.live, blocked: wrong ? t('signals.mend') : null })}
             ${command_button(this.app, { order: batch, label: t('signals.batch'), shape: 'plus', blocked: p.live ? t('signals.batch_live') : wrong ? t('signals.mend') : null })}
@@ -184,7 +184,7 @@ class OneSignal {
       title: t('signals.judging'),
       body: () => html`
         <p class="hint hint-top">${t('signals.judging_hint')}</p>
-        <div class="fields">${this.field('window', p)}${this.field('threshold', p)}</div>
+        <div class="pace-fields">${this.field('window', p)}${this.field('threshold', p)}</div>
         <div class="actions">${command_button(this.app, { order, label: t('signals.apply'), shape: 'check', name: t('signals.judging'),
           blocked: wrong ? t('signals.mend') : this.differs('window', p) || this.differs('threshold', p) ? null : t('signals.as_it_is') })}</div>
         ${command_note(this.app, { order })}

@@ -4,7 +4,7 @@ import { html, nothing, svg } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { read } from '../core/api.js';
-import { DASH, change, clock, count, measure, moment } from '../core/format.js';
+import { DASH, change, clock, count, measure, moment, unit as unit_text } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { PanelClock } from '../core/panel_clock.js';
 import { Remote } from '../core/remote.js';
@@ -241,10 +241,10 @@ const range_text = (seconds) => (seconds < 3_600 ? t('time.min', { m: seconds / 
 function limits(all, value_now, unit) {
   if (all === null) return nothing;
   const { zones, at } = limit_bar(all, value_now);
-  const said = Object.entries(all).filter(([, v]) => v !== null).map(([name, v]) => `${t(`streams.level.${name}`)} ${measure(v)}${unit ?? ''}`);
+  const said = Object.entries(all).filter(([, v]) => v !== null).map(([name, v]) => `${t(`streams.level.${name}`)} ${measure(v)}${unit ? ` ${unit_text(unit)}` : ''}`);
   return html`<figure class="limits">
     <svg viewBox="0 0 100 12" preserveAspectRatio="none" role="img" aria-label=${`${t('streams.limits')}: ${said.join(', ')}`}>${
       zones.map(({ from, to, tone }) => svg`<rect data-tone=${tone} x=${(100 * from).toFixed(2)} y="2" width=${(100 * (to - from)).toFixed(2)} height="8"></rect>`)}${
-      at === null ? nothing : svg`<rect class="limits-at" x=${(100 * at - 0.6).toFixed(2)} y="0" width="1.2" height="12"></rect>`}</svg>
+      at === null ? nothing : svg`<line class="limits-at" x1=${(100 * at).toFixed(2)} x2=${(100 * at).toFixed(2)} y1="0" y2="12" vector-effect="non-scaling-stroke"></line>`}</svg>
     <figcaption>${said.join(' · ')}</figcaption></figure>`;
 }

@@ -94,7 +94,7 @@ export default {
   'signals.no_samples': 'Noch kein Wert. Die Aufnahme starten oder ein Paket erzeugen.',
   'signals.no_samples_outside': 'Noch kein Wert. Ein Programm meldet sie.',
   'signals.none_in_range': 'In diesem Zeitraum kein Wert.',
-  'signals.limit': '{z} Streuungen',
+  'signals.normal': 'Jetzt üblich',
   'signals.chart.one': '{name} mit {n} Auffälligkeit',
   'signals.chart.other': '{name} mit {n} Auffälligkeiten',
   'signals.ring': 'Ein Ring zeigt eine Auffälligkeit',

@@ -94,7 +94,7 @@ export default {
   'signals.no_samples': 'No sample yet. Start the acquisition, or generate one batch.',
   'signals.no_samples_outside': 'No sample yet. A program posts them.',
   'signals.none_in_range': 'No sample in this part of time.',
-  'signals.limit': '{z} deviations',
+  'signals.normal': 'Normal now',
   'signals.chart.one': '{name} with {n} anomaly',
   'signals.chart.other': '{name} with {n} anomalies',
   'signals.ring': 'A ring marks an anomaly',

@@ -93,8 +93,9 @@ export function records(text) {
       cell += c;
     }
   }
+  const open = quoted ? begin : null;
   if (any || cell) end_record();
-  return { records: out, open: quoted ? begin : null };
+  return { records: out, open };
 }
 
 /** A planogram from CSV: {rows, faults: [{line, field, kind, value}]}; with faults nothing is to be taken over. */

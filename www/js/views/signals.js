@@ -5,7 +5,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { count, measure, moment, number, percent } from '../core/format.js';
+import { DASH, count, measure, moment, number, percent } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { recall, remember } from '../core/preferences.js';
 import { SignalSamples } from '../core/signal_samples.js';
@@ -68,8 +68,14 @@ class Signals {
   }
 }
 
+/** Between which values the next sample is no anomaly. */
+function normal({ stats, threshold }) {
+  const { mean, std } = stats ?? {};
+  return typeof mean === 'number' && std > 0 ? `${number(mean - std * threshold)} … ${number(mean + std * threshold)}` : DASH;
+}
+
 /** Pulses while samples come; the word stands beside it. */
-const dot = (on) => html`<span class="dot" ?data-on=${on} aria-hidden="true"></span>`;
+const dot = (on) => html`<span class="beat" ?data-on=${on} aria-hidden="true"></span>`;
 
 class OneSignal {
   constructor(app, id, signal) {
@@ -156,6 +162,7 @@ class OneSignal {
           ${fact(t('signals.mean'), value(number(p.stats?.mean), { fresh, show_age: false }))}
           ${fact(t('signals.std'), value(number(p.stats?.std), { fresh, show_age: false }))}
           ${fact(t('signals.span'), html`<span class="num">${number(p.stats?.min)} … ${number(p.stats?.max)}</span>`)}
+          ${fact(t('signals.normal'), html`<span class="num">${normal(p)}</span>`)}
           ${generated ? fact(t('signals.seed'), html`<span class="num" data-seed>${p.seed}</span>`) : nothing}
         </dl>
         ${may('live') ? html`
@@ -261,17 +268,11 @@ class OneSignal {
     if (!shown.length) {
       return html`<p class="empty" data-empty="filter">${t('signals.none_in_range')}</p>`;
     }
-    const { mean, std } = p.stats ?? {};
     const key = `${samples.length}/${samples.at(-1)?.seq}/${this.samples.version}/${span}`;
     if (this.drawn?.key !== key) this.drawn = { key, points: to_points(shown, this.samples.condensed), markers: anomalies(shown).slice(-MARKERS).map((s) => ({ x: s.at / 1_000, y: s.value, tone: 'bad' })) };
-    const levels = `${mean}/${std}/${p.threshold}/${follows(this.view)}`;
-    if (this.levels?.key !== levels) {
-      const far = std * p.threshold;
-      this.levels = { key: levels, lines: follows(this.view) && typeof mean === 'number' && std > 0 ? [{ at: mean + far, tone: 'warn', label: t('signals.limit', { z: number(p.threshold) }) }, { at: mean - far, tone: 'warn' }] : [] };
-    }
     return html`<live-chart .view=${{
       label: t('signals.chart', { name: p.name ?? this.id, n: anomalies(shown).length }), points: this.drawn.points, x: { name: t('signals.time'), time: true }, series: [{ name: p.name ?? this.id }],
-      x_range: span.map((ms) => ms / 1_000), lines: this.levels.lines, markers: this.drawn.markers,
+      x_range: span.map((ms) => ms / 1_000), markers: this.drawn.markers,
     }}></live-chart>
     <p class="chart-note"><span class="ring" aria-hidden="true"></span>${t('signals.ring')}${this.samples.condensed ? ` · ${t('signals.condensed')}` : ''}</p>`;
   }

@@ -48,6 +48,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 status: None,
                 latency_ms: 0,
                 reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
+                code: None,
             };
             return Ok(answer(200, &result, now.as_ref()));
         }
@@ -78,6 +79,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             status: None,
             latency_ms: 0,
             reason: Some("it is asked for already".into()),
+            code: None,
         };
         return Ok(answer(200, &result, now.as_ref()));
     }
@@ -123,9 +125,7 @@ fn hand_over(
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
         Submitted::Accepted(result) => Ok(answer(202, &result, now)),
-        Submitted::Known(result) if result.state == CommandState::Accepted => {
-            Ok(answer(202, &result, now))
-        }
+        Submitted::Known(result) if result.state == CommandState::Accepted => Ok(answer(202, &result, now)),
         Submitted::Known(result) => Ok(answer(200, &result, now)),
         Submitted::NoTarget => Err(problem(
             404,

@@ -31,6 +31,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             state: CommandState::Completed,
             status: Some(status.into()),
             latency_ms: 0,
+            code: None,
             reason: Some(format!("it is {status} already")),
         };
         return Ok(answer(200, &result, now.as_ref()));
@@ -185,6 +186,7 @@ pub(super) fn answer(status: u16, result: &CommandResult, now: Option<&Map<Strin
         "revision": of("revision"),
         "latency_ms": result.latency_ms,
         "reason": result.reason,
+        "code": result.code,
     });
     Reply::json(status, &body).into()
 }

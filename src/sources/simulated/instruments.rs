@@ -28,8 +28,17 @@ fn part(get: &str, n: u32, name: &str, unit: Option<&str>) -> ScpiChannel {
 }
 
 /// The port of the instrument `id`.
-fn port(id: &'static str, name: &str, at: At, identity: &str, channels: Vec<ScpiChannel>) -> SerialPort {
+fn port(
+    id: &'static str,
+    name: &str,
+    at: At,
+    identity: &str,
+    settings: &[(&str, &str)],
+    channels: Vec<ScpiChannel>,
+) -> SerialPort {
+    let settings = settings.iter().map(|(name, query)| ((*name).into(), (*query).into())).collect();
     let scpi = Scpi {
+        settings,
         expect: Some(identity.into()),
         poll: POLL,
         timeout: TIMEOUT,
@@ -111,6 +120,7 @@ impl Commands for SupplyUnit {
             "MEAS:CURR?" => {
                 format!("{:.4}", round(world.milliamps * (1.0 + 0.002 * self.random.gauss()), 4))
             }
+            "VOLT:PROT?" => format!("{:.2}", SUPPLY_V.1 + 0.5),
             "OUTP?" => u8::from(self.on).to_string(),
             "STAT?" => "IDLE".into(),
             other => return Err(unknown(other)),
@@ -146,7 +156,12 @@ impl Wired for Supply {
             },
             part(4, "status", None),
         ];
-        port("psu", "Power supply", at, "power supply", channels)
+        let mut port =
+            port("psu", "Power supply", at, "power supply", &[("protection_V", "VOLT:PROT?")], channels);
+        if let ProtocolConfig::Scpi(scpi) = &mut port.protocol {
+            scpi.safe = vec!["VOLT 0".into()];
+        }
+        port
     }
 
     fn step(&mut self, _: Moment, world: &mut World, _: &mut Out) -> Vec<String> {
@@ -196,6 +211,7 @@ impl Commands for MeterUnit {
                 let noise = (self.random.gauss(), self.random.gauss());
                 format!("{:.5}", round(world.milliamps * (1.0 + 0.005 * noise.0) + 0.002 * noise.1, 5))
             }
+            "VOLT:NPLC?" => "1.0".into(),
             "SYST:TEMP?" => format!("{:.1}", self.temperature),
             "STAT?" => "MEASURING".into(),
             other => return Err(unknown(other)),
@@ -216,7 +232,7 @@ impl Wired for Meter {
             part(2, "temperature", Some("degC")),
             part(3, "status", None),
         ];
-        port("dmm", "Multimeter", at, "multimeter", channels)
+        port("dmm", "Multimeter", at, "multimeter", &[("cycles", "VOLT:NPLC?")], channels)
     }
 
     fn step(&mut self, _: Moment, _: &mut World, _: &mut Out) -> Vec<String> {
@@ -241,7 +257,7 @@ const REST_S: f64 = 9.0;
 const STAYS_S: f64 = 120.0;
 /// From one end to the other, and a little.
 const TRAVEL: Duration = Duration::from_millis(9_000);
-const STAGE_ASKED: &str = "POS:X?;:POS:Y?;:TARG:X?;:TARG:Y?;:MOV?;:STAT?";
+const STAGE_ASKED: &str = "POS:X?;:POS:Y?;:TARG:X?;:TARG:Y?;:STAT?";
 
 /// The XY stage.
 pub(super) struct Stage {
@@ -337,6 +353,7 @@ impl Commands for StageUnit {
             "POS:Y?" => format!("{y:.3}"),
             "TARG:X?" => format!("{to_x:.3}"),
             "TARG:Y?" => format!("{to_y:.3}"),
+            "VEL?" => format!("{STAGE_SPEED:.1}"),
             "MOV?" => u8::from(self.moving).to_string(),
             "STAT?" => if self.moving { "MOVING" } else { "IDLE" }.into(),
             other => return Err(unknown(other)),
@@ -358,19 +375,21 @@ impl Wired for Stage {
             max: Some(STAGE_MM.1),
             tolerance: Some(TOLERANCE_MM),
             settle: TRAVEL,
+            moving: Some("MOV?".into()),
             ..part(n, name, Some("mm"))
         };
         let channels = vec![
             axis(0, "x", 'X'),
             axis(1, "y", 'Y'),
-            part(0, "position.x", Some("mm")),
-            part(1, "position.y", Some("mm")),
             part(2, "target.x", Some("mm")),
             part(3, "target.y", Some("mm")),
-            part(4, "is_moving", None),
-            part(5, "status", None),
+            part(4, "status", None),
         ];
-        port("stage", "XY stage", at, "XY stage", channels)
+        let mut port = port("stage", "XY stage", at, "XY stage", &[("speed_mm_s", "VEL?")], channels);
+        if let ProtocolConfig::Scpi(scpi) = &mut port.protocol {
+            scpi.stop = "STOP".into();
+        }
+        port
     }
 
     fn step(&mut self, at: Moment, _: &mut World, _: &mut Out) -> Vec<String> {

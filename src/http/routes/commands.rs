@@ -46,6 +46,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 state: if on_its_way { CommandState::Accepted } else { CommandState::Completed },
                 status: None,
                 latency_ms: 0,
+                code: None,
                 reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
             };
             return Ok(answer(200, &result, now.as_ref()));
@@ -76,6 +77,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             state: CommandState::Accepted,
             status: None,
             latency_ms: 0,
+            code: None,
             reason: Some("it is asked for already".into()),
         };
         return Ok(answer(200, &result, now.as_ref()));
@@ -118,9 +120,7 @@ fn hand_over(
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
         Submitted::Accepted(result) => Ok(answer(202, &result, now)),
-        Submitted::Known(result) if result.state == CommandState::Accepted => {
-            Ok(answer(202, &result, now))
-        }
+        Submitted::Known(result) if result.state == CommandState::Accepted => Ok(answer(202, &result, now)),
         Submitted::Known(result) => Ok(answer(200, &result, now)),
         Submitted::NoTarget => Err(problem(
             404,

@@ -11,6 +11,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
+use crate::runner::Lab;
 use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::recordings::Recordings;
@@ -140,7 +141,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, streams, signals and detections.
+    /// The threads of the bench, streams, signals, detections and the lab.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -220,6 +221,8 @@ impl Daemon {
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
         let (signals, signals_thread) =
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
+        let (lab, lab_thread) =
+            Lab::start(&context, &config.lab).map_err(|e| StartError::System("the lab", e))?;
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let (ask, asked) = bounded(1);
@@ -239,6 +242,7 @@ impl Daemon {
             alerts: Arc::clone(&alerts),
             detections,
             signals,
+            lab,
             bench: bench_control,
             ready,
         });
@@ -248,7 +252,7 @@ impl Daemon {
                 stop.stop();
                 bench
                     .into_iter()
-                    .chain([streams_thread, signals_thread, detections_thread])
+                    .chain([streams_thread, signals_thread, detections_thread, lab_thread])
                     .for_each(threads::join);
                 alerts.stop();
                 push.stop();
@@ -259,6 +263,7 @@ impl Daemon {
             .map_err(|e| StartError::System("the store's thread", e))?;
         let sources = Sources::start(board, &context, &streams, &config, bench_ports, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
+        let threads = [streams_thread, signals_thread, detections_thread, lab_thread];
         let daemon = Daemon {
             config,
             bus,
@@ -272,7 +277,7 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain([streams_thread, signals_thread, detections_thread]).collect(),
+            bench: bench.into_iter().chain(threads).collect(),
             stop,
             revision: 1,
             asked,

@@ -321,3 +321,15 @@ pub const SEARCH_BYTES: usize = 8 * 1024 * 1024;
 pub const RELOAD_TIME: Duration = Duration::from_secs(15);
 /// Units that are watched; more are refused by the configuration. What systemctl says of them fits into one pipe.
 pub const SERVICES: usize = 32;
+/// Queues of scans; a further one is refused.
+pub const QUEUES: usize = 64;
+/// Scans that wait or run in one queue; a further one is refused.
+pub const QUEUED_SCANS: usize = 1_000;
+/// The description of one scan; a larger one is refused. A list of some 8,000 values fits.
+pub const DESCRIPTION_BYTES: usize = 64 * 1024;
+/// Templates; a further one is refused.
+pub const TEMPLATES: usize = 200;
+/// Descriptions of one template, and of one request; more are refused.
+pub const TEMPLATE_SCANS: usize = 100;
+/// Commands that wait for the lab's thread; a further one is told 503.
+pub const LAB_COMMANDS: usize = 64;

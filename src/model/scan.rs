@@ -18,7 +18,7 @@ pub enum ScanState {
 }
 
 /// `scan_status`. `progress` is 0 to 1 and freezes when a scan ends early.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ScanStatus {
     pub scan_id: String,
@@ -54,6 +54,50 @@ pub struct ScanStatus {
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub num_points: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    pub more: ScanMore,
+}
+
+/// The members of a `scan_status` that only some scans have: those of the lab's own runner and of external programs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ScanMore {
+    /// Which pass of a repeated scan, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat_index: Option<u64>,
+    /// Such as `set psu.voltage = 2.25 V`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_step: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Wall>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Wall>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Wall>,
+    /// `planned` or `observed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_basis: Option<String>,
+    /// What an aborted or failed one was caused by, such as the id of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<String>,
+    /// The scan that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
+    /// Why it waits although it is its turn, such as `dmm is used by SCAN_004`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
+    /// Points left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<u64>,
+    /// The worst delay of a point so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<u64>,
+    /// What an operator has to confirm by resuming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// External: the longest it may be silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_s: Option<f64>,
 }
 
 /// `data_point`. `data` maps a column, whose name carries its unit, to a number or null.

@@ -3,4 +3,9 @@
 //! `plan` turns a description into steps and points, all faults at once, before anything moves; `data` is what is measured.
 
 pub mod data;
+mod lab;
 pub mod plan;
+
+pub use self::lab::{
+    Conflict, Lab, LabError, NewQueue, Place, QueueChange, ScanDetail, ScanFilter, ScanPage, Template,
+};

@@ -498,6 +498,11 @@ impl Queue {
                 eta_s: running.then(|| round(left_s, 0)),
                 pause_reason: self.pause_reason.map(str::to_string),
                 allowed_actions: self.allowed().iter().map(|a| (*a).to_string()).collect(),
+                on_failure: None,
+                looped: None,
+                autostart: None,
+                running_since: None,
+                removed: false,
             },
         );
     }

@@ -1,11 +1,15 @@
 //! The runner: scans of the lab, from what somebody describes to rows that are measured and kept.
 //!
-//! `plan` turns a description into steps and points, all faults at once, before anything moves; `data` is what is measured.
+//! `plan` turns a description into steps and points, all faults at once, before anything moves; `machine`
+//! says how a scan or a queue stands and what may be asked of it; `data` is what is measured.
 
+pub mod book;
 pub mod data;
 mod lab;
+pub mod machine;
 pub mod plan;
 
 pub use self::lab::{
-    Conflict, Lab, LabError, NewQueue, Place, QueueChange, ScanDetail, ScanFilter, ScanPage, Template,
+    Conflict, Control, Lab, LabError, NewExternal, NewQueue, Place, Posted, QueueChange, Registered, ScanDetail, ScanFilter, ScanPage, Template,
 };
+pub use self::plan::MEASUREMENT;

@@ -333,3 +333,15 @@ pub const TEMPLATES: usize = 200;
 pub const TEMPLATE_SCANS: usize = 100;
 /// Commands that wait for the lab's thread; a further one is told 503.
 pub const LAB_COMMANDS: usize = 64;
+/// Scans that programs execute at one time; a further one is refused.
+pub const EXTERNAL_SCANS: usize = 4_096;
+/// The lease of a program, and its time to confirm, where it does not say: silent for so long it counts as silent.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// Shortest and longest of both.
+pub const LEASES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(86_400));
+/// The longest that a request waits for something to be wanted of a program.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
+/// Requests that wait so, each with a connection's thread; a further one is told 503.
+pub const CONTROL_WAITS: usize = 128;
+/// Characters of a line that a program writes into the log of its scan; a longer one is refused.
+pub const LOG_CHARS: usize = 4_096;

@@ -7,7 +7,16 @@
 //! what was live has failed and what ran is paused. **Bounds.** [`limits::QUEUES`], [`limits::QUEUED_SCANS`], ended
 //! scans as configured. **Does not** drive instruments (it asks `sources::Instruments`) or keep rows (the book does).
 
+mod external;
+mod lease;
+
+pub use self::external::{Control, NewExternal, Posted, Registered};
+
+use self::external::External;
+use crate::bus::Command;
 use crate::config;
+use crate::limits;
+use crate::runner::book::Book;
 use crate::model::{Cursor, OnFailure, QueueStatus, ScanState, ScanStatus};
 use crate::runner::data::Column;
 use crate::runner::plan::{Fault, Plan};
@@ -140,6 +149,8 @@ pub struct Conflict {
     pub revision: Option<u64>,
     /// The version and the order of a queue.
     pub order: Option<(u64, Vec<String>)>,
+    /// What else the answer says, such as `expected`.
+    pub more: serde_json::Map<String, Value>,
 }
 
 impl fmt::Display for LabError {
@@ -172,6 +183,8 @@ impl From<StoreError> for LabError {
 pub struct Lab {
     context: Context,
     settings: config::Lab,
+    book: Arc<Book>,
+    external: External,
 }
 
 impl Lab {
@@ -180,12 +193,47 @@ impl Lab {
     /// # Errors
     /// When the system has no thread left, or the shelf can't be read.
     pub fn start(context: &Context, settings: &config::Lab) -> io::Result<(Arc<Lab>, JoinHandle<()>)> {
-        let lab = Arc::new(Lab { context: context.clone(), settings: settings.clone() });
-        let stop = context.stop.clone();
-        let thread = crate::threads::spawn("lab", crate::limits::STACK, move || {
-            stop.wait(std::time::Duration::from_secs(u64::MAX / 4));
+        let book = Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
+        let book = Arc::new(book);
+        let (to, inbox) = crossbeam::channel::bounded::<Command>(limits::LAB_COMMANDS);
+        let external = External::open(context, &book, to, settings.keep_scans).map_err(io::Error::other)?;
+        let lab = Arc::new(Lab { context: context.clone(), settings: settings.clone(), book, external });
+        let (stop, desk) = (context.stop.clone(), Arc::clone(&lab));
+        let thread = crate::threads::spawn("lab", limits::STACK, move || {
+            let tick = crossbeam::channel::tick(std::time::Duration::from_millis(100));
+            let mut n = 0_u32;
+            loop {
+                crossbeam::select! {
+                    recv(stop.receiver()) -> _ => break,
+                    recv(inbox) -> command => if let Ok(command) = command {
+                        desk.external.command(&command);
+                    },
+                    recv(tick) -> _ => {
+                        desk.book.tick();
+                        n = n.wrapping_add(1);
+                        if n % 10 == 0 {
+                            desk.external.tick();
+                        }
+                    }
+                }
+            }
+            desk.external.stop();
         })?;
         Ok((lab, thread))
+    }
+
+    /// The rows.
+    pub fn book(&self) -> &Arc<Book> {
+        &self.book
+    }
+
+    fn next_scan(&self) -> Result<String, LabError> {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        Ok(format!("SCAN_{:03}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
+    }
+
+    fn has_scan(&self, _id: &str) -> bool {
+        false
     }
 
     /// What a description would do.
@@ -262,18 +310,19 @@ impl Lab {
     /// # Errors
     /// There is no such scan, or it is live.
     pub fn remove_scan(&self, scan: &str, _by: Option<&str>) -> Result<(), LabError> {
-        Err(unknown("scan", scan))
+        self.external.remove(scan)
     }
 
     /// One scan.
-    pub fn scan(&self, _id: &str) -> Option<ScanDetail> {
-        None
+    pub fn scan(&self, id: &str) -> Option<ScanDetail> {
+        self.external.detail(id)
     }
 
     /// Scans, the newest first.
     pub fn scans(&self, _filter: &ScanFilter, _cursor: Option<&str>, _limit: usize) -> ScanPage {
         let cursor = self.context.bus.head();
-        ScanPage { items: Vec::new(), next: None, total: 0, cursor }
+        let items = self.external.statuses();
+        ScanPage { total: items.len(), items, next: None, cursor }
     }
 
     /// The scans of a queue: its order, then those that have ended, the newest first; and the version of the order.

@@ -103,8 +103,6 @@ pub const SIGNAL_RECENT: usize = 4_000;
 pub const SIGNAL_COMMANDS: usize = 16;
 /// The longest rest of the generator's thread.
 pub const SIGNAL_REST: Duration = Duration::from_secs(5);
-/// Signals and scans that telltale counts for a publisher that does not count; further ones must count themselves.
-pub const TALLIES: usize = 4_096;
 /// A file served from `--www`; a larger one is 404.
 pub const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// TCP_USER_TIMEOUT: what was sent and not acknowledged for this long ends the connection.

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod plan;
 
 pub use self::lab::{
-    Conflict, Control, Lab, LabError, NewExternal, NewQueue, Place, Posted, QueueChange, Registered, ScanDetail, ScanFilter, ScanPage, Template,
+    Conflict, Control, Lab, LabError, NewExternal, NewQueue, Place, Posted, QueueChange, Registered,
+    ScanDetail, ScanFilter, ScanPage, Template,
 };
 pub use self::plan::MEASUREMENT;

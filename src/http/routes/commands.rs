@@ -35,9 +35,17 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         };
         return Ok(answer(200, &result, now.as_ref()));
     }
+    // Asked for already: whoever asks again is told so, and its command ends with the first.
+    let of_lab = matches!(kind.as_str(), "queue" | "scan");
+    let forced =
+        of_lab && command.action == "abort" && command.params.get("force") == Some(&Value::Bool(true));
+    let asked = now.as_ref().and_then(|s| s.get("pending")).is_some_and(|p| *p == *command.action);
+    let again = of_lab && asked && !forced;
     let allowed = now.as_ref().and_then(|s| s.get("allowed_actions")).and_then(Value::as_array);
     if let Some(allowed) = allowed
         && !known
+        && !again
+        && !forced
         && !allowed.iter().any(|a| *a == command.action)
         && STATEFUL.contains(&command.action.as_str())
     {
@@ -62,7 +70,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     }
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
-        Submitted::Accepted(result) => Ok(answer(202, &result, now.as_ref())),
+        Submitted::Accepted(result) => Ok(answer(if again { 200 } else { 202 }, &result, now.as_ref())),
         Submitted::Known(result) if result.state == CommandState::Accepted => {
             Ok(answer(202, &result, now.as_ref()))
         }

@@ -67,10 +67,17 @@ impl Groups {
         let rows = if batch { batch_rows(&object, data, now)? } else { vec![row(&object, data, now)?] };
         self.count += rows.len();
         if self.count > limits::BATCH {
-            return Err(Wrong::too_large(format!("there are more than {} rows in one request", limits::BATCH)));
+            return Err(Wrong::too_large(format!(
+                "there are more than {} rows in one request",
+                limits::BATCH
+            )));
         }
-        match self.groups.iter_mut().find(|(name, _)| *name == measurement) {
-            Some((_, group)) => group.extend(rows),
+        match self.groups.iter().position(|(name, _)| *name == measurement) {
+            Some(place) => {
+                if let Some((_, group)) = self.groups.get_mut(place) {
+                    group.extend(rows);
+                }
+            }
             None if self.groups.len() >= limits::CHANNELS => {
                 let detail = format!("there are more than {} measurements", limits::CHANNELS);
                 return Err(Wrong::rule("measurement", detail));
@@ -144,11 +151,7 @@ fn row(object: &Map<String, Value>, data: &Map<String, Value>, now: Wall) -> Res
     })
 }
 
-fn batch_rows(
-    object: &Map<String, Value>,
-    data: &Map<String, Value>,
-    now: Wall,
-) -> Result<Vec<Row>, Wrong> {
+fn batch_rows(object: &Map<String, Value>, data: &Map<String, Value>, now: Wall) -> Result<Vec<Row>, Wrong> {
     let first = index(object, "first_index")?;
     let timestamp = time(object, now)?;
     let mut columns: Vec<(&String, &Vec<Value>)> = Vec::new();
@@ -245,9 +248,13 @@ mod tests {
 
     #[test]
     fn points_and_batches_become_rows() {
-        let rows = taken(r#"{"data":{"T":4.2,"ok":true,"text":"x","gone":null},"sequence_index":7}"#).unwrap();
+        let rows =
+            taken(r#"{"data":{"T":4.2,"ok":true,"text":"x","gone":null},"sequence_index":7}"#).unwrap();
         let [(name, rows)] = rows.as_slice() else { panic!() };
-        assert_eq!((name.as_str(), rows[0].sequence_index, rows[0].timestamp), ("main", Some(7), Wall(1_000)));
+        assert_eq!(
+            (name.as_str(), rows[0].sequence_index, rows[0].timestamp),
+            ("main", Some(7), Wall(1_000))
+        );
         assert_eq!(rows[0].data["T"], 4.2);
 
         let rows = taken(
@@ -256,7 +263,10 @@ mod tests {
         .unwrap();
         let [(name, rows)] = rows.as_slice() else { panic!() };
         assert_eq!((name.as_str(), rows.len(), rows[1].sequence_index), ("dmm", 2, Some(101)));
-        assert_eq!((rows[1].t_rel, &rows[1].data["y"], &rows[1].quality["y"]), (Some(1.0), &json!(null), &"bad/nan".to_string()));
+        assert_eq!(
+            (rows[1].t_rel, &rows[1].data["y"], &rows[1].quality["y"]),
+            (Some(1.0), &json!(null), &"bad/nan".to_string())
+        );
 
         // Arrays are rows unless the column was declared to hold arrays, or the row says its number.
         assert_eq!(taken(r#"{"data":{"x":[1,2,3]}}"#).unwrap()[0].1.len(), 3);

@@ -8,22 +8,24 @@
 //! changes. [`External::wait`] holds its caller's thread, ends with the daemon, and is bounded in number and time.
 //! **Does not** keep rows (the book does) or judge them.
 
-use super::lease::{Lease, Overdue};
+mod one;
+#[cfg(test)]
+mod tests;
+
+use self::one::{Kept, One, Times, row, word};
+use super::lease::Overdue;
 use super::{Conflict, LabError, ScanDetail, unknown};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::limits;
-use crate::model::{
-    CommandState, Draft, Level, Quality, QualityReason, QueueLog, ScanMore, ScanState, ScanStatus, Severity,
-    Topic,
-};
+use crate::model::{CommandState, Draft, Level, QueueLog, ScanState, ScanStatus, Severity, Topic};
 use crate::runner::book::{Book, BookError};
 use crate::runner::data::{Column, Row};
-use crate::runner::machine::{Ask, Basis, Eta, Executor, ExitReason, Progress, ScanEvent, ScanMachine, Verdict};
+use crate::runner::machine::{Ask, Eta, Executor, ExitReason, ScanEvent, ScanMachine, Verdict};
 use crate::sources::Context;
 use crossbeam::channel::Sender;
 use rustix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -102,74 +104,6 @@ pub struct Posted {
     pub control: Control,
 }
 
-/// How long it has been going on, on the monotonic clock.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Times {
-    elapsed: Duration,
-    active: Duration,
-    /// Up to when the two are counted; none: it has not begun.
-    at: Option<Duration>,
-}
-
-impl Times {
-    /// Counts on, of a scan that has stood like this since the last time.
-    fn advance(&mut self, status: ScanState, now: Duration) {
-        let Some(at) = self.at else { return };
-        if matches!(status, ScanState::Running | ScanState::Paused) {
-            let more = now.saturating_sub(at);
-            self.elapsed += more;
-            if status == ScanState::Running {
-                self.active += more;
-            }
-            self.at = Some(now);
-        }
-    }
-}
-
-/// What is kept of one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Kept {
-    scan_id: String,
-    name: Option<String>,
-    points_total: Option<u64>,
-    lease_s: f64,
-    ack_s: f64,
-    retry_of: Option<String>,
-    description: Value,
-    machine: ScanMachine,
-    revision: u64,
-    created_at: Wall,
-    started_at: Option<Wall>,
-    ended_at: Option<Wall>,
-    message: Option<String>,
-    error: Option<String>,
-    /// The program itself has said that it is over.
-    told: bool,
-    times: Times,
-    /// The boot in which the times were counted.
-    boot: String,
-    num_points: BTreeMap<String, u64>,
-}
-
-struct One {
-    kept: Kept,
-    lease: Lease,
-    progress: Progress,
-    eta: Eta,
-    /// Points that `eta` has heard of, and when it did last.
-    timed: u64,
-    timed_at: Duration,
-    /// Commands that wait for the program, all of them for what is pending.
-    waiting: Vec<(String, Ask)>,
-    /// What it was asked it has not done in time.
-    late: bool,
-    /// It is known from before a restart only.
-    restored: bool,
-    published: Option<Duration>,
-    /// Points have come since.
-    dirty: bool,
-}
-
 /// One scan, and what wakes those who wait for news of it.
 struct Entry {
     one: Mutex<One>,
@@ -201,10 +135,6 @@ pub(super) struct External {
 fn monotonic() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
-}
-
-fn tenths(time: Duration) -> f64 {
-    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 impl External {
@@ -333,7 +263,9 @@ impl External {
         if let Some(entry) = self.find(&id) {
             let mut one = entry.lock();
             if one.kept.machine.is_ended() {
-                return Err(one.conflict("exists", format!("{id} has ended already; register another scan_id")));
+                return Err(
+                    one.conflict("exists", format!("{id} has ended already; register another scan_id"))
+                );
             }
             // Its program was started anew, or did not get the answer.
             self.hear(&mut one, now);
@@ -342,16 +274,18 @@ impl External {
         }
         if is_taken(&id) {
             let detail = format!("there is a scan {id} already, and it is none of a program");
-            return Err(LabError::Conflict(Box::new(Conflict { code: "exists", detail, ..Conflict::default() })));
+            return Err(LabError::Conflict(Box::new(Conflict {
+                code: "exists",
+                detail,
+                ..Conflict::default()
+            })));
         }
         let live = self.all().iter().filter(|e| !e.lock().kept.machine.is_ended()).count();
         if live >= limits::EXTERNAL_SCANS {
             return Err(LabError::Full(format!("programs execute {live} scans already; at most that many")));
         }
         for (measurement, columns) in &wish.columns {
-            self.book
-                .declare(&id, measurement, columns.clone())
-                .map_err(|e| refused(e, &Map::new()))?;
+            self.book.declare(&id, measurement, columns.clone()).map_err(|e| refused(e, &Map::new()))?;
         }
         let mut machine = ScanMachine::new(Executor::External);
         let mut times = Times::default();
@@ -530,7 +464,8 @@ impl External {
         }
         one.kept.message = message;
         if state == ScanState::Failed {
-            one.kept.error = Some(error.unwrap_or_else(|| "the bench program says that it has failed".into()));
+            one.kept.error =
+                Some(error.unwrap_or_else(|| "the bench program says that it has failed".into()));
         }
         if ends {
             one.kept.told = true;
@@ -694,7 +629,12 @@ impl External {
                 let ask = one.kept.machine.pending().map_or("", Ask::name);
                 one.late = true;
                 let seconds = one.kept.ack_s;
-                self.line(&id, Level::Warning, &format!("{ask} was not confirmed within {seconds} s"), "unconfirmed");
+                self.line(
+                    &id,
+                    Level::Warning,
+                    &format!("{ask} was not confirmed within {seconds} s"),
+                    "unconfirmed",
+                );
                 if ask == "abort" {
                     self.context.alerts.raise(
                         &alert(&id, "abort"),
@@ -718,7 +658,10 @@ impl External {
                 self.context.alerts.raise(
                     &alert(&id, "silent"),
                     Severity::Minor,
-                    &format!("The bench program of {name} has been silent for more than {} s.", one.kept.lease_s),
+                    &format!(
+                        "The bench program of {name} has been silent for more than {} s.",
+                        one.kept.lease_s
+                    ),
                     "Is the program still running, and does the network carry? Its values are stale.",
                 );
                 self.line(&id, Level::Warning, "the bench program is silent", "silent");
@@ -779,7 +722,8 @@ impl External {
             Ask::Abort => status == ScanState::Aborted,
         };
         let over = |(_, ask): &(String, Ask)| pending != Some(*ask);
-        let (finished, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut one.waiting).into_iter().partition(over);
+        let (finished, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut one.waiting).into_iter().partition(over);
         one.waiting = waiting;
         for (command, ask) in finished {
             if done(&ask) {
@@ -928,7 +872,10 @@ impl<'a> Place<'a> {
     fn take(of: &'a AtomicUsize) -> Result<Place<'a>, LabError> {
         let place = Place(of);
         if of.fetch_add(1, Ordering::Relaxed) >= limits::CONTROL_WAITS {
-            return Err(LabError::Full(format!("{} programs wait already; ask without wait", limits::CONTROL_WAITS)));
+            return Err(LabError::Full(format!(
+                "{} programs wait already; ask without wait",
+                limits::CONTROL_WAITS
+            )));
         }
         Ok(place)
     }
@@ -937,202 +884,6 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl One {
-    fn new(kept: Kept, now: Duration) -> One {
-        let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(limits::LEASE);
-        let mut progress = Progress::new(kept.points_total);
-        let mut one = One {
-            lease: Lease::new(time(kept.lease_s), time(kept.ack_s), now),
-            eta: Eta::new(Duration::ZERO, kept.points_total),
-            timed: 0,
-            timed_at: Duration::ZERO,
-            waiting: Vec::new(),
-            late: false,
-            restored: false,
-            published: None,
-            dirty: false,
-            progress,
-            kept,
-        };
-        if one.kept.machine.is_ended() {
-            progress.reached(one.points());
-            progress.end(one.kept.machine.exit() == Some(ExitReason::Finished));
-            one.progress = progress;
-        }
-        one
-    }
-
-    fn advance(&mut self, now: Duration) {
-        self.kept.times.advance(self.kept.machine.status(), now);
-    }
-
-    fn ack(&self) -> Duration {
-        Duration::try_from_secs_f64(self.kept.ack_s).unwrap_or(limits::LEASE)
-    }
-
-    fn word(&self) -> &'static str {
-        word(self.kept.machine.status())
-    }
-
-    fn shown(&self) -> String {
-        match &self.kept.name {
-            Some(name) => format!("{} ({name})", self.kept.scan_id),
-            None => self.kept.scan_id.clone(),
-        }
-    }
-
-    /// Points so far: where several measurements are taken at each, those of the longest.
-    fn points(&self) -> u64 {
-        self.kept.num_points.values().copied().max().unwrap_or(0)
-    }
-
-    fn count(&mut self, measurement: &str, rows: u64) {
-        match self.kept.num_points.get_mut(measurement) {
-            Some(count) => *count = rows,
-            None => drop(self.kept.num_points.insert(measurement.to_string(), rows)),
-        }
-        let points = self.points();
-        self.progress.reached(points);
-        // Rows that come together were measured one after the other.
-        let active = self.kept.times.active;
-        let new = points.saturating_sub(self.timed);
-        let from = self.timed_at;
-        for n in 1..=new {
-            self.eta.point(from + active.saturating_sub(from).mul_f64(n as f64 / new as f64));
-        }
-        if new > 0 {
-            (self.timed, self.timed_at) = (points, active);
-        }
-    }
-
-    /// When the row was measured, on the scan's own clock: by its time where the program says one, as rows may come late.
-    fn since_start(&self, at: Wall, received: Wall) -> f64 {
-        let elapsed = self.kept.times.elapsed;
-        let said = self.kept.started_at.filter(|_| at != received);
-        let since = said.map_or(elapsed, |began| Duration::from_millis(at.0.saturating_sub(began.0)));
-        (since.min(elapsed).as_secs_f64() * 1e3).round() / 1e3
-    }
-
-    fn is_due(&self, now: Duration) -> bool {
-        self.published.is_none_or(|last| now.saturating_sub(last) >= STATUS_EVERY)
-    }
-
-    fn control(&self) -> Control {
-        let kept = &self.kept;
-        let pending = match kept.machine.pending() {
-            Some(ask) => Some(ask),
-            None if kept.machine.is_ended() && !kept.told => Some(Ask::Abort),
-            None => None,
-        };
-        Control {
-            pending: pending.map(Ask::name),
-            command_id: self.waiting.last().map(|(id, _)| id.clone()),
-            status: kept.machine.status(),
-            lease_s: kept.lease_s,
-        }
-    }
-
-    fn conflict(&self, code: &'static str, detail: String) -> LabError {
-        let mut more = Map::new();
-        more.insert("control".into(), json!(self.control()));
-        LabError::Conflict(Box::new(Conflict {
-            code,
-            detail,
-            from: Some(self.word()),
-            allowed_actions: self.kept.machine.allowed(),
-            revision: Some(self.kept.revision),
-            more,
-            ..Conflict::default()
-        }))
-    }
-
-    fn status(&self, now: Duration) -> ScanStatus {
-        let kept = &self.kept;
-        let machine = &kept.machine;
-        let mut times = kept.times;
-        times.advance(machine.status(), now);
-        let running = machine.status() == ScanState::Running;
-        let left = self.eta.left(times.active, !running).filter(|(_, basis)| *basis == Basis::Observed);
-        let (quality, quality_reason) = match (self.lease.is_silent(), self.restored) {
-            _ if machine.is_ended() => (None, None),
-            (true, _) => (Some(Quality::Uncertain), Some(QualityReason::Stale)),
-            (false, true) => (Some(Quality::Uncertain), Some(QualityReason::Initial)),
-            (false, false) => (None, None),
-        };
-        let message = match machine.pending() {
-            _ if self.lease.is_silent() && !machine.is_ended() => {
-                Some(format!("the bench program has been silent for more than {} s", kept.lease_s))
-            }
-            Some(ask) if self.late => Some(format!("the bench program did not confirm {}", ask.name())),
-            Some(ask) => Some(format!("{} asked for; the bench program has not confirmed it yet", ask.name())),
-            None if self.restored && !machine.is_ended() => {
-                Some("telltale was restarted; the bench program has not been heard since".into())
-            }
-            None => kept.message.clone(),
-        };
-        ScanStatus {
-            scan_id: kept.scan_id.clone(),
-            status: machine.status(),
-            pending: machine.pending().map(|ask| ask.name().to_string()),
-            progress: self.progress.value(),
-            allowed_actions: machine.allowed().into_iter().map(str::to_string).collect(),
-            revision: kept.revision,
-            timestamp: Wall::now(),
-            queue_id: None,
-            name: kept.name.clone(),
-            executor: Some(Executor::External.name().into()),
-            phase: matches!(machine.status(), ScanState::Running | ScanState::Paused).then(|| "main".into()),
-            points_done: Some(self.points()),
-            points_total: kept.points_total,
-            message,
-            elapsed_s: times.at.map(|_| tenths(times.elapsed)),
-            active_s: times.at.map(|_| tenths(times.active)),
-            eta_s: left.map(|(time, _)| tenths(time)),
-            exit_reason: machine.exit().map(|why| why.name().to_string()),
-            error: kept.error.clone(),
-            num_points: kept.num_points.clone(),
-            more: ScanMore {
-                created_at: Some(kept.created_at),
-                started_at: kept.started_at,
-                ended_at: kept.ended_at,
-                eta_basis: left.map(|(_, basis)| basis.name().to_string()),
-                retry_of: kept.retry_of.clone(),
-                lease_s: Some(kept.lease_s),
-                quality,
-                quality_reason,
-                ..ScanMore::default()
-            },
-        }
-    }
-
-    fn draft(&self, now: Duration) -> Option<Draft> {
-        match Draft::of("scan_status", &self.status(now)) {
-            Ok(draft) if self.kept.machine.is_ended() => Some(draft.retired()),
-            Ok(draft) => Some(draft),
-            Err(e) => {
-                log::error!("the status of {} can't be published: {e}", self.kept.scan_id);
-                None
-            }
-        }
-    }
-}
-
-fn row(kept: &Kept) -> (String, Option<Vec<u8>>) {
-    // Strings, numbers and names always become JSON.
-    (format!("{SHELF}{}", kept.scan_id), Some(serde_json::to_vec(kept).unwrap_or_default()))
-}
-
-fn word(state: ScanState) -> &'static str {
-    match state {
-        ScanState::Queued => "queued",
-        ScanState::Running => "running",
-        ScanState::Paused => "paused",
-        ScanState::Completed => "completed",
-        ScanState::Aborted => "aborted",
-        ScanState::Failed => "failed",
     }
 }
 
@@ -1165,7 +916,12 @@ fn check(wish: &NewExternal) -> Result<(Duration, Duration), LabError> {
         time if (least..=most).contains(&time) => Ok(time),
         time => Err(LabError::Invalid(
             name,
-            format!("{name} is {}; expected {} to {} seconds", time.as_secs_f64(), least.as_secs_f64(), most.as_secs()),
+            format!(
+                "{name} is {}; expected {} to {} seconds",
+                time.as_secs_f64(),
+                least.as_secs_f64(),
+                most.as_secs()
+            ),
         )),
     };
     Ok((within("lease_s", wish.lease)?, within("ack_timeout_s", wish.ack)?))
@@ -1214,6 +970,17 @@ impl super::Lab {
     /// Whether a column of a program's scan was declared to hold arrays.
     pub fn is_array(&self, scan: &str, measurement: &str, column: &str) -> bool {
         self.external.is_array(scan, measurement, column)
+    }
+
+    /// Waits until what was posted is on the disk; false when that takes longer than `time`.
+    pub fn wait_durable(&self, _scan: &str, time: Duration) -> bool {
+        let bus = &self.external.context.bus;
+        bus.wait_durable(bus.head().seq, time)
+    }
+
+    /// Whether there is such a scan here.
+    pub fn knows_scan(&self, id: &str) -> bool {
+        self.external.has(id) || self.has_scan(id)
     }
 
     /// A program posts rows, by measurement; `received` is the timestamp of those that came without.

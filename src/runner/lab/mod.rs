@@ -16,8 +16,8 @@ use self::external::External;
 use crate::bus::Command;
 use crate::config;
 use crate::limits;
-use crate::runner::book::Book;
 use crate::model::{Cursor, OnFailure, QueueStatus, ScanState, ScanStatus};
+use crate::runner::book::Book;
 use crate::runner::data::Column;
 use crate::runner::plan::{Fault, Plan};
 use crate::sources::Context;
@@ -193,7 +193,8 @@ impl Lab {
     /// # Errors
     /// When the system has no thread left, or the shelf can't be read.
     pub fn start(context: &Context, settings: &config::Lab) -> io::Result<(Arc<Lab>, JoinHandle<()>)> {
-        let book = Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
+        let book =
+            Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
         let book = Arc::new(book);
         let (to, inbox) = crossbeam::channel::bounded::<Command>(limits::LAB_COMMANDS);
         let external = External::open(context, &book, to, settings.keep_scans).map_err(io::Error::other)?;

@@ -219,7 +219,7 @@ impl Daemon {
         let planned = if config.bench { simulated::planogram() } else { Vec::new() };
         let (detections, detections_thread) =
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
-        let (signals, signals_thread) =
+        let (signals, signals_threads) =
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let (lab, lab_thread) =
             Lab::start(&context, &config.lab).map_err(|e| StartError::System("the lab", e))?;
@@ -252,7 +252,8 @@ impl Daemon {
                 stop.stop();
                 bench
                     .into_iter()
-                    .chain([streams_thread, signals_thread, detections_thread, lab_thread])
+                    .chain([streams_thread, detections_thread, lab_thread])
+                    .chain(signals_threads)
                     .for_each(threads::join);
                 alerts.stop();
                 push.stop();
@@ -263,7 +264,6 @@ impl Daemon {
             .map_err(|e| StartError::System("the store's thread", e))?;
         let sources = Sources::start(board, &context, &streams, &config, bench_ports, extras(&bus, &store))
             .map_err(|e| StartError::System("the sources", e))?;
-        let threads = [streams_thread, signals_thread, detections_thread, lab_thread];
         let daemon = Daemon {
             config,
             bus,
@@ -277,7 +277,11 @@ impl Daemon {
             push,
             http,
             sources,
-            bench: bench.into_iter().chain(threads).collect(),
+            bench: bench
+                .into_iter()
+                .chain([streams_thread, detections_thread, lab_thread])
+                .chain(signals_threads)
+                .collect(),
             stop,
             revision: 1,
             asked,

@@ -99,6 +99,9 @@ pub const FEED_REST: Duration = Duration::from_secs(5);
 pub const SIGNALS: usize = 256;
 /// Newest samples of a signal kept in memory, some 50 bytes each; older ones are read from the store.
 pub const SIGNAL_RECENT: usize = 4_000;
+/// Spans of samples that can be read back, of all signals together, some 200 bytes each: three million samples that come in batches.
+/// The oldest are forgotten first; what they stand for is stored, but no longer shown.
+pub const SIGNAL_SPANS: usize = 24_576;
 /// Commands for signals that wait; a further one is told 503.
 pub const SIGNAL_COMMANDS: usize = 16;
 /// The longest rest of the generator's thread.
@@ -162,6 +165,23 @@ pub const COMMANDS: usize = 1_024;
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
 /// Commands that wait for the next step of the simulated bench; a further one is told 503.
 pub const BENCH_COMMANDS: usize = 32;
+/// A device file of pyvisa-sim; the largest that come with QCoDeS have 25 KB. A larger one is not read.
+pub const VISA_FILE: u64 = 1024 * 1024;
+/// Values in a device file, aliases counted as what they stand for, and queries of its channels: ten times what the
+/// largest of QCoDeS has. A file with more is not read.
+pub const VISA_VALUES: usize = 50_000;
+/// How deep a device file goes; eight levels have a meaning. One that goes deeper is not read.
+pub const VISA_DEPTH: usize = 32;
+/// Characters that a value in an answer may be padded to, and digits behind its point; more is a fault of the file.
+pub const VISA_WIDTH: usize = 128;
+/// Numbers that one answer of a simulated device draws; asked for more, it does not answer.
+pub const VISA_DRAWN: usize = 1_000;
+/// Bytes of a message to a simulated device that has not ended; then it is forgotten.
+pub const VISA_MESSAGE: usize = 16 * 1024;
+/// Bytes of a simulated device's answers that wait to be read; more are lost.
+pub const VISA_ANSWERS: usize = 256 * 1024;
+/// Errors in the queue of a simulated device; further ones are not noted.
+pub const VISA_ERRORS: usize = 1_000;
 /// Bytes that wait for the next step at one port of the simulated bench; more are lost, as in a device's own buffer.
 pub const BENCH_INPUT: usize = 1024;
 /// Stop: everything is on the disk and closed within this time.
@@ -331,6 +351,73 @@ pub const TEMPLATES: usize = 200;
 pub const TEMPLATE_SCANS: usize = 100;
 /// Commands that wait for the lab's thread; a further one is told 503.
 pub const LAB_COMMANDS: usize = 64;
+/// A scan's status is published at most this often, besides changes of what it is doing or was asked.
+pub const SCAN_STATUS: Duration = Duration::from_millis(250);
+/// The same of a queue whose progress alone has changed.
+pub const QUEUE_STATUS: Duration = Duration::from_secs(1);
+/// How often the lab's thread looks, while a scan is under way and while none is.
+pub const LAB_TICK: Duration = Duration::from_millis(100);
+/// See [`LAB_TICK`].
+pub const LAB_IDLE_TICK: Duration = Duration::from_secs(1);
+/// Whoever changed a queue waits this long for it to be on the disk; then it is told that it may not be.
+pub const SHELF_TIME: Duration = Duration::from_secs(8);
+/// How often a scan whose instruments are not free tries again, besides whenever one is given back.
+pub const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+/// A wait of a scan that nothing else bounds looks for what was asked of it this often, besides when it is poked.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often `wait_until` reads its channel.
+pub const WAIT_UNTIL_POLL: Duration = Duration::from_millis(200);
+/// Settling from this long on is shown as what a scan does.
+pub const SHOWN_SETTLE: Duration = Duration::from_millis(500);
+/// An instrument's source ends each request by itself; one that does not is given up this long after its own time.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// A command for a queue or a scan, except an abort, may take this long: a pause waits for a point, a start for an
+/// instrument. Then it has timed out, though the wish stays.
+pub const LAB_COMMAND_TIME: Duration = Duration::from_secs(24 * 3600);
+/// After the start, instruments of interrupted scans are looked for this long to be made safe.
+pub const MAKE_SAFE: Duration = Duration::from_secs(60);
+/// A line of a scan's log; the rest is left out.
+pub const LOG_CHARS: usize = 4_000;
+/// Names of queues, scans and templates; the rest is left out.
+pub const NAME_CHARS: usize = 100;
+/// Rows of scans in memory that are in no block on the disk yet, in bytes over all scans; past it they are put in blocks
+/// that are not full, which are written again later.
+pub const BOOK_BYTES: usize = 32 * 1024 * 1024;
+/// Scans whose rows are held in memory; past it those that were not used for longest are put on the disk and let go.
+pub const BOOK_SCANS: usize = 4_096;
+/// Measurements of one scan; rows of a further one are refused.
+pub const MEASUREMENTS: usize = 64;
+/// Columns of one measurement; a row with more is refused.
+pub const COLUMNS: usize = 256;
+/// The name of a column or a measurement, in bytes; a longer one is refused.
+pub const COLUMN_NAME: usize = 200;
+/// The text of one row; a larger one is refused, as it has to fit into one event of 64 KB.
+pub const ROW_BYTES: usize = 56 * 1024;
+/// How long rows of a fast scan wait for each other, to be told as one: at most ten frames a second of one scan.
+pub const ROWS_HELD: Duration = Duration::from_millis(100);
+/// How long rows are in the log alone at most: what a start after a crash has to read of it.
+pub const ROWS_IN_LOG: Duration = Duration::from_secs(600);
+/// How often full blocks are written, all that there are at a time: each time costs the card some 40 KB.
+pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
+/// Scans that are played back at one time, each with a thread; a further one is told 503.
+pub const PLAYBACKS: usize = 8;
+/// Points of a scan that says `max_points` itself; without it the configuration's figure holds. A step size that was set
+/// wrong must not become a scan of weeks.
+pub const SCAN_POINTS: u64 = 10_000_000;
+/// Steps of one description, those in loops among them; more are refused.
+pub const SCAN_STEPS: usize = 1_000;
+/// Loops within loops; more are refused.
+pub const SCAN_DEPTH: usize = 8;
+/// Channels of one row; more are refused.
+pub const SCAN_COLUMNS: usize = 256;
+/// Faults of a description that are listed; the rest is counted in the last one.
+pub const SCAN_FAULTS: usize = 100;
+/// Reads of a channel for one point, and tries of a step that fails; more are refused.
+pub const SCAN_SAMPLES: u32 = 1_000;
+/// The longest of any single time in a description: a year.
+pub const SCAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Bytes of a text in a description (a log line, a query, a prompt); more is refused.
+pub const SCAN_TEXT: usize = 4096;
 /// Scans that programs execute at one time; a further one is refused.
 pub const EXTERNAL_SCANS: usize = 4_096;
 /// The lease of a program, and its time to confirm, where it does not say: silent for so long it counts as silent.
@@ -341,5 +428,3 @@ pub const LEASES: (Duration, Duration) = (Duration::from_millis(200), Duration::
 pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
 /// Requests that wait so, each with a connection's thread; a further one is told 503.
 pub const CONTROL_WAITS: usize = 128;
-/// Characters of a line that a program writes into the log of its scan; a longer one is refused.
-pub const LOG_CHARS: usize = 4_096;

@@ -8,6 +8,7 @@
 mod fanout;
 mod footprint;
 mod ingest;
+mod observatory;
 mod pins;
 mod ports;
 mod process;
@@ -86,6 +87,10 @@ const FIGURES: &[Figure] = &[
     ("pins", pins::sixty_four),
     ("edge", pins::latency),
     ("ports", ports::full_speed),
+    ("anomalies", observatory::anomalies),
+    ("million", observatory::million),
+    ("panels", observatory::panels),
+    ("feed", observatory::feed),
 ];
 
 fn main() {

@@ -90,6 +90,12 @@ fn settings(args: &CaptureArgs) -> Result<SerialPort, u8> {
             complain(&format!("{wanted} is a replay; there is nothing to capture"));
             Err(USAGE)
         }
+        Some(SerialPort { device: Device::Visa(_), .. }) => {
+            complain(&format!(
+                "{wanted} is simulated, by the daemon alone; `capture` in its [[serial]] keeps what goes over it"
+            ));
+            Err(USAGE)
+        }
         Some(port) => Ok(port.clone()),
         None => {
             complain(&format!(

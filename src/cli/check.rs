@@ -1,8 +1,9 @@
 //! `telltale check`: what is wrong with a configuration, what would be used, and what can be set.
 
 use super::{CheckArgs, DONE, USAGE, complain, say};
-use crate::config::{self, Config, Device, Flags, Overrides};
+use crate::config::{self, Config, Device, Flags, Overrides, ProtocolConfig};
 use crate::sources::hardware::advice;
+use crate::sources::simulated::visa::read;
 use std::path::Path;
 
 pub(super) fn check(args: CheckArgs) -> u8 {
@@ -13,6 +14,12 @@ pub(super) fn check(args: CheckArgs) -> u8 {
     let overrides = Overrides::from_process(Flags { config: args.config, ..Flags::default() });
     match config::check(&overrides) {
         Ok(loaded) => {
+            let faults = played(&loaded.config);
+            if !faults.is_empty() {
+                faults.iter().for_each(|fault| eprintln!("{fault}"));
+                complain(&count(faults.len(), "fault"));
+                return USAGE;
+            }
             for warning in &loaded.warnings {
                 complain(warning);
             }
@@ -38,14 +45,43 @@ pub(super) fn check(args: CheckArgs) -> u8 {
             for error in &errors {
                 eprintln!("{error}");
             }
-            complain(&format!("{} fault{}", errors.len(), if errors.len() == 1 { "" } else { "s" }));
+            complain(&count(errors.len(), "fault"));
             USAGE
         }
     }
 }
 
+/// What is wrong with the files of simulated devices, and with how they are spoken to.
+fn played(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    for port in &config.serial {
+        let Device::Visa(visa) = &port.device else { continue };
+        match read(&visa.file, visa.resource.as_deref()) {
+            Err(fault) => faults.push(fault.to_string()),
+            Ok(device) => {
+                if let ProtocolConfig::Scpi(scpi) = &port.protocol
+                    && scpi.write_end.as_bytes() != device.query_end
+                {
+                    let ends = String::from_utf8_lossy(&device.query_end).into_owned();
+                    faults.push(format!(
+                        "serial {}: `write_end` is {:?}, but `{}` of {} hears what ends with {ends:?}",
+                        port.id,
+                        scpi.write_end,
+                        device.name,
+                        visa.file.display()
+                    ));
+                }
+            }
+        }
+    }
+    faults
+}
+
+fn count(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
 fn summary(config: &Config) -> String {
-    let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
     let bench = if config.bench { ", the simulated bench" } else { "" };
     format!(
         "serves on {}, data in {}, {}, {}{bench}",

@@ -103,7 +103,7 @@ fn groups(root: &Path, config: &Config) -> Vec<Finding> {
     if !config.gpio.is_empty() {
         needed.push("gpio");
     }
-    if config.serial.iter().any(|port| !matches!(port.device, Device::Replay(_))) {
+    if config.serial.iter().any(|port| !matches!(port.device, Device::Replay(_) | Device::Visa(_))) {
         needed.push("dialout");
     }
     let file = text(root, "etc/group");

@@ -864,6 +864,44 @@ pub enum Device {
     Replay(Replay),
     /// A device of the simulated bench, under this name; no file can ask for it.
     Simulated(PathBuf),
+    /// A device of a device file of pyvisa-sim.
+    Visa(Visa),
+}
+
+/// `sim:FILE#RESOURCE`: a simulated device, and the file that says what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visa {
+    /// The file, as it is written.
+    pub file: PathBuf,
+    /// Which of the file's resources; none: its first serial one.
+    pub resource: Option<String>,
+}
+
+impl Visa {
+    /// What a `device` of this kind begins with.
+    pub const PREFIX: &str = "sim:";
+
+    /// Reads `FILE` or `FILE#RESOURCE`, what stands behind the prefix; `None` without a file.
+    pub fn parse(text: &str) -> Option<Visa> {
+        let (file, resource) = match text.rsplit_once('#') {
+            Some((file, resource)) => (file, Some(resource.trim().to_string())),
+            None => (text, None),
+        };
+        if file.is_empty() || resource.as_deref() == Some("") {
+            return None;
+        }
+        Some(Visa { file: file.into(), resource })
+    }
+}
+
+impl std::fmt::Display for Visa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", Visa::PREFIX, self.file.display())?;
+        match &self.resource {
+            Some(resource) => write!(f, "#{resource}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl std::fmt::Display for Device {
@@ -872,6 +910,7 @@ impl std::fmt::Display for Device {
             Device::Path(path) | Device::Simulated(path) => path.display().fmt(f),
             Device::Usb(rule) => write!(f, "usb {rule}"),
             Device::Replay(replay) => replay.file.display().fmt(f),
+            Device::Visa(visa) => visa.fmt(f),
         }
     }
 }

@@ -152,6 +152,7 @@ pub(crate) static ROUTES: &[Route] = &[
     by(Method::Delete, "/api/templates/{id}", OPERATE, templates::remove, "Forget a template"),
     get("/api/signals", VIEW, resources::list, "Every signal"),
     get("/api/signals/{id}", VIEW, resources::one, "One signal"),
+    get("/api/signals/{id}/events", VIEW, signals::events, "Samples of a signal, one by one or condensed"),
     post("/api/signals/{id}/{action}", OPERATE, commands::submit, "Command a signal: live, batch"),
     get(
         "/api/streams",

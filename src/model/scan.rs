@@ -3,6 +3,7 @@
 use super::{Quality, QualityReason};
 use crate::clock::Wall;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// How a scan stands.
@@ -106,30 +107,46 @@ pub struct ScanMore {
     pub quality_reason: Option<QualityReason>,
 }
 
-/// `data_point`. `data` maps a column, whose name carries its unit, to a number or null.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `data_point`. `data` maps a column to a number, text, a flag, an array of numbers, or null.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct DataPoint {
     pub scan_id: String,
     pub measurement: String,
     pub sequence_index: u64,
-    pub data: BTreeMap<String, Option<f64>>,
+    pub data: BTreeMap<String, Json>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub t_rel: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Wall>,
+    /// Of the columns whose value is not good: `quality/reason`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub quality: BTreeMap<String, String>,
+    /// How much later than planned it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<u64>,
 }
 
 /// `data_batch`: several points, a column each.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct DataBatch {
     pub scan_id: String,
     pub measurement: String,
     pub first_index: u64,
-    pub data: BTreeMap<String, Vec<Option<f64>>>,
+    pub data: BTreeMap<String, Vec<Json>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub t_rel: Vec<f64>,
+    pub t_rel: Vec<Option<f64>>,
+    /// Of the first row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Wall>,
+    /// Milliseconds from there to the time of each row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_ms: Vec<i64>,
+    /// By index, for the rows that have any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quality: BTreeMap<u64, BTreeMap<String, String>>,
+    /// By index, for the rows that have it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_ms: BTreeMap<u64, u64>,
 }

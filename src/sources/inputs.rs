@@ -7,6 +7,7 @@ use super::host::HostSource;
 use super::serial::{Links, ReplayPorts, SerialSource};
 use super::services;
 use super::simulated::Ports;
+use super::simulated::visa::VisaPorts;
 use super::streams::Streams;
 use super::streams::feed::Feed;
 use super::{Context, Handles, HostExtras};
@@ -130,6 +131,7 @@ impl Sources {
             .map(|port| {
                 let opener: Box<dyn OpenPort> = match port.device {
                     Device::Replay(_) => Box::new(ReplayPorts),
+                    Device::Visa(_) => Box::new(VisaPorts::default()),
                     Device::Path(_) | Device::Usb(_) | Device::Simulated(_) => Box::new(BoardPorts),
                 };
                 SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))

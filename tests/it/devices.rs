@@ -3,7 +3,7 @@
 
 use crate::harness::{Daemon, until};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -31,6 +31,12 @@ impl Counterpart {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
         Some(Counterpart(child))
+    }
+
+    /// Tells it a line.
+    pub fn say(&mut self, line: &str) {
+        let to = self.0.stdin.as_mut().unwrap();
+        to.write_all(line.as_bytes()).and_then(|()| to.write_all(b"\n")).unwrap();
     }
 }
 

@@ -8,6 +8,7 @@ mod config_http;
 mod detections;
 mod devices;
 mod fakepi;
+mod feed;
 mod field_lab;
 mod harness;
 mod hostile;

@@ -77,3 +77,69 @@ fn a_generated_signal_is_paused_batched_and_goes_on() {
     assert_eq!(ask("reset", r#"{"confirm":"s"}"#), "completed");
     assert_eq!(status(&daemon, "s")["total_events"], 0);
 }
+
+/// Samples are read back one by one, in pages, by time and condensed, from memory and from the store, and counts agree.
+#[test]
+fn what_was_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[signals]\nwindow = 10\nthreshold = 4.0\n";
+    let mut daemon = Options::default().config(config).start_in(dir.path());
+    let start = 1_767_799_800_000_u64;
+    let time = |n: u64| telltale::clock::Wall(start + 100 * n).rfc3339();
+    let value = |n: u64| if n.is_multiple_of(1_000) && n > 0 { 99.0 } else { (n % 7) as f64 };
+    for batch in 0..100_u64 {
+        let samples: Vec<_> =
+            (batch * 100..batch * 100 + 100).map(|n| json!({ "t": time(n), "value": value(n) })).collect();
+        daemon.post("/api/signals/long", &json!({ "events": samples }).to_string());
+    }
+    let ask = |daemon: &Daemon, query: &str| daemon.get(&format!("/api/signals/long/events?{query}")).json();
+    let seqs = |page: &Value| -> Vec<u64> {
+        page["events"].as_array().unwrap().iter().map(|e| e["seq"].as_u64().unwrap()).collect()
+    };
+    let check = |daemon: &Daemon| {
+        until("all to be known", || {
+            let all = ask(daemon, "points=100");
+            (all["samples"] == 10_000 && all["complete"] == true).then_some(())
+        });
+        let newest = ask(daemon, "limit=300");
+        assert_eq!((seqs(&newest), &newest["next"]), ((9_700..10_000).collect(), &json!(9_700)));
+        let mut seen = Vec::new();
+        let mut next = json!(10_000);
+        while let Some(before) = next.as_u64() {
+            let page = ask(daemon, &format!("limit=3000&before={before}"));
+            seen.splice(0..0, seqs(&page));
+            next = page["next"].clone();
+        }
+        assert_eq!(seen, (0..10_000).collect::<Vec<_>>());
+        let all = ask(daemon, "points=100");
+        let peaks = |page: &Value| {
+            page["events"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|e| e["value"] == 99.0 && e["anomaly"] == true)
+                .count()
+        };
+        assert_eq!(
+            (&all["method"], &all["anomalies"], &all["total"]),
+            (&json!("minmax"), &json!(9), &json!(10_000))
+        );
+        assert_eq!(peaks(&all), 9);
+        assert!(seqs(&all).len() <= 120, "{}", seqs(&all).len());
+        // Both ends within a batch.
+        let part = ask(daemon, &format!("from={}&to={}&points=50", time(1_001), time(9_949)));
+        assert_eq!((&part["samples"], &part["anomalies"]), (&json!(8_949), &json!(8)));
+        let few = ask(daemon, &format!("from={}&to={}&points=50", time(2_990), time(3_010)));
+        assert_eq!((seqs(&few), &few["method"]), ((2_990..=3_010).collect(), &json!("raw")));
+        assert_eq!(seqs(&ask(daemon, "before=5&limit=9")), [0, 1, 2, 3, 4]);
+    };
+    check(&daemon);
+    daemon.stop();
+    daemon = Options::default().config(config).start_in(dir.path());
+    // Nothing is in memory now.
+    check(&daemon);
+    for (query, status) in [("points=1", 400), ("limit=9999", 400), ("from=x", 400), ("before=-1", 400)] {
+        assert_eq!(daemon.get(&format!("/api/signals/long/events?{query}")).status, status);
+    }
+    assert_eq!(daemon.get("/api/signals/nobody/events").status, 404);
+}

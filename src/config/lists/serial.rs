@@ -6,7 +6,7 @@ use super::super::keys::{DAY, KIB, Key, TIB, apart, key, ms, s};
 use super::super::print;
 use super::super::types::{
     Capture, Config, Device, FlowControl, LineConfig, LineFormat, Mapping, Parity, ProtocolConfig, Replay,
-    SerialPort, Sink, UsbRule,
+    SerialPort, Sink, UsbRule, Visa,
 };
 use super::super::value::{FLOWS, PARITIES, Setting, Type, Value, describe};
 use super::modbus::{self, Modbus};
@@ -65,7 +65,7 @@ pub(super) const LIST: List = List {
 /// Keys of a `[[serial]]`.
 pub(in crate::config) static KEYS: &[Key<SerialEntry>] = &[
     key!(SerialEntry: "serial" "id", Type::Id, id, "Name of the source, unique among all sources.").required(),
-    key!(SerialEntry: "serial" "device", Type::Path, device, "Such as \"/dev/serial/by-id/...\" (stays the same across sockets), \"/dev/serial/by-path/...\" (a socket) or \"/dev/ttyAMA0\". This, usb or replay."),
+    key!(SerialEntry: "serial" "device", Type::Path, device, "Such as \"/dev/serial/by-id/...\" (stays the same across sockets), \"/dev/serial/by-path/...\" (a socket) or \"/dev/ttyAMA0\"; or \"sim:supply.yaml\", a simulated device from a device file of pyvisa-sim, with \"#ASRL2::INSTR\" after it when it is not the first serial one. This, usb or replay."),
     key!(SerialEntry: "serial" "usb", Type::Text(128), usb, "The USB adapter with this vendor and product, such as \"0403:6001\", with a serial number \"0403:6001:A50285BI\" or an interface \"0403:6011@1\"."),
     key!(SerialEntry: "serial" "replay", Type::Path, replay, "A capture, or any file of bytes, that is played in place of a device."),
     key!(SerialEntry: "serial" "replay_rate", Type::Number, replay_rate, "How fast: 1 as it was, 10 ten times as fast, 0 as fast as it is taken; a file that is no capture comes at baud."),
@@ -255,6 +255,7 @@ impl From<&SerialPort> for SerialEntry {
         match &port.device {
             Device::Path(path) | Device::Simulated(path) => entry.device = Some(path.clone()),
             Device::Usb(rule) => entry.usb = Some(rule.to_string()),
+            Device::Visa(visa) => entry.device = Some(visa.to_string().into()),
             Device::Replay(replay) => {
                 entry.replay = Some(replay.file.clone());
                 (entry.replay_rate, entry.replay_loop) = (replay.rate, replay.again);
@@ -453,7 +454,18 @@ impl Reader<'_> {
         };
         let found = seen.get(name).filter(|found| found.good)?;
         let device = if let Some(path) = &entry.device {
-            Device::Path(path.clone())
+            match path.to_str().and_then(|text| text.strip_prefix(Visa::PREFIX)).map(Visa::parse) {
+                None => Device::Path(path.clone()),
+                Some(Some(visa)) => Device::Visa(visa),
+                Some(None) => {
+                    let text = path.display();
+                    self.fault(
+                        &found.at,
+                        format!("`serial.device` is \"{text}\"; expected a file after sim:, and after a # one of its resources"),
+                    );
+                    return None;
+                }
+            }
         } else if let Some(file) = &entry.replay {
             let rate = entry.replay_rate;
             if !(0.0..=1_000.0).contains(&rate) {

@@ -14,7 +14,27 @@ use crate::sources::detections::{Detections, PlanogramError};
 use crate::store::StoreError;
 use serde::Deserialize;
 use serde_json::json;
+use std::io::{self, Write};
+use std::sync::Arc;
 
+/// Rows of CSV that are in memory at a time.
+const CSV_PAGE: usize = 500;
+const COLUMNS: [&str; 14] = [
+    "timestamp",
+    "label",
+    "sku",
+    "location",
+    "confidence",
+    "x",
+    "y",
+    "w",
+    "h",
+    "source",
+    "model",
+    "detection_id",
+    "frame",
+    "image_url",
+];
 const FILTER: [&str; 7] = ["sku", "label", "location", "source", "from", "to", "min_confidence"];
 
 fn filter(query: &Query) -> Result<Filter, Problem> {
@@ -81,41 +101,32 @@ pub(crate) fn list(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
 pub(crate) fn csv(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let query = Query::read(&request.head.query, &FILTER)?;
     let filter = filter(&query)?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    // Into memory: can't fail.
-    let _ = writer.write_record([
-        "timestamp",
-        "label",
-        "sku",
-        "location",
-        "confidence",
-        "x",
-        "y",
-        "w",
-        "h",
-        "source",
-        "model",
-        "detection_id",
-    ]);
-    let mut before = None;
-    loop {
-        let (items, more) =
-            request.shared.parts.detections.list(&filter, before, limits::FOLLOWED).map_err(unreadable)?;
-        before = items.last().map(|(seq, _)| *seq);
-        for (_, detection) in &items {
-            let _ = writer.write_record(cells(detection));
+    let detections = Arc::clone(&request.shared.parts.detections);
+    // A page at a time: what is read is let go of before it is sent.
+    let body = Box::new(move |out: &mut dyn Write| {
+        let mut before = None;
+        let mut page = csv::Writer::from_writer(Vec::new());
+        // Into memory: can't fail.
+        let _ = page.write_record(COLUMNS);
+        loop {
+            let (items, more) = detections.list(&filter, before, CSV_PAGE).map_err(io::Error::other)?;
+            before = items.last().map(|(seq, _)| *seq);
+            for (_, detection) in &items {
+                let _ = page.write_record(cells(detection));
+            }
+            out.write_all(&page.into_inner().unwrap_or_default())?;
+            if !more || before.is_none() {
+                return Ok(());
+            }
+            page = csv::Writer::from_writer(Vec::new());
         }
-        if !more || before.is_none() {
-            break;
-        }
-    }
-    let bytes = writer.into_inner().unwrap_or_default();
-    let reply = Reply::new(200, "text/csv; charset=utf-8", bytes)
+    });
+    let reply = Reply::written(200, "text/csv; charset=utf-8", None, body)
         .header("Content-Disposition", "attachment; filename=\"detections.csv\"");
     Ok(reply.into())
 }
 
-fn cells(d: &Detection) -> [String; 12] {
+fn cells(d: &Detection) -> [String; 14] {
     let part = |pick: fn(&crate::model::BoundingBox) -> f64| {
         d.bounding_box.as_ref().map(|b| pick(b).to_string()).unwrap_or_default()
     };
@@ -133,6 +144,8 @@ fn cells(d: &Detection) -> [String; 12] {
         word(&d.source),
         word(&d.model),
         d.detection_id.clone(),
+        word(&d.frame),
+        word(&d.image_url),
     ]
 }
 

@@ -16,6 +16,7 @@ pub(super) mod recordings;
 pub(super) mod resources;
 mod rows;
 pub(super) mod scans;
+pub(super) mod signals;
 pub(super) mod state;
 pub(super) mod streams;
 pub(super) mod templates;

@@ -48,8 +48,8 @@ impl Groups {
         if data.is_empty() {
             return Err(Wrong::rule("data", "data has no columns; expected at least one"));
         }
-        if data.len() > limits::CHANNELS {
-            let detail = format!("data has {} columns; at most {}", data.len(), limits::CHANNELS);
+        if data.len() > limits::COLUMNS {
+            let detail = format!("data has {} columns; at most {}", data.len(), limits::COLUMNS);
             return Err(Wrong::rule("data", detail));
         }
         if let Some(name) = data.keys().find(|name| !is_name(name)) {
@@ -78,8 +78,8 @@ impl Groups {
                     group.extend(rows);
                 }
             }
-            None if self.groups.len() >= limits::CHANNELS => {
-                let detail = format!("there are more than {} measurements", limits::CHANNELS);
+            None if self.groups.len() >= limits::MEASUREMENTS => {
+                let detail = format!("there are more than {} measurements", limits::MEASUREMENTS);
                 return Err(Wrong::rule("measurement", detail));
             }
             None => self.groups.push((measurement, rows)),

@@ -10,9 +10,9 @@ use crate::http::query::{Query, bad};
 use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
 use crate::limits;
-use crate::model::{Draft, Level, QueueLog, ScanState, ScanStatus, TopicFilter};
+use crate::model::{Draft, Level, QueueLog, ScanState, TopicFilter};
 use crate::runner::data::Column;
-use crate::runner::plan::{Fault, Plan};
+use crate::runner::plan::{Fault, describe_steps};
 use crate::runner::{LabError, MEASUREMENT, NewExternal, ScanFilter};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -194,8 +194,8 @@ fn columns(wish: &Map<String, Value>) -> Result<BTreeMap<String, Vec<Column>>, S
         let Value::Array(items) = said else {
             return Err("columns are no list; expected a list of columns".into());
         };
-        if items.len() > limits::CHANNELS {
-            return Err(format!("there are {} columns; at most {}", items.len(), limits::CHANNELS));
+        if items.len() > limits::COLUMNS {
+            return Err(format!("there are {} columns; at most {}", items.len(), limits::COLUMNS));
         }
         let mut columns: Vec<Column> = Vec::new();
         for item in items {
@@ -220,7 +220,7 @@ fn columns(wish: &Map<String, Value>) -> Result<BTreeMap<String, Vec<Column>>, S
     };
     match wish.get("columns") {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
-        Some(Value::Object(by_measurement)) if by_measurement.len() <= limits::CHANNELS => {
+        Some(Value::Object(by_measurement)) if by_measurement.len() <= limits::MEASUREMENTS => {
             by_measurement.iter().map(|(name, said)| Ok((name.clone(), list(said)?))).collect()
         }
         Some(said) => Ok([(MEASUREMENT.to_string(), list(said)?)].into()),
@@ -246,7 +246,7 @@ pub(crate) fn validate(request: &mut Request<'_, '_>) -> Result<Answer, Problem>
             "planned_s": plan.planned.as_secs_f64(),
             "columns": plan.columns,
             "instruments": plan.instruments,
-            "steps": steps(&plan),
+            "steps": describe_steps(&plan).into_iter().take(STEPS).collect::<Vec<_>>(),
             "violations": [],
         }),
         Err(faults) => json!({ "valid": false, "violations": faults }),
@@ -287,7 +287,7 @@ pub(crate) fn data(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let mut groups = Groups::default();
     objects(&body, |object| groups.take(object, now, |m, column| parts.lab.is_array(id, m, column)))?;
     let posted = parts.lab.post_rows(id, groups.into_vec(), now).map_err(refused)?;
-    if durable && !parts.lab.wait_durable(id, limits::DURABLE_TIME) {
+    if durable && !parts.lab.wait_durable(limits::DURABLE_TIME) {
         let detail = format!(
             "{} rows were accepted but are not on the disk after {:?}",
             posted.accepted,
@@ -476,11 +476,3 @@ fn violations(faults: &[(usize, Fault)]) -> Vec<Value> {
     };
     faults.iter().map(one).collect()
 }
-
-fn steps(_plan: &Plan) -> Vec<String> {
-    let _ = STEPS;
-    Vec::new()
-}
-
-#[allow(dead_code)]
-fn _unused(_: &ScanStatus) {}

@@ -14,7 +14,7 @@ mod tests;
 
 use self::one::{Kept, One, Times, row, word};
 use super::lease::Overdue;
-use super::{Conflict, LabError, ScanDetail, unknown};
+use super::{Conflict, Judged, LabError, ScanDetail, unknown};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::limits;
@@ -254,12 +254,12 @@ impl External {
     ) -> Result<Registered, LabError> {
         let now = monotonic();
         let (lease, ack) = check(&wish)?;
-        // One at a time, as each goes on the shelf and an id must not be given twice.
-        let _saving = self.saving.lock().unwrap_or_else(|e| e.into_inner());
         let id = match &wish.scan_id {
             None => id()?,
             Some(id) => id.clone(),
         };
+        // One at a time, as each goes on the shelf and an id must not be given twice.
+        let _saving = self.saving.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(entry) = self.find(&id) {
             let mut one = entry.lock();
             if one.kept.machine.is_ended() {
@@ -523,6 +523,29 @@ impl External {
         let control = self.control(id)?;
         self.context.bus.publish_all(lines, None).map_err(|e| LabError::Full(e.to_string()))?;
         Ok(control)
+    }
+
+    /// What would become of a command for one of them; none: it is none of these.
+    pub fn judge(&self, id: &str, action: &str, forced: bool) -> Option<Judged> {
+        let entry = self.find(id)?;
+        let one = entry.lock();
+        let mut machine = one.kept.machine;
+        let verdict = match Ask::from_name(action)? {
+            Ask::Abort if forced && machine.pending() == Some(Ask::Abort) => Verdict::Accepted,
+            ask => machine.command(ask),
+        };
+        Some(match verdict {
+            Verdict::Accepted => Judged::Possible,
+            Verdict::Already => Judged::Already,
+            Verdict::Impossible => Judged::Impossible(Conflict {
+                code: "not_now",
+                detail: format!("{id} is {}; {action} is not possible then", one.word()),
+                from: Some(one.word()),
+                allowed_actions: one.kept.machine.allowed(),
+                revision: Some(one.kept.revision),
+                ..Conflict::default()
+            }),
+        })
     }
 
     /// Somebody commands one of them. False: it is none of these.
@@ -959,7 +982,17 @@ impl super::Lab {
     /// # Errors
     /// The wish is not one, its id is taken, there are too many, or it could not be kept.
     pub fn register(&self, wish: NewExternal) -> Result<Registered, LabError> {
-        self.external.register(wish, || self.next_scan(), |id| self.has_scan(id))
+        let next = || {
+            let id = {
+                let mut inner = self.lock();
+                let id = self.new_scan_id(&mut inner);
+                self.keep_counters(&mut inner);
+                id
+            };
+            self.on_disk()?;
+            Ok(id)
+        };
+        self.external.register(wish, next, |id| self.lock().scans.contains_key(id))
     }
 
     /// Whether a program executes the scan.
@@ -973,14 +1006,16 @@ impl super::Lab {
     }
 
     /// Waits until what was posted is on the disk; false when that takes longer than `time`.
-    pub fn wait_durable(&self, _scan: &str, time: Duration) -> bool {
+    pub fn wait_durable(&self, time: Duration) -> bool {
+        // Rows of a fast scan may wait for each other.
+        self.book.tick();
         let bus = &self.external.context.bus;
         bus.wait_durable(bus.head().seq, time)
     }
 
     /// Whether there is such a scan here.
     pub fn knows_scan(&self, id: &str) -> bool {
-        self.external.has(id) || self.has_scan(id)
+        self.external.has(id) || self.lock().scans.contains_key(id)
     }
 
     /// A program posts rows, by measurement; `received` is the timestamp of those that came without.

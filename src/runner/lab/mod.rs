@@ -7,28 +7,47 @@
 //! what was live has failed and what ran is paused. **Bounds.** [`limits::QUEUES`], [`limits::QUEUED_SCANS`], ended
 //! scans as configured. **Does not** drive instruments (it asks `sources::Instruments`) or keep rows (the book does).
 
+mod commands;
+mod desk;
 mod external;
+mod kept;
 mod lease;
+mod queues;
+mod running;
+mod scans;
 
-pub use self::external::{Control, NewExternal, Posted, Registered};
+pub(in crate::runner) use self::running::{Halted, Job};
+pub(in crate::runner) use self::scans::Orders;
 
+pub use self::commands::Judged;
+use self::commands::Waiting;
 use self::external::External;
+pub use self::external::{Control, NewExternal, Posted, Registered};
+use self::kept::ToMakeSafe;
+use self::queues::Queue;
+use self::scans::Scan;
+use super::book::Book;
+use super::execute;
+use super::machine::QueueEffect;
+use super::plan::{self, Bench, ChannelRef, Fault, Plan};
 use crate::bus::Command;
+use crate::clock::Wall;
 use crate::config;
 use crate::limits;
-use crate::model::{Cursor, OnFailure, QueueStatus, ScanState, ScanStatus};
-use crate::runner::book::Book;
+use crate::model::{Cursor, Draft, InstrumentStatus, Level, OnFailure, QueueState, ScanState, ScanStatus};
 use crate::runner::data::Column;
-use crate::runner::plan::{Fault, Plan};
-use crate::sources::Context;
+use crate::sources::{ChannelOffer, Context, Offer};
 use crate::store::StoreError;
+use crate::threads;
+use crossbeam::channel::{Receiver, Sender, bounded, select};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// A queue somebody wants; every member may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -114,7 +133,7 @@ pub struct Template {
     /// One scan each.
     pub descriptions: Vec<Value>,
     /// When it was kept.
-    pub updated: crate::clock::Wall,
+    pub updated: Wall,
 }
 
 /// Why something was not done. `Display` is one sentence.
@@ -179,16 +198,47 @@ impl From<StoreError> for LabError {
     }
 }
 
+/// Everything under the one lock.
+#[derive(Default)]
+struct Inner {
+    queues: BTreeMap<String, Queue>,
+    scans: BTreeMap<String, Scan>,
+    templates: BTreeMap<String, Template>,
+    /// Ended scans, the one that ended first at the front.
+    ended: VecDeque<String>,
+    /// The numbers of the next scan, queue and template.
+    next: kept::Counters,
+    /// Commands that are accepted and not done.
+    waiting: Vec<Waiting>,
+    /// Rows for the shelf, and how often rows were marked, and the count up to which they are there.
+    unsaved: BTreeMap<String, Option<Vec<u8>>>,
+    marked: u64,
+    saved: u64,
+    /// Why the last try to put them there failed.
+    not_saved: Option<String>,
+    /// Scans whose rows are to be forgotten.
+    forgotten: Vec<String>,
+    /// Instruments of scans that were interrupted.
+    unsafe_instruments: Vec<ToMakeSafe>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 /// See the module above.
 pub struct Lab {
     context: Context,
     settings: config::Lab,
     book: Arc<Book>,
+    /// The scans that programs execute.
     external: External,
+    inner: Mutex<Inner>,
+    /// Told of every change under the lock that somebody may wait for.
+    changed: Condvar,
+    news: (Sender<()>, Receiver<()>),
+    inbox: Sender<Command>,
 }
 
 impl Lab {
-    /// Takes up what was kept, and starts the thread.
+    /// Takes up what was kept, and starts the thread. Everything is its own again when the context's stop is given.
     ///
     /// # Errors
     /// When the system has no thread left, or the shelf can't be read.
@@ -196,179 +246,288 @@ impl Lab {
         let book =
             Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
         let book = Arc::new(book);
-        let (to, inbox) = crossbeam::channel::bounded::<Command>(limits::LAB_COMMANDS);
-        let external = External::open(context, &book, to, settings.keep_scans).map_err(io::Error::other)?;
-        let lab = Arc::new(Lab { context: context.clone(), settings: settings.clone(), book, external });
-        let (stop, desk) = (context.stop.clone(), Arc::clone(&lab));
-        let thread = crate::threads::spawn("lab", limits::STACK, move || {
-            let tick = crossbeam::channel::tick(std::time::Duration::from_millis(100));
-            let mut n = 0_u32;
-            loop {
-                crossbeam::select! {
-                    recv(stop.receiver()) -> _ => break,
-                    recv(inbox) -> command => if let Ok(command) = command {
-                        desk.external.command(&command);
-                    },
-                    recv(tick) -> _ => {
-                        desk.book.tick();
-                        n = n.wrapping_add(1);
-                        if n % 10 == 0 {
-                            desk.external.tick();
-                        }
-                    }
-                }
-            }
-            desk.external.stop();
+        let (inbox, commands) = bounded(limits::LAB_COMMANDS);
+        let external =
+            External::open(context, &book, inbox.clone(), settings.keep_scans).map_err(io::Error::other)?;
+        let lab = Arc::new(Lab {
+            context: context.clone(),
+            settings: settings.clone(),
+            book,
+            external,
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            news: bounded(1),
+            inbox,
+        });
+        lab.recall().map_err(io::Error::other)?;
+        let ours = Arc::clone(&lab);
+        let pages = lab.book.start(&context.stop)?;
+        let thread = threads::spawn("lab", limits::STACK, move || {
+            ours.run(&commands);
+            threads::join(pages);
         })?;
+        // An instrument that is free again may be the one that a scan waits for.
+        let weak = Arc::downgrade(&lab);
+        context.instruments.on_claim(move |_, by| {
+            if by.is_none()
+                && let Some(lab) = weak.upgrade()
+            {
+                lab.lock().queues.values().filter(|queue| queue.current.is_none()).for_each(Queue::poke);
+            }
+        });
         Ok((lab, thread))
     }
 
-    /// The rows.
+    /// What the scans measured.
     pub fn book(&self) -> &Arc<Book> {
         &self.book
-    }
-
-    fn next_scan(&self) -> Result<String, LabError> {
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        Ok(format!("SCAN_{:03}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
-    }
-
-    fn has_scan(&self, _id: &str) -> bool {
-        false
     }
 
     /// What a description would do.
     ///
     /// # Errors
     /// Every fault of it.
-    pub fn validate(&self, _description: &Value) -> Result<Plan, Vec<Fault>> {
-        let _ = (&self.context, &self.settings);
-        Err(Vec::new())
+    pub fn validate(&self, description: &Value) -> Result<Plan, Vec<Fault>> {
+        plan::compile(description, self, self.settings.max_points)
     }
 
-    /// Makes a queue.
-    ///
-    /// # Errors
-    /// Its id is taken or not one, or there are too many.
-    pub fn create_queue(&self, _wish: NewQueue) -> Result<QueueStatus, LabError> {
-        Err(LabError::Full("not yet".into()))
+    pub(in crate::runner) fn context(&self) -> &Context {
+        &self.context
     }
 
-    /// Changes a queue.
-    ///
-    /// # Errors
-    /// There is no such queue.
-    pub fn change_queue(&self, id: &str, _change: QueueChange) -> Result<QueueStatus, LabError> {
-        Err(unknown("queue", id))
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Removes a queue with the scans that wait in it.
-    ///
-    /// # Errors
-    /// There is no such queue, or it is at work.
-    pub fn remove_queue(&self, id: &str) -> Result<(), LabError> {
-        Err(unknown("queue", id))
+    /// The thread `lab`.
+    fn run(self: Arc<Self>, commands: &Receiver<Command>) {
+        let stop = &self.context.stop;
+        loop {
+            let wait = if self.lock().is_busy() { limits::LAB_TICK } else { limits::LAB_IDLE_TICK };
+            select! {
+                recv(stop.receiver()) -> _ => break,
+                recv(commands) -> command => if let Ok(command) = command
+                    && !self.external.command(&command)
+                {
+                    self.command(&command);
+                },
+                recv(self.news.1) -> _ => {}
+                default(wait) => {}
+            }
+            self.tick();
+        }
+        // What runs is left as it is; the next start finds it interrupted.
+        let threads = std::mem::take(&mut self.lock().threads);
+        threads.into_iter().for_each(threads::join);
+        for command in commands.try_iter() {
+            let why = Some("telltale is stopping");
+            self.context.commands.finish(&command.id, crate::model::CommandState::Failed, None, why);
+        }
+        self.external.stop();
+        self.save();
     }
 
-    /// Adds scans to a queue, all or none.
-    ///
-    /// # Errors
-    /// There is no such queue, a description has faults, or the queue is full.
-    pub fn add_scans(
-        &self,
-        queue: &str,
-        _descriptions: Vec<Value>,
-        _front: bool,
-        _by: Option<&str>,
-    ) -> Result<(Vec<ScanStatus>, u64), LabError> {
-        Err(unknown("queue", queue))
+    fn tick(self: &Arc<Self>) {
+        self.save();
+        self.external.tick();
+        self.forget();
+        self.make_safe();
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let (done, rest) = std::mem::take(&mut inner.threads).into_iter().partition(JoinHandle::is_finished);
+        inner.threads = rest;
+        let due = |told: Option<Instant>, every| told.is_none_or(|told| now.duration_since(told) >= every);
+        let late: Vec<String> = inner
+            .scans
+            .values()
+            .filter(|scan| scan.is_live() && scan.unsaid && due(scan.told, limits::SCAN_STATUS))
+            .map(|scan| scan.id.clone())
+            .collect();
+        late.iter().for_each(|id| self.tell_scan(&mut inner, id));
+        let late: Vec<String> = inner
+            .queues
+            .values()
+            .filter(|queue| queue.unsaid && due(queue.told, limits::QUEUE_STATUS))
+            .map(|queue| queue.id.clone())
+            .collect();
+        late.iter().for_each(|id| self.tell_queue(&mut inner, id));
+        self.overdue(&mut inner, now);
+        drop(inner);
+        let done: Vec<JoinHandle<()>> = done;
+        done.into_iter().for_each(threads::join);
     }
 
-    /// Moves a scan that waits.
-    ///
-    /// # Errors
-    /// There is no such queue or scan, it does not wait, or somebody else has changed the order.
-    pub fn move_scan(
-        &self,
-        queue: &str,
-        _scan: &str,
-        _to: &Place,
-        _order_version: u64,
-    ) -> Result<QueueStatus, LabError> {
-        Err(unknown("queue", queue))
+    /// Publishes how a scan stands.
+    fn tell_scan(&self, inner: &mut Inner, id: &str) {
+        let Some(scan) = inner.scans.get_mut(id) else { return };
+        let now = Instant::now();
+        scan.revision += 1;
+        (scan.told, scan.unsaid) = (Some(now), false);
+        let draft = scan.draft(now);
+        self.publish(draft);
+        self.changed.notify_all();
     }
 
-    /// A new scan that does the same, in the same queue.
-    ///
-    /// # Errors
-    /// There is no such scan, it has not ended, or its queue is gone.
-    pub fn requeue(&self, scan: &str, _front: bool, _by: Option<&str>) -> Result<ScanStatus, LabError> {
-        Err(unknown("scan", scan))
+    /// Publishes how a queue stands.
+    fn tell_queue(&self, inner: &mut Inner, id: &str) {
+        let Some(queue) = inner.queues.get_mut(id) else { return };
+        let now = Instant::now();
+        (queue.told, queue.unsaid) = (Some(now), false);
+        if queue.machine.status() != QueueState::Running {
+            queue.running_since = None;
+        } else if queue.running_since.is_none() {
+            queue.running_since = Some(Wall::now());
+        }
+        let status = queue.status(&inner.scans, now);
+        self.publish(Draft::of("queue_status", &status).inspect_err(|e| log::error!("{id}: {e}")).ok());
+        self.offer_starts(inner, id);
     }
 
-    /// Takes a scan that waits out of its queue, or removes one that has ended with its rows.
-    ///
-    /// # Errors
-    /// There is no such scan, or it is live.
-    pub fn remove_scan(&self, scan: &str, _by: Option<&str>) -> Result<(), LabError> {
-        self.external.remove(scan)
+    /// Those that wait can be started alone only while their queue is not at work.
+    fn offer_starts(&self, inner: &mut Inner, id: &str) {
+        let Some(queue) = inner.queues.get(id) else { return };
+        let busy = queue.is_busy();
+        let changed: Vec<String> = queue
+            .order
+            .iter()
+            .filter(|id| inner.scans.get(*id).is_some_and(|scan| scan.startable == busy))
+            .cloned()
+            .collect();
+        for id in &changed {
+            if let Some(scan) = inner.scans.get_mut(id) {
+                scan.startable = !busy;
+            }
+            self.tell_scan(inner, id);
+        }
     }
 
-    /// One scan.
-    pub fn scan(&self, id: &str) -> Option<ScanDetail> {
-        self.external.detail(id)
+    fn publish(&self, draft: Option<Draft>) {
+        if let Some(draft) = draft
+            && let Err(e) = self.context.bus.publish(draft)
+        {
+            self.context.bus.metrics.source_errors_total.inc();
+            log::debug!("lab: {e}");
+        }
     }
 
-    /// Scans, the newest first.
-    pub fn scans(&self, _filter: &ScanFilter, _cursor: Option<&str>, _limit: usize) -> ScanPage {
-        let cursor = self.context.bus.head();
-        let items = self.external.statuses();
-        ScanPage { total: items.len(), items, next: None, cursor }
+    /// A line of a scan's log.
+    fn say_scan(&self, scan: &Scan, level: Level, code: &str, message: &str, data: Option<Value>) {
+        self.publish(scan.line(level, code, message, data));
     }
 
-    /// The scans of a queue: its order, then those that have ended, the newest first; and the version of the order.
-    pub fn scans_of(&self, _queue: &str) -> Option<(Vec<ScanStatus>, u64)> {
-        None
+    /// A line of a queue's log.
+    fn say_queue(&self, queue: &Queue, level: Level, code: &str, message: &str, scan: Option<&str>) {
+        self.publish(queue.line(level, code, message, scan));
     }
 
-    /// Every queue.
-    pub fn queues(&self) -> Vec<QueueStatus> {
-        Vec::new()
+    /// Does what a queue's machine wants done.
+    fn perform(self: &Arc<Self>, inner: &mut Inner, queue: &str, effect: Option<QueueEffect>) {
+        use super::machine::{Ask, QueueEvent};
+        let Some(effect) = effect else { return };
+        let ask = match effect {
+            QueueEffect::StartNext => {
+                self.start_thread(inner, queue);
+                return;
+            }
+            QueueEffect::StartOver => {
+                if self.start_over(inner, queue) {
+                    self.start_thread(inner, queue);
+                } else if let Some(queue) = inner.queues.get_mut(queue) {
+                    queue.machine.event(QueueEvent::Emptied);
+                }
+                return;
+            }
+            QueueEffect::PauseScan => Ask::Pause,
+            QueueEffect::ResumeScan => Ask::Resume,
+            QueueEffect::StopScan => Ask::Stop,
+            QueueEffect::AbortScan => Ask::Abort,
+        };
+        let Some(current) = inner.queues.get(queue).and_then(|queue| queue.current.clone()) else { return };
+        if let Some(scan) = inner.scans.get_mut(&current) {
+            let verdict = scan.machine.command(ask);
+            log::debug!("{current}: {} of its queue: {verdict:?}", ask.name());
+            self.tell_scan(inner, &current);
+        }
+        if let Some(queue) = inner.queues.get(queue) {
+            queue.poke();
+        }
     }
 
-    /// One queue.
-    pub fn queue(&self, _id: &str) -> Option<QueueStatus> {
-        None
+    /// A thread that runs the queue, unless it has one: that is poked.
+    fn start_thread(self: &Arc<Self>, inner: &mut Inner, id: &str) {
+        let Some(queue) = inner.queues.get_mut(id) else { return };
+        if queue.thread.is_some() {
+            return queue.poke();
+        }
+        let (poke, poked) = bounded(1);
+        let (lab, name, stop) = (Arc::clone(self), id.to_string(), self.context.stop.clone());
+        let run = move || execute::run_queue(&lab, &name, &poked, &stop);
+        match threads::spawn(&format!("run-{id}"), limits::STACK, run) {
+            Ok(thread) => {
+                queue.thread = Some(poke);
+                inner.threads.push(thread);
+            }
+            Err(e) => {
+                let text = format!("{id} can't run: the system has no thread left ({e})");
+                log::error!("{text}");
+                self.say_queue(queue, Level::Error, "no_thread", &text, None);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn is_busy(&self) -> bool {
+        let waits = !self.waiting.is_empty() || !self.unsaved.is_empty();
+        waits
+            || self.queues.values().any(|queue| queue.current.is_some())
+            || self.scans.values().any(Scan::is_live)
+    }
+}
+
+/// What there is to measure and to set: what sources offer, and what programs have posted, which can only be read.
+impl Bench for Lab {
+    fn instrument(&self, id: &str) -> Option<Offer> {
+        let offer = self.context.instruments.find(id);
+        let event = self.context.bus.state_of(&format!("instrument_status/{id}"));
+        let Some(status) = event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok())
+        else {
+            return offer;
+        };
+        let mut offer = offer.unwrap_or_else(|| Offer {
+            id: id.to_string(),
+            name: status.instrument_name.clone(),
+            ..Offer::default()
+        });
+        for (name, channel) in &status.channels {
+            if offer.channel(name).is_none() {
+                offer.channels.push(ChannelOffer {
+                    name: name.clone(),
+                    unit: channel.unit.clone(),
+                    readable: true,
+                    ..ChannelOffer::default()
+                });
+            }
+        }
+        Some(offer)
     }
 
-    /// Every template.
-    pub fn templates(&self) -> Vec<Template> {
-        Vec::new()
+    fn is_output(&self, gpio: &str) -> bool {
+        let offer = self.context.instruments.find(gpio);
+        offer.and_then(|offer| offer.channel(&level_of(gpio).channel).map(|c| c.settable)).unwrap_or(false)
     }
+}
 
-    /// Keeps descriptions under a name; with the id of one there is, in its place.
-    ///
-    /// # Errors
-    /// The id is not one, there are no descriptions, or there are too many templates.
-    pub fn keep_template(
-        &self,
-        _id: Option<String>,
-        _name: &str,
-        _descriptions: Vec<Value>,
-    ) -> Result<Template, LabError> {
-        Err(LabError::Full("not yet".into()))
-    }
-
-    /// Forgets a template.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn remove_template(&self, id: &str) -> Result<(), LabError> {
-        Err(unknown("template", id))
-    }
+/// The channel that drives an output pin.
+pub(in crate::runner) fn level_of(output: &str) -> ChannelRef {
+    ChannelRef { instrument: output.into(), channel: "level".into() }
 }
 
 fn unknown(what: &str, id: &str) -> LabError {
     let shown: String = id.chars().filter(|c| !c.is_control()).take(64).collect();
     LabError::Unknown(format!("there is no {what} {shown}"))
+}
+
+fn conflict(code: &'static str, detail: impl Into<String>) -> LabError {
+    LabError::Conflict(Box::new(Conflict { code, detail: detail.into(), ..Conflict::default() }))
 }

@@ -1,5 +1,6 @@
 //! Pins and ports whose input a test writes.
 
+use super::super::instruments::Wake;
 use super::{OpenPins, OpenPort, PinEvent, Pins, PinsError, Port};
 use crate::config::{Pull, SerialPort};
 use std::collections::{BTreeMap, VecDeque};
@@ -220,6 +221,7 @@ struct Wire {
     written: Vec<u8>,
     opened: usize,
     deaf: bool,
+    rung: bool,
 }
 
 impl FakePorts {
@@ -269,9 +271,10 @@ impl OpenPort for FakePorts {
 impl Port for FakePorts {
     fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
         let wire = self.inner.0.lock().unwrap_or_else(|e| e.into_inner());
-        let empty = |wire: &mut Wire| wire.script.is_empty();
+        let empty = |wire: &mut Wire| wire.script.is_empty() && !wire.rung;
         let (mut wire, _) =
             self.inner.1.wait_timeout_while(wire, wait, empty).unwrap_or_else(|e| e.into_inner());
+        wire.rung = false;
         match wire.script.pop_front() {
             None | Some(Step::Silence) => Ok(0),
             Some(Step::HangUp) => Err(io::ErrorKind::NotConnected.into()),
@@ -299,5 +302,13 @@ impl Port for FakePorts {
         let mut wire = self.inner.0.lock().unwrap_or_else(|e| e.into_inner());
         wire.script.retain(|step| !matches!(step, Step::Bytes(_)));
         Ok(())
+    }
+
+    fn waker(&self) -> Option<Wake> {
+        let inner = Arc::clone(&self.inner);
+        Some(Arc::new(move || {
+            inner.0.lock().unwrap_or_else(|e| e.into_inner()).rung = true;
+            inner.1.notify_all();
+        }))
     }
 }

@@ -17,6 +17,7 @@ mod usb;
 pub use self::pi::PiPins;
 pub use self::ports::{BoardPorts, advice};
 
+use super::instruments::Wake;
 use crate::config::{Pull, SerialPort};
 use std::fmt;
 use std::io;
@@ -135,6 +136,12 @@ pub trait Port {
     /// # Errors
     /// When the device is gone or fails.
     fn clear_input(&mut self) -> io::Result<()>;
+
+    /// Ends, from another thread, a read that waits, or the next one that would; it then found nothing. None: this kind
+    /// of port can't, and a read is as long as it is.
+    fn waker(&self) -> Option<Wake> {
+        None
+    }
 }
 
 /// Opens serial ports.

@@ -4,14 +4,16 @@
 //! Besides what the crates hold, each port has a descriptor of our own: neither crate's can be waited for or written to
 //! as finely as is needed. It is opened first, so that the reason of a refusal is the kernel's own.
 
+use super::super::instruments::Wake;
 use super::{OpenPort, Port, uart, usb};
 use crate::config::{Device, Parity, SerialPort};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest wait for bytes, so that a port's thread sees to the rest in time.
@@ -76,7 +78,9 @@ fn resolve(device: &Device) -> io::Result<PathBuf> {
     match device {
         Device::Path(path) | Device::Simulated(path) => path.canonicalize().map_err(|e| failed(device, e)),
         Device::Usb(rule) => usb::find(rule),
-        Device::Replay(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a replay has no device")),
+        Device::Replay(_) | Device::Visa(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "what is played has no device"))
+        }
     }
 }
 
@@ -87,8 +91,31 @@ fn is_on_board(device: &Path) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Our own descriptor of a tty; it never blocks.
-pub(super) struct Line(OwnedFd);
+/// Our own descriptor of a tty or a socket; it never blocks.
+pub(super) struct Line {
+    fd: OwnedFd,
+    bell: Bell,
+}
+
+/// Ends a wait from another thread. Rung before the wait begins, it ends it at once: no ring is lost.
+#[derive(Clone)]
+pub(super) struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    fn new() -> io::Result<Bell> {
+        let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+        Ok(Bell(Arc::new(eventfd(0, flags)?)))
+    }
+
+    /// Rings it.
+    pub fn wake(&self) -> Wake {
+        let fd = Arc::clone(&self.0);
+        Arc::new(move || {
+            // Full: it has been rung 2^64 times and nobody came.
+            let _ = rustix::io::write(&*fd, &1u64.to_ne_bytes());
+        })
+    }
+}
 
 impl Line {
     fn open(named: &Named<'_>) -> io::Result<Line> {
@@ -98,28 +125,46 @@ impl Line {
         if !rustix::termios::isatty(&fd) {
             return Err(named.failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no serial port")));
         }
-        Ok(Line(fd))
+        Line::of(fd).map_err(|e| named.failed(e))
+    }
+
+    /// Of a descriptor that never blocks.
+    pub fn of(fd: OwnedFd) -> io::Result<Line> {
+        Ok(Line { fd, bell: Bell::new()? })
     }
 
     /// The descriptor, for locks.
     pub fn fd(&self) -> &OwnedFd {
-        &self.0
+        &self.fd
     }
 
-    /// Waits for bytes; false when none came in time, or a signal came first.
+    /// Ends a wait.
+    pub fn wake(&self) -> Wake {
+        self.bell.wake()
+    }
+
+    /// Waits for bytes; false when none came in time, or a signal or a ring of the bell came first. A hang-up is told
+    /// once what came before it has been read.
     pub fn wait(&self, time: Duration) -> io::Result<bool> {
         let time = time.min(LONGEST_WAIT);
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        let mut polled = [PollFd::new(&self.fd, PollFlags::IN), PollFd::new(&*self.bell.0, PollFlags::IN)];
         let limit = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
         match poll(&mut polled, Some(&limit)) {
             Ok(0) | Err(Errno::INTR) => Ok(false),
             Ok(_) => {
-                let [polled] = polled;
-                let events = polled.revents();
+                let [line, bell] = polled;
+                if bell.revents().contains(PollFlags::IN) {
+                    // However often it was rung, this was for all of them.
+                    let _ = rustix::io::read(&*self.bell.0, &mut [0; 8]);
+                }
+                let events = line.revents();
+                if events.contains(PollFlags::IN) {
+                    return Ok(true);
+                }
                 if events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
                     return Err(gone());
                 }
-                Ok(events.contains(PollFlags::IN))
+                Ok(false)
             }
             Err(e) => Err(e.into()),
         }
@@ -127,10 +172,10 @@ impl Line {
 
     /// Writes what fits.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match rustix::io::write(&self.0, bytes) {
+        match rustix::io::write(&self.fd, bytes) {
             Ok(n) => Ok(n),
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(Errno::IO) => Err(gone()),
+            Err(Errno::IO | Errno::PIPE | Errno::CONNRESET) => Err(gone()),
             Err(e) => Err(e.into()),
         }
     }
@@ -224,6 +269,17 @@ mod tests {
             rustix::io::write(&master, b"old").unwrap();
             port.clear_input().unwrap();
             assert_eq!(port.read(&mut buffer, Duration::ZERO).unwrap(), 0);
+            // Rung before it waits, and while it waits: each ends one wait.
+            let wake = port.waker().unwrap();
+            wake();
+            wake();
+            let start = Instant::now();
+            assert_eq!(port.read(&mut buffer, LONGEST_WAIT).unwrap(), 0);
+            assert!(start.elapsed() < LONGEST_WAIT, "the ring was lost");
+            let ringer = std::thread::spawn(move || wake());
+            assert_eq!(port.read(&mut buffer, LONGEST_WAIT).unwrap(), 0);
+            assert!(start.elapsed() < LONGEST_WAIT, "the ring was not heard");
+            ringer.join().unwrap();
             assert_eq!(port.write(b"hello").unwrap(), 5);
             assert_eq!(rustix::io::read(&master, &mut buffer).unwrap(), 5);
             drop(master);

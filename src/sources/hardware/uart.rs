@@ -7,6 +7,7 @@
 //!   program that keeps to the same custom (not a login console; docs/hardware.md says how to switch that off).
 //! - It knows the speeds of termios(3) only; other speeds go through `usb`.
 
+use super::super::instruments::Wake;
 use super::Port;
 use super::ports::{Line, Named, gone};
 use crate::config::{FlowControl, Parity};
@@ -83,6 +84,10 @@ impl Port for OnBoard {
 
     fn clear_input(&mut self) -> io::Result<()> {
         self.uart.flush(Queue::Input).map_err(plain)
+    }
+
+    fn waker(&self) -> Option<Wake> {
+        Some(self.line.wake())
     }
 }
 

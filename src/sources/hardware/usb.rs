@@ -5,6 +5,7 @@
 //! fits waits for as long as the other side likes; we write through a descriptor of our own. A port that somebody else
 //! holds is reported as `NoDevice`.
 
+use super::super::instruments::Wake;
 use super::Port;
 use super::ports::{LONGEST_WAIT, Line, Named, gone};
 use crate::config::{FlowControl, Parity, UsbRule};
@@ -55,7 +56,9 @@ struct Adapter {
 
 impl Port for Adapter {
     fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
-        self.port.set_timeout(wait.min(LONGEST_WAIT))?;
+        if !self.line.wait(wait)? {
+            return Ok(0);
+        }
         match self.port.read(buffer) {
             // The end of a tty is a hang-up.
             Ok(0) => Err(gone()),
@@ -74,6 +77,10 @@ impl Port for Adapter {
 
     fn clear_input(&mut self) -> io::Result<()> {
         Ok(self.port.clear(ClearBuffer::Input)?)
+    }
+
+    fn waker(&self) -> Option<Wake> {
+        Some(self.line.wake())
     }
 }
 

@@ -137,7 +137,7 @@ impl SerialSource {
         if replay {
             report.detail("replay", true);
         }
-        if matches!(config.device, Device::Simulated(_)) {
+        if matches!(config.device, Device::Simulated(_) | Device::Visa(_)) {
             report.detail("simulated", true);
         }
         let protocol = speaker(&config);

@@ -3,21 +3,25 @@
 //! Owns: every signal's window, counts and newest samples. Promises: an anomaly is flagged when the sample is published,
 //! by the samples before it; a pause loses nothing, as counting goes on where it stopped, across restarts as well; what
 //! is posted from outside is judged, counted and shown like what is generated. Live is off unless configured.
-//! **Threads.** One, `signals`; it waits for its clock and for commands. **Bounds.** So many
+//! **Threads.** `signals`, which waits for its clock and for commands; `samples`, which keeps the index of what was. **Bounds.** So many
 //! signals, so many samples of each in memory; older ones are in the store.
 //! Does not: invent samples for a signal that is posted, or tell the page what the generator put in.
 
 pub mod generator;
+pub mod index;
 pub mod rolling;
+pub mod samples;
 
 use self::generator::Generator;
 use self::rolling::{Rolling, THRESHOLD, WINDOW};
+use self::samples::{Page, Samples, Wanted};
 use super::{Context, publish};
 use crate::bus::{Bus, Command, Commands};
 use crate::clock::Wall;
 use crate::config;
 use crate::limits;
 use crate::model::{CommandState, SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};
+use crate::store::StoreError;
 use crate::threads::{self, Stop};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde_json::Value;
@@ -37,6 +41,8 @@ pub struct Signals {
     bus: Arc<Bus>,
     commands: Arc<Commands>,
     settings: config::Signals,
+    /// Where what is no longer in memory is read; none in tests.
+    samples: Option<Arc<Samples>>,
     /// Where commands go.
     to: Sender<Command>,
     all: Mutex<BTreeMap<String, Signal>>,
@@ -71,12 +77,14 @@ impl Signals {
     pub fn start(
         context: &Context,
         settings: &config::Signals,
-    ) -> io::Result<(Arc<Signals>, JoinHandle<()>)> {
+    ) -> io::Result<(Arc<Signals>, [JoinHandle<()>; 2])> {
+        let (samples, samples_thread) = Samples::start(context)?;
         let (to, from) = bounded(limits::SIGNAL_COMMANDS);
         let signals = Arc::new(Signals {
             bus: Arc::clone(&context.bus),
             commands: Arc::clone(&context.commands),
             settings: settings.clone(),
+            samples: Some(samples),
             to,
             all: Mutex::default(),
         });
@@ -93,7 +101,7 @@ impl Signals {
         }
         let (inner, stop) = (Arc::clone(&signals), context.stop.clone());
         let thread = threads::spawn("signals", limits::STACK, move || inner.run(&from, &stop))?;
-        Ok((signals, thread))
+        Ok((signals, [thread, samples_thread]))
     }
 
     /// Without a thread.
@@ -102,7 +110,7 @@ impl Signals {
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
         let (to, _) = bounded(1);
         let settings = config::Signals { window: 4, threshold: 3.0, ..config::Signals::default() };
-        Signals { bus, commands, settings, to, all: Mutex::default() }
+        Signals { bus, commands, settings, samples: None, to, all: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Signal>> {
@@ -202,27 +210,27 @@ impl Signals {
         Session { signals: self, all: self.lock(), drafts: BTreeMap::new() }
     }
 
-    /// The newest samples in memory from `from_seq` on, oldest first, at most `most` of the newest; and whether there
-    /// may be older ones in the store.
-    pub fn recent(&self, id: &str, from_seq: u64, most: usize) -> Option<(Vec<SignalEvent>, bool)> {
-        let all = self.lock();
-        let signal = all.get(id)?;
-        let from = from_seq.max(signal.since);
-        let there = signal.recent.iter().filter(|e| e.seq >= from).count();
-        let events: Vec<_> = signal
-            .recent
-            .iter()
-            .filter(|e| e.seq >= from)
-            .skip(there.saturating_sub(most))
-            .cloned()
-            .collect();
-        let complete = signal.recent.front().is_some_and(|e| e.seq <= from);
-        Some((events, !complete))
+    /// Samples of one signal, from memory where that is enough, and how many it has had; none when it is not known.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub fn events(&self, id: &str, mut wanted: Wanted) -> Result<Option<(Page, u64)>, StoreError> {
+        let Some((recent, since, total)) = self.recent(id) else { return Ok(None) };
+        wanted.range.since = since;
+        let Some(samples) = &self.samples else { return Ok(None) };
+        Ok(Some((samples.page(id, &wanted, recent)?, total)))
     }
 
-    /// The number of the first sample that is shown.
-    pub fn since(&self, id: &str) -> Option<u64> {
-        Some(self.lock().get(id)?.since)
+    /// The samples in memory, the oldest first, with whether there are no earlier ones; the number of the first that is
+    /// shown; and how many there were since.
+    fn recent(&self, id: &str) -> Option<((Vec<SignalEvent>, bool), u64, u64)> {
+        let all = self.lock();
+        // One from outside that was not heard of since the start is known by its status.
+        let restored = || self.bus.state_of(&format!("signal_status/{id}")).map(|_| self.restored(id));
+        let signal = all.get(id).cloned().or_else(restored)?;
+        let complete = signal.totals.events == signal.recent.len() as u64;
+        let events: Vec<_> = signal.recent.into();
+        Some(((events, complete), signal.since, signal.totals.events))
     }
 }
 
@@ -475,7 +483,10 @@ mod tests {
         assert_eq!(second["totals"], json!({ "events": 7, "anomalies": 2 }));
         let status = status(&bus, "t");
         assert_eq!((&status["total_events"], &status["source"]), (&json!(7), &json!("outside")));
-        assert_eq!(signals.recent("t", 0, 3).map(|(e, more)| (e.len(), e[0].seq, more)), Some((3, 4, false)));
+        assert_eq!(
+            signals.recent("t").map(|((e, all), since, n)| (e.len(), all, since, n)),
+            Some((7, true, 0, 7))
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod scpi;
 mod services;
 mod streams;
 mod takes;
+pub mod visa;
 mod wire;
 
 pub use self::bench::{Ports, start};

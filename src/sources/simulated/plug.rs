@@ -106,7 +106,7 @@ impl Drop for Plug {
 }
 
 /// A new pseudo-terminal: our end, and the name of the other.
-fn terminal() -> io::Result<(OwnedFd, PathBuf)> {
+pub(super) fn terminal() -> io::Result<(OwnedFd, PathBuf)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;

@@ -15,7 +15,7 @@ use crate::runner::Lab;
 use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
-use crate::sources::{BenchControl, Jobs, Recorders};
+use crate::sources::{BenchControl, Instruments, Jobs, Recorders};
 use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// The alerts.
     pub alerts: Arc<Alerts>,
+    /// The instruments that can be driven.
+    pub instruments: Arc<Instruments>,
     /// Who may act.
     pub keys: Arc<Keys>,
     /// The recordings; they may be off.

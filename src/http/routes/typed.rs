@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::{Draft, DraftError, StreamValue};
 use crate::sources::signals::Session;
 use crate::sources::streams::Streams;
-use crate::sources::{JobRefused, NotTaken};
+use crate::sources::{Instruments, JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
 
 /// What a row fills in; gives the event type. `now` is RFC 3339.
@@ -22,6 +22,7 @@ struct Books<'a> {
     /// Only for signals, as others would wait for it.
     signals: Option<Session<'a>>,
     streams: Option<&'a Streams>,
+    instruments: Option<&'a Instruments>,
 }
 
 struct Row {
@@ -52,6 +53,7 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let mut books = Books {
         signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
         streams: Some(&request.shared.parts.streams),
+        instruments: Some(&request.shared.parts.instruments),
     };
     let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
@@ -214,9 +216,13 @@ fn instrument(
     payload: &mut Map<String, Value>,
     id: &str,
     now: &str,
-    _: &mut Books<'_>,
+    books: &mut Books<'_>,
 ) -> Result<&'static str, Wrong> {
     default(payload, "instrument_name", id);
+    // Who has it is known here, whatever its program says.
+    if let Some(by) = books.instruments.and_then(|instruments| instruments.used_by(id)) {
+        payload.insert("used_by".into(), by.into());
+    }
     default(payload, "status", "connected");
     default(payload, "timestamp", now);
     let at = payload.get("timestamp").cloned().unwrap_or(Value::Null);
@@ -307,7 +313,7 @@ mod tests {
         let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
         let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
         let signals = Signals::alone(bus);
-        let mut books = Books { signals: Some(signals.session()), streams: None };
+        let mut books = Books { signals: Some(signals.session()), streams: None, instruments: None };
         let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
             .map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))

@@ -163,8 +163,6 @@ pub const CAPTURE_BYTES: u64 = 64 * 1024 * 1024;
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
-/// Commands that wait for the next step of the simulated bench; a further one is told 503.
-pub const BENCH_COMMANDS: usize = 32;
 /// A device file of pyvisa-sim; the largest that come with QCoDeS have 25 KB. A larger one is not read.
 pub const VISA_FILE: u64 = 1024 * 1024;
 /// Values in a device file, aliases counted as what they stand for, and queries of its channels: ten times what the

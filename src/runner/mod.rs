@@ -14,5 +14,7 @@ pub mod plan;
 
 pub use self::demonstration::start as demonstrate;
 pub use self::lab::{
-    Conflict, Judged, Lab, LabError, NewQueue, Place, QueueChange, ScanDetail, ScanFilter, ScanPage, Template,
+    Conflict, Control, Judged, Lab, LabError, NewExternal, NewQueue, Place, Posted, QueueChange, Registered,
+    ScanDetail, ScanFilter, ScanPage, Template,
 };
+pub use self::plan::MEASUREMENT;

@@ -2,7 +2,7 @@
 
 use super::fold::Fold;
 use super::gpio::{Desk, GpioSource, Held, OutputSource};
-use super::hardware::{BoardPorts, OpenPins, OpenPort};
+use super::hardware::{BoardPorts, OpenPins, OpenPort, Sockets};
 use super::host::HostSource;
 use super::serial::{Links, ReplayPorts, SerialSource};
 use super::services;
@@ -144,7 +144,8 @@ impl Sources {
         self.fold = Some(Arc::clone(&fold));
         // Every target knows all its sources before the first of them speaks.
         let alerts = Arc::clone(&self.context.alerts);
-        let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts };
+        let instruments = Arc::clone(&self.context.instruments);
+        let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts, instruments };
         let inputs = GpioSource::new(&config.gpio, Arc::clone(&self.board), desk.clone());
         let (commands, outlets) = (Arc::clone(&self.context.commands), Arc::clone(&self.context.outlets));
         let board = Arc::clone(&self.board);
@@ -155,6 +156,7 @@ impl Sources {
                 let opener: Box<dyn OpenPort> = match port.device {
                     Device::Replay(_) => Box::new(ReplayPorts),
                     Device::Visa(_) => Box::new(VisaPorts::default()),
+                    Device::Tcp(_) => Box::new(Sockets),
                     Device::Path(_) | Device::Usb(_) | Device::Simulated(_) => Box::new(BoardPorts),
                 };
                 SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))

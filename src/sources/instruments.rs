@@ -221,6 +221,18 @@ pub struct Outcome {
 /// limits; it came to rest outside its tolerance; it did not answer or was not there in time; it reports an error.
 pub const CODES: [&str; 5] = ["stopped_externally", "limit", "not_in_tolerance", "timeout", "device_error"];
 
+impl Outcome {
+    /// It is done, and this was read.
+    pub fn done(readings: Vec<Reading>) -> Outcome {
+        Outcome { state: CommandState::Completed, readings, text: None, reason: None }
+    }
+
+    /// It is not.
+    pub fn not(state: CommandState, reason: impl Into<String>) -> Outcome {
+        Outcome { state, readings: Vec::new(), text: None, reason: Some(reason.into()) }
+    }
+}
+
 /// A request on its way to the source of its instrument.
 #[derive(Debug)]
 pub struct Asked {
@@ -260,9 +272,18 @@ pub struct InUse {
     pub by: String,
 }
 
+/// Who answers what an instrument is asked.
+#[derive(Clone)]
+enum To {
+    /// A thread that has to be woken.
+    Thread(Sender<Asked>, Wake),
+    /// Whoever asks: the answer is at hand.
+    Here(Arc<dyn Fn(&Request) -> Outcome + Send + Sync>),
+}
+
 #[derive(Default)]
 struct Inner {
-    offers: BTreeMap<String, (Offer, Sender<Asked>, Wake)>,
+    offers: BTreeMap<String, (Offer, To)>,
     /// Who has which instrument.
     claims: BTreeMap<String, String>,
     /// Told of each change of a claim: the instrument, and who has it now.
@@ -283,7 +304,13 @@ impl Instruments {
 
     /// Requests for this instrument go to `to` from now on; `wake` is called after each.
     pub fn offer(&self, offer: Offer, to: Sender<Asked>, wake: Wake) {
-        self.lock().offers.insert(offer.id.clone(), (offer, to, wake));
+        self.lock().offers.insert(offer.id.clone(), (offer, To::Thread(to, wake)));
+    }
+
+    /// What this instrument is asked is answered by `answer` at once, in the thread of whoever asks: it neither blocks nor
+    /// does I/O.
+    pub fn offer_known(&self, offer: Offer, answer: impl Fn(&Request) -> Outcome + Send + Sync + 'static) {
+        self.lock().offers.insert(offer.id.clone(), (offer, To::Here(Arc::new(answer))));
     }
 
     /// The instrument takes no more requests.
@@ -293,12 +320,12 @@ impl Instruments {
 
     /// Every instrument that can be driven.
     pub fn list(&self) -> Vec<Offer> {
-        self.lock().offers.values().map(|(offer, ..)| offer.clone()).collect()
+        self.lock().offers.values().map(|(offer, _)| offer.clone()).collect()
     }
 
     /// One of them.
     pub fn find(&self, id: &str) -> Option<Offer> {
-        self.lock().offers.get(id).map(|(offer, ..)| offer.clone())
+        self.lock().offers.get(id).map(|(offer, _)| offer.clone())
     }
 
     /// Calls `told` with every change of a claim, without any lock.
@@ -355,12 +382,17 @@ impl Instruments {
     /// # Errors
     /// One sentence: it is not there, or has too much to do.
     pub fn ask(&self, id: &str, request: Request) -> Result<Answer, String> {
-        let found = self.lock().offers.get(id).map(|(_, to, wake)| (to.clone(), Arc::clone(wake)));
-        let Some((to, wake)) = found else {
-            return Err(format!("{id} is no instrument that can be asked now"));
-        };
+        let found = self.lock().offers.get(id).map(|(_, to)| to.clone());
         let (reply, from) = bounded(1);
         let (hold, given_up) = bounded(0);
+        let (to, wake) = match found {
+            None => return Err(format!("{id} is no instrument that can be asked now")),
+            Some(To::Here(answer)) => {
+                let _ = reply.try_send(answer(&request));
+                return Ok(Answer { from, _given_up: hold });
+            }
+            Some(To::Thread(to, wake)) => (to, wake),
+        };
         match to.try_send(Asked { request, reply, given_up }) {
             Ok(()) => {
                 wake();

@@ -1,10 +1,14 @@
 //! Rows read back: a view of one measurement at one moment, and pages of it.
 
 use super::{Book, lock};
+use crate::limits;
 use crate::runner::data::Column;
 use crate::store::{Chunk, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Blocks that are read at a time.
+const BLOCKS: usize = 16;
 
 /// A measurement at one moment. Rows that are in memory are in it; the others are read when asked for.
 #[derive(Clone, Debug)]
@@ -116,26 +120,37 @@ impl View {
         &self.store
     }
 
-    /// The rows from index `from` on, at most `limit`.
+    /// The rows from index `from` on, at most `limit`, and no more than about [`limits::ROWS_READ`] of memory.
     ///
     /// # Errors
     /// The store can't be read, or the rows were removed meanwhile.
     pub fn rows(&self, from: u64, limit: u64) -> Result<Page, StoreError> {
-        let from = from.max(self.first);
-        let to = from.saturating_add(limit).min(self.next);
-        let mut chunks = Vec::new();
-        let stored = self.in_store().min(to);
-        if from < stored {
-            chunks = self.store.read_points(&self.scan, &self.measurement, (from, stored), usize::MAX)?;
+        let mut at = from.max(self.first);
+        let to = at.saturating_add(limit).min(self.next);
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
+        while at < to && bytes < limits::ROWS_READ {
+            let stored = self.in_store().min(to);
+            let some = if at < stored {
+                self.store.read_points(&self.scan, &self.measurement, (at, stored), BLOCKS)?
+            } else {
+                self.tail.iter().map(|c| c.part(at, to)).filter(|c| !c.is_empty()).collect()
+            };
+            let before = at;
+            for chunk in some {
+                if chunk.first != at || chunk.is_empty() || bytes >= limits::ROWS_READ {
+                    break;
+                }
+                bytes += chunk.bytes();
+                at = chunk.end();
+                chunks.push(chunk);
+            }
+            if at == before {
+                return Err(StoreError::Database(format!(
+                    "rows {at} to {to} of {}/{} are not there any more",
+                    self.scan, self.measurement
+                )));
+            }
         }
-        chunks.extend(self.tail.iter().map(|c| c.part(from, to)).filter(|c| !c.is_empty()));
-        let found: u64 = chunks.iter().map(|c| c.len() as u64).sum();
-        if found < to.saturating_sub(from) {
-            return Err(StoreError::Database(format!(
-                "rows {from} to {to} of {}/{} are not there any more",
-                self.scan, self.measurement
-            )));
-        }
-        Ok(Page { chunks, next: (to < self.next && to > from).then_some(to) })
+        Ok(Page { chunks, next: (at < self.next && limit > 0).then_some(at) })
     }
 }

@@ -7,10 +7,10 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// A bus, a store and a book whose thread and writer are the test's own hand.
-struct World {
-    bus: Arc<Bus>,
-    store: Arc<Store>,
-    book: Book,
+pub(super) struct World {
+    pub bus: Arc<Bus>,
+    pub store: Arc<Store>,
+    pub book: Book,
     dir: tempfile::TempDir,
 }
 
@@ -26,7 +26,7 @@ fn settings() -> config::Store {
     config::Store::default()
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     open(tempfile::tempdir().unwrap())
 }
 
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Everything that waits is told and committed.
-    fn settle(&self) {
+    pub fn settle(&self) {
         self.book.tick();
         self.commit();
     }
@@ -85,6 +85,10 @@ fn row_of(index: Option<u64>, data: Json) -> Row {
         quality: BTreeMap::new(),
         late_ms: None,
     }
+}
+
+pub(super) fn json_row(index: u64, data: &Json) -> Row {
+    row_of(Some(index), data.clone())
 }
 
 fn expected(count: u64) -> Vec<(u64, Json)> {

@@ -60,6 +60,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(250);
 /// The same for an adapter that is looked for among all: a walk through /sys.
 const LOOK_USB: Duration = Duration::from_secs(1);
+/// The longest time between two tries of a socket: there is nothing to look at.
+const LOOK_SOCKET: Duration = Duration::from_secs(5);
 /// Counters alone are published this often at most.
 const REPORT: Duration = Duration::from_secs(2);
 /// Counters are looked at this often.
@@ -297,7 +299,11 @@ impl Running {
 
     /// Waits for a closed port's next try, or for its device to appear; true when it is time to end.
     fn await_device(&mut self, until: &Until) -> bool {
-        let look = if matches!(self.source.config.device, Device::Usb(_)) { LOOK_USB } else { LOOK };
+        let look = match self.source.config.device {
+            Device::Usb(_) => LOOK_USB,
+            Device::Tcp(_) => LOOK_SOCKET,
+            _ => LOOK,
+        };
         let wait = self.life.next_try().saturating_sub(monotonic()).min(look);
         if wait > Duration::ZERO {
             select! {
@@ -313,6 +319,10 @@ impl Running {
                 },
                 default(wait) => {}
             }
+        }
+        // Whether somebody listens at the other end shows only when it is tried.
+        if look == LOOK_SOCKET && wait == LOOK_SOCKET {
+            self.step(Input::Appeared);
         }
         // One that appears is worth a try at once; one that was there all the time and failed waits for its turn.
         let before = std::mem::replace(&mut self.there, self.source.opener.is_there(&self.source.config));

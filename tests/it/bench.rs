@@ -334,8 +334,8 @@ fn a_scan_of_the_bench_measures_the_diode() {
             assert!(current.abs() < 0.05, "{point}");
             low += 1;
         }
-        if set > 0.73 {
-            assert!((2.0..10.0).contains(&current), "{point}");
+        if set > 0.7 {
+            assert!((1.2..10.0).contains(&current), "{point}");
             high += 1;
         }
     }

@@ -12,6 +12,7 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
+use crate::runner::Lab;
 use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub detections: Arc<Detections>,
     /// The signals, which number and judge what is posted.
     pub signals: Arc<Signals>,
+    /// Queues and scans.
+    pub lab: Arc<Lab>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.

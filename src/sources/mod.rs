@@ -2,7 +2,7 @@
 
 pub mod detections;
 mod fold;
-mod follow;
+pub(crate) mod follow;
 pub mod gpio;
 pub mod hardware;
 pub mod host;

@@ -7,6 +7,7 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
 use crate::model::{CommandResult, CommandState};
+use crate::runner::Judged;
 use crate::sources::Offer;
 use serde_json::{Map, Value, json};
 
@@ -22,9 +23,39 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let command = command(request, params, format!("{kind}/{id}"), action)?;
     let status = now.as_ref().and_then(|s| s.get("status")).and_then(Value::as_str).unwrap_or_default();
     let known = request.shared.parts.commands.lookup(&command.id).is_some();
+    // Queues and scans of the lab are judged by the lab, which knows more than their state says.
+    let judged = request.shared.parts.lab.judge(&kind, &id, &command.action, &command.params);
+    match judged.filter(|_| !known) {
+        Some(Judged::Possible) => return hand_over(request, command, now.as_ref()),
+        Some(Judged::Impossible(conflict)) => {
+            return Err(problem(409, conflict.code, "Not possible now", conflict.detail)
+                .with("from", conflict.from)
+                .with("action", command.action)
+                .with("status", conflict.from)
+                .with("allowed_actions", conflict.allowed_actions)
+                .with("revision", conflict.revision));
+        }
+        Some(Judged::Already) => {
+            let on_its_way = now
+                .as_ref()
+                .and_then(|s| s.get("pending"))
+                .is_some_and(|p| *p == command.action || command.action == "skip_point");
+            let result = CommandResult {
+                command_id: command.id,
+                action: command.action,
+                target: command.target,
+                state: if on_its_way { CommandState::Accepted } else { CommandState::Completed },
+                status: None,
+                latency_ms: 0,
+                reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
+            };
+            return Ok(answer(200, &result, now.as_ref()));
+        }
+        None => {}
+    }
     // Something that is on its way, such as a pause of a running queue, is not how it stands yet.
-    let pending = now.as_ref().and_then(|s| s.get("pending")).is_some_and(|p| !p.is_null());
-    if !known && !pending && is_already(&kind, &command.action, status) {
+    let pending = now.as_ref().and_then(|s| s.get("pending")).filter(|p| !p.is_null()).cloned();
+    if !known && pending.is_none() && is_already(&kind, &command.action, status) {
         let result = CommandResult {
             command_id: command.id,
             action: command.action,
@@ -38,6 +69,18 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         return Ok(answer(200, &result, now.as_ref()));
     }
     let allowed = now.as_ref().and_then(|s| s.get("allowed_actions")).and_then(Value::as_array);
+    if !known && pending.as_ref().is_some_and(|p| *p == command.action) && kind != "recorder" {
+        let result = CommandResult {
+            command_id: command.id,
+            action: command.action,
+            target: command.target,
+            state: CommandState::Accepted,
+            status: None,
+            latency_ms: 0,
+            reason: Some("it is asked for already".into()),
+        };
+        return Ok(answer(200, &result, now.as_ref()));
+    }
     if let Some(allowed) = allowed
         && !known
         && !allowed.iter().any(|a| *a == command.action)
@@ -49,6 +92,8 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             "Not possible now",
             format!("{} is {status}; {} is not possible then", command.target, shown(&command.action)),
         )
+        .with("from", status)
+        .with("action", command.action.as_str())
         .with("status", status)
         .with("allowed_actions", allowed.clone())
         .with("revision", now.as_ref().and_then(|s| s.get("revision")).cloned().unwrap_or(Value::Null)));
@@ -66,13 +111,22 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             within_limits(&command, &offer)?;
         }
     }
+    hand_over(request, command, now.as_ref())
+}
+
+/// Gives a command to its owner.
+fn hand_over(
+    request: &Request<'_, '_>,
+    command: Command,
+    now: Option<&Map<String, Value>>,
+) -> Result<Answer, Problem> {
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
-        Submitted::Accepted(result) => Ok(answer(202, &result, now.as_ref())),
+        Submitted::Accepted(result) => Ok(answer(202, &result, now)),
         Submitted::Known(result) if result.state == CommandState::Accepted => {
-            Ok(answer(202, &result, now.as_ref()))
+            Ok(answer(202, &result, now))
         }
-        Submitted::Known(result) => Ok(answer(200, &result, now.as_ref())),
+        Submitted::Known(result) => Ok(answer(200, &result, now)),
         Submitted::NoTarget => Err(problem(
             404,
             "no_target",

@@ -184,8 +184,8 @@ impl Queue {
                 }
                 if link.receive(at) {
                     let data = BTreeMap::from([
-                        ("voltage_V".to_string(), Some(round(volts_seen, 5))),
-                        ("current_mA".to_string(), Some(round(current, 5))),
+                        ("voltage_V".to_string(), round(volts_seen, 5).into()),
+                        ("current_mA".to_string(), round(current, 5).into()),
                     ]);
                     out.record(
                         "data_point",
@@ -196,7 +196,7 @@ impl Queue {
                             data,
                             t_rel: Some(round(scan.elapsed_s(), 3)),
                             timestamp: Some(at.wall),
-                            quality: BTreeMap::new(),
+                            ..DataPoint::default()
                         },
                     );
                 }
@@ -498,6 +498,11 @@ impl Queue {
                 eta_s: running.then(|| round(left_s, 0)),
                 pause_reason: self.pause_reason.map(str::to_string),
                 allowed_actions: self.allowed().iter().map(|a| (*a).to_string()).collect(),
+                on_failure: None,
+                looped: None,
+                autostart: None,
+                running_since: None,
+                removed: false,
             },
         );
     }

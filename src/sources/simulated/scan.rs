@@ -5,7 +5,7 @@
 
 use super::{STEP_S, round};
 use crate::clock::Wall;
-use crate::model::{ScanState, ScanStatus};
+use crate::model::{ScanMore, ScanState, ScanStatus};
 use std::collections::BTreeMap;
 
 /// Steps from one point to the next: 4 points a second.
@@ -344,6 +344,7 @@ impl Scan {
             exit_reason: self.exit_reason.map(str::to_string),
             error: self.error.clone(),
             num_points,
+            more: ScanMore::default(),
         }
     }
 }

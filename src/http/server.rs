@@ -4,7 +4,6 @@ use super::Times;
 use super::access::{Doors, Logins};
 use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
-use super::routes::Tallies;
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::config::{Access, Changes, Config, ConfigError, Editor};
@@ -86,7 +85,6 @@ pub(crate) struct Shared {
     pub waker: Waker,
     pub bodies: Budget,
     pub streams: Streams,
-    pub tallies: Tallies,
     pub no_thread: AtomicBool,
     stopping: AtomicBool,
 }
@@ -167,7 +165,6 @@ impl Server {
             waker: Waker::new()?,
             bodies: Budget::default(),
             streams: Streams::default(),
-            tallies: Tallies::default(),
             no_thread: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             parts,

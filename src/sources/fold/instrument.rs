@@ -212,7 +212,8 @@ impl Instrument {
         for (name, channel) in channels.iter().filter(|(name, _)| is_axis(name)) {
             let is_current = channel.quality != Quality::Bad && channel.severity != Some(Severity::Invalid);
             position.insert(name.clone(), channel.value.filter(|_| is_current));
-            target.insert(name.clone(), channel.target);
+            // Where it is going by itself it says itself.
+            target.entry(name.clone()).or_insert(channel.target);
         }
         let moving: Vec<&str> =
             channels.iter().filter(|(_, c)| c.moving == Some(true)).map(|(name, _)| name.as_str()).collect();

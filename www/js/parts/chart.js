@@ -75,7 +75,8 @@ class LiveChart extends HTMLElement {
     const wide = this.clientWidth;
     const now = { ...view, version: view.points.version, theme, shape, wide, locked: this.locked };
     const before = this.drawn;
-    if (before && ['points', 'version', 'theme', 'shape', 'wide', 'locked', 'bands', 'lines', 'markers', 'label', 'none'].every((k) => before[k] === now[k])
+    const due = this.words_due && performance.now() - this.words_at > WORDS_MS;
+    if (before && !due && ['points', 'version', 'theme', 'shape', 'wide', 'locked', 'bands', 'lines', 'markers', 'label', 'none'].every((k) => before[k] === now[k])
       && String(before.x_range) === String(now.x_range) && String(before.y_range) === String(now.y_range)) return;
     this.drawn = now;
     if (before?.theme !== theme) this.colours = colours(this);
@@ -90,7 +91,8 @@ class LiveChart extends HTMLElement {
   frame(view, anew) {
     const [x, ...ys] = this.columns;
     const at = performance.now();
-    if (anew || !this.words_at || at - this.words_at > WORDS_MS || ys[0]?.length < 3) {
+    this.words_due = !anew && at - (this.words_at ?? -Infinity) <= WORDS_MS;
+    if (!this.words_due) {
       this.words_at = at;
       this.words = words(view, x, ys);
     }

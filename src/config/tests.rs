@@ -877,7 +877,6 @@ fn any_config() -> impl Strategy<Value = Config> {
                 }
             }
             Config {
-                lab: Lab::default(),
                 name: top.0,
                 listen: top.1.into(),
                 data: top.2,

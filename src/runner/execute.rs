@@ -749,6 +749,8 @@ impl<'a> Execution<'a> {
             Request::Read { .. } => "a measurement".into(),
             Request::Stop => "stop".into(),
             Request::Safe => "its safe state".into(),
+            Request::Move { .. } => "a move".into(),
+            Request::ClearError => "clear its error".into(),
         };
         let answer = self.instruments.ask(id, request).map_err(Trouble::error)?;
         self.answered(id, &answer, time, &what)

@@ -47,6 +47,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 state: if on_its_way { CommandState::Accepted } else { CommandState::Completed },
                 status: None,
                 latency_ms: 0,
+                code: None,
                 reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
             };
             return Ok(answer(200, &result, now.as_ref()));
@@ -77,6 +78,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             state: CommandState::Accepted,
             status: None,
             latency_ms: 0,
+            code: None,
             reason: Some("it is asked for already".into()),
         };
         return Ok(answer(200, &result, now.as_ref()));

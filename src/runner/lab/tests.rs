@@ -87,6 +87,7 @@ impl Fakes {
             Request::Query(text) => format!("{id} query {text}"),
             Request::Stop => format!("{id} stop"),
             Request::Safe => format!("{id} safe"),
+            Request::Move { .. } | Request::ClearError => format!("{id} other"),
         };
         let reply = self.note(line.clone());
         let mut outcome =

@@ -117,9 +117,7 @@ fn hand_over(
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
         Submitted::Accepted(result) => Ok(answer(202, &result, now)),
-        Submitted::Known(result) if result.state == CommandState::Accepted => {
-            Ok(answer(202, &result, now))
-        }
+        Submitted::Known(result) if result.state == CommandState::Accepted => Ok(answer(202, &result, now)),
         Submitted::Known(result) => Ok(answer(200, &result, now)),
         Submitted::NoTarget => Err(problem(
             404,

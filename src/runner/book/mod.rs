@@ -302,13 +302,13 @@ impl Book {
     }
 
     /// Scans that have to go so that no more than `keep` bytes of rows are on the disk, those that ended longest ago first.
-    /// Empty while there is room.
+    /// Empty while there is room, or is being made.
     ///
     /// # Errors
     /// The store can't be read.
     pub fn surplus(&self, keep: u64) -> Result<Vec<String>, StoreError> {
         let mut bytes = self.bytes();
-        if bytes <= keep {
+        if bytes <= keep || lock(&self.removed).values().any(|removal| !removal.empty) {
             return Ok(Vec::new());
         }
         let mut kept = self.store.scans_kept()?;

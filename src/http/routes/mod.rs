@@ -13,6 +13,7 @@ pub(super) mod publish;
 pub(super) mod recorders;
 pub(super) mod recordings;
 pub(super) mod resources;
+pub(super) mod scan_data;
 pub(super) mod signals;
 pub(super) mod state;
 pub(super) mod streams;

@@ -13,8 +13,10 @@
 //! they are kept too where their numbering has no gap.
 
 pub mod chart;
+pub mod export;
 mod frames;
 mod ledger;
+pub mod playback;
 pub mod rows;
 
 pub use self::frames::row;

@@ -240,6 +240,7 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
+            instruments: Arc::clone(&context.instruments),
             detections,
             signals,
             lab,

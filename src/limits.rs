@@ -106,8 +106,6 @@ pub const SIGNAL_SPANS: usize = 24_576;
 pub const SIGNAL_COMMANDS: usize = 16;
 /// The longest rest of the generator's thread.
 pub const SIGNAL_REST: Duration = Duration::from_secs(5);
-/// Signals and scans that telltale counts for a publisher that does not count; further ones must count themselves.
-pub const TALLIES: usize = 4_096;
 /// A file served from `--www`; a larger one is 404.
 pub const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// TCP_USER_TIMEOUT: what was sent and not acknowledged for this long ends the connection.
@@ -165,8 +163,6 @@ pub const CAPTURE_BYTES: u64 = 64 * 1024 * 1024;
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
-/// Commands that wait for the next step of the simulated bench; a further one is told 503.
-pub const BENCH_COMMANDS: usize = 32;
 /// A device file of pyvisa-sim; the largest that come with QCoDeS have 25 KB. A larger one is not read.
 pub const VISA_FILE: u64 = 1024 * 1024;
 /// Values in a device file, aliases counted as what they stand for, and queries of its channels: ten times what the
@@ -422,3 +418,13 @@ pub const SCAN_SAMPLES: u32 = 1_000;
 pub const SCAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Bytes of a text in a description (a log line, a query, a prompt); more is refused.
 pub const SCAN_TEXT: usize = 4096;
+/// Scans that programs execute at one time; a further one is refused.
+pub const EXTERNAL_SCANS: usize = 4_096;
+/// The lease of a program, and its time to confirm, where it does not say: silent for so long it counts as silent.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// Shortest and longest of both.
+pub const LEASES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(86_400));
+/// The longest that a request waits for something to be wanted of a program.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
+/// Requests that wait so, each with a connection's thread; a further one is told 503.
+pub const CONTROL_WAITS: usize = 128;

@@ -873,6 +873,14 @@ pub enum Device {
     Simulated(PathBuf),
     /// A device of a device file of pyvisa-sim.
     Visa(Visa),
+    /// `tcp://HOST:PORT`: a raw socket, as of an instrument (often port 5025) or a terminal server. Host and port, as
+    /// written.
+    Tcp(String),
+}
+
+impl Device {
+    /// What a `device` that is a socket begins with.
+    pub const TCP: &str = "tcp://";
 }
 
 /// `sim:FILE#RESOURCE`: a simulated device, and the file that says what it does.
@@ -916,6 +924,7 @@ impl std::fmt::Display for Device {
         match self {
             Device::Path(path) | Device::Simulated(path) => path.display().fmt(f),
             Device::Usb(rule) => write!(f, "usb {rule}"),
+            Device::Tcp(address) => write!(f, "{}{address}", Device::TCP),
             Device::Replay(replay) => replay.file.display().fmt(f),
             Device::Visa(visa) => visa.fmt(f),
         }

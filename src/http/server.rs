@@ -4,7 +4,6 @@ use super::Times;
 use super::access::{Doors, Logins};
 use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
-use super::routes::Tallies;
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::config::{Access, Changes, Config, ConfigError, Editor};
@@ -16,7 +15,7 @@ use crate::runner::Lab;
 use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
-use crate::sources::{BenchControl, Jobs, Recorders};
+use crate::sources::{BenchControl, Instruments, Jobs, Recorders};
 use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
@@ -46,6 +45,8 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// The alerts.
     pub alerts: Arc<Alerts>,
+    /// The instruments that can be driven.
+    pub instruments: Arc<Instruments>,
     /// Who may act.
     pub keys: Arc<Keys>,
     /// The recordings; they may be off.
@@ -86,7 +87,6 @@ pub(crate) struct Shared {
     pub streams: Streams,
     /// Scans that are being played back.
     pub playbacks: AtomicUsize,
-    pub tallies: Tallies,
     pub no_thread: AtomicBool,
     stopping: AtomicBool,
 }
@@ -168,7 +168,6 @@ impl Server {
             bodies: Budget::default(),
             streams: Streams::default(),
             playbacks: AtomicUsize::new(0),
-            tallies: Tallies::default(),
             no_thread: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             parts,

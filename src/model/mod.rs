@@ -31,7 +31,7 @@ pub use self::cursor::{Cursor, Since};
 pub use self::detection::{BoundingBox, Detection, DetectionSummary};
 pub use self::event::{Class, Draft, DraftError, Event, Fault, PAYLOAD_BYTES, SharedEvent};
 pub use self::health::{Disk, SystemHealth};
-pub use self::instrument::{Channel, InstrumentState, InstrumentStatus};
+pub use self::instrument::{Channel, ChannelLimits, InstrumentState, InstrumentStatus, Limits};
 pub use self::job::{JobState, JobStatus};
 pub use self::kind::{Global, KINDS, Kind, TopicRule, find_kind};
 pub use self::log::{Level, LogLine, QueueLog};

@@ -1,5 +1,6 @@
 //! A scan and the points it measures.
 
+use super::{Quality, QualityReason};
 use crate::clock::Wall;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -99,6 +100,11 @@ pub struct ScanMore {
     /// External: the longest it may be silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_s: Option<f64>,
+    /// External: `uncertain` while its program is silent, or has not been heard since a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality_reason: Option<QualityReason>,
 }
 
 /// `data_point`. `data` maps a column to a number, text, a flag, an array of numbers, or null.

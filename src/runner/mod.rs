@@ -12,5 +12,7 @@ pub mod machine;
 pub mod plan;
 
 pub use self::lab::{
-    Conflict, Judged, Lab, LabError, NewQueue, Place, QueueChange, ScanDetail, ScanFilter, ScanPage, Template,
+    Conflict, Control, Judged, Lab, LabError, NewExternal, NewQueue, Place, Posted, QueueChange, Registered,
+    ScanDetail, ScanFilter, ScanPage, Template,
 };
+pub use self::plan::MEASUREMENT;

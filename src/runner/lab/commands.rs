@@ -47,6 +47,11 @@ pub enum Judged {
 impl Lab {
     /// What would become of a command for a queue or a scan of the lab; none: it is not one.
     pub fn judge(&self, kind: &str, id: &str, action: &str, params: &Map<String, Value>) -> Option<Judged> {
+        if kind == "scan"
+            && let Some(judged) = self.external.judge(id, action, is_forced(params))
+        {
+            return Some(judged);
+        }
         let inner = self.lock();
         let mode = mode_of(params).unwrap_or_default();
         let (verdict, from, allowed_actions, revision) = match kind {
@@ -82,7 +87,7 @@ impl Lab {
                             from: Some(scan_word(scan.machine.status())),
                             allowed_actions: scan.allowed(),
                             revision: Some(scan.revision),
-                            order: None,
+                            ..Conflict::default()
                         }));
                     }
                     Some(Ask::Abort) if is_forced(params) => machine.force(),
@@ -106,6 +111,7 @@ impl Lab {
                 allowed_actions,
                 revision,
                 order: None,
+                ..Conflict::default()
             }),
         })
     }
@@ -240,9 +246,6 @@ impl Lab {
                 let how = if scan.machine.is_forced() { ", without clean-up" } else { "" };
                 let text = format!("{} was asked for{by}{how}{}.", ask.name(), because(command));
                 self.say_scan(scan, Level::Info, &format!("scan_{}", ask.name()), &text, None);
-                if let Some(external) = &mut scan.external {
-                    external.asked(Instant::now());
-                }
             }
             Verdict::Already => {}
         }

@@ -8,13 +8,19 @@ use super::{
 };
 use crate::clock::Wall;
 use crate::limits;
-use crate::model::{CommandState, Draft, Level, QueueStatus, ScanStatus, Topic};
+use crate::model::{CommandState, Draft, Level, QueueStatus, ScanState, ScanStatus, Topic};
 use crate::runner::machine::{Ask, Executor, QueueEffect, QueueEvent};
 use crate::runner::plan::{Fault, Plan};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// A scan of a list.
+enum Listed<'a> {
+    Ours(&'a Scan),
+    Program(&'a ScanStatus),
+}
 
 impl Lab {
     /// Makes a queue.
@@ -308,14 +314,12 @@ impl Lab {
         by: Option<&str>,
     ) -> Result<ScanStatus, LabError> {
         let (queue, description) = {
+            if self.external.has(id) {
+                let detail = format!("a program executes {id}; it has to register a scan once more");
+                return Err(conflict("not_now", detail));
+            }
             let inner = self.lock();
             let scan = inner.scans.get(id).ok_or_else(|| unknown("scan", id))?;
-            if scan.machine.executor() == Executor::External {
-                return Err(conflict(
-                    "not_now",
-                    format!("{id} was carried out by a program, which has to start it again"),
-                ));
-            }
             if !scan.machine.is_ended() {
                 return Err(not_now(
                     scan,
@@ -394,10 +398,13 @@ impl Lab {
     /// # Errors
     /// There is no such scan, or it is live.
     pub fn remove_scan(&self, id: &str, by: Option<&str>) -> Result<(), LabError> {
+        if self.external.has(id) {
+            return self.external.remove(id);
+        }
         {
             let mut inner = self.lock();
             let scan = inner.scans.get(id).ok_or_else(|| unknown("scan", id))?;
-            if scan.is_live() || scan.machine.executor() == Executor::External && !scan.machine.is_ended() {
+            if scan.is_live() {
                 return Err(not_now(scan, &format!("{id} is under way; abort it first")));
             }
             let queue = scan.queue.clone();
@@ -454,6 +461,9 @@ impl Lab {
 
     /// One scan.
     pub fn scan(&self, id: &str) -> Option<ScanDetail> {
+        if let Some(scan) = self.external.detail(id) {
+            return Some(scan);
+        }
         let (status, description, planned) = {
             let inner = self.lock();
             let scan = inner.scans.get(id)?;
@@ -478,27 +488,43 @@ impl Lab {
     /// Scans, the newest first; `cursor` is the `next` of the part before.
     pub fn scans(&self, filter: &ScanFilter, cursor: Option<&str>, limit: usize) -> ScanPage {
         let text = filter.text.as_ref().map(|text| text.to_lowercase());
-        let inner = self.lock();
-        let now = Instant::now();
-        let matches = |scan: &&Scan| {
-            filter.queue_id.as_ref().is_none_or(|queue| scan.queue.as_ref() == Some(queue))
-                && (filter.status.is_empty() || filter.status.contains(&scan.machine.status()))
+        let matches = |queue: Option<&String>, status: ScanState, members: [Option<&String>; 4]| {
+            filter.queue_id.as_ref().is_none_or(|wanted| queue == Some(wanted))
+                && (filter.status.is_empty() || filter.status.contains(&status))
                 && text.as_ref().is_none_or(|text| {
-                    [Some(&scan.id), Some(&scan.name), scan.error.as_ref(), scan.message.as_ref()]
-                        .into_iter()
-                        .flatten()
-                        .any(|member| member.to_lowercase().contains(text))
+                    members.into_iter().flatten().any(|member| member.to_lowercase().contains(text))
                 })
         };
-        let mut found: Vec<&Scan> = inner.scans.values().filter(matches).collect();
-        found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| b.id.cmp(&a.id)));
+        let programs: Vec<ScanStatus> = self.external.statuses();
+        let programs = programs.iter().filter(|scan| {
+            let members =
+                [Some(&scan.scan_id), scan.name.as_ref(), scan.error.as_ref(), scan.message.as_ref()];
+            matches(None, scan.status, members)
+        });
+        let inner = self.lock();
+        let now = Instant::now();
+        let ours = inner.scans.values().filter(|scan| {
+            let members = [Some(&scan.id), Some(&scan.name), scan.error.as_ref(), scan.message.as_ref()];
+            matches(scan.queue.as_ref(), scan.machine.status(), members)
+        });
+        let mut found: Vec<(Wall, &String, Listed<'_>)> = ours
+            .map(|scan| (scan.created_at, &scan.id, Listed::Ours(scan)))
+            .chain(programs.map(|scan| {
+                (scan.more.created_at.unwrap_or(scan.timestamp), &scan.scan_id, Listed::Program(scan))
+            }))
+            .collect();
+        found.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
         let total = found.len();
         let from = match cursor {
-            Some(cursor) => found.iter().position(|scan| scan.id == cursor).unwrap_or(total),
+            Some(cursor) => found.iter().position(|(_, id, _)| *id == cursor).unwrap_or(total),
             None => 0,
         };
-        let next = found.get(from.saturating_add(limit)).map(|scan| scan.id.clone());
-        let items = found.into_iter().skip(from).take(limit).map(|scan| scan.status(now)).collect();
+        let next = found.get(from.saturating_add(limit)).map(|(_, id, _)| (*id).clone());
+        let status = |scan: &Listed<'_>| match scan {
+            Listed::Ours(scan) => scan.status(now),
+            Listed::Program(status) => (*status).clone(),
+        };
+        let items = found.iter().skip(from).take(limit).map(|(_, _, scan)| status(scan)).collect();
         ScanPage { items, next, total, cursor: self.context.bus.head() }
     }
 
@@ -612,6 +638,7 @@ impl Lab {
             inner.next.scan += 1;
             let id = format!("SCAN_{:03}", inner.next.scan);
             if !inner.scans.contains_key(&id)
+                && !self.external.has(&id)
                 && self.context.bus.state_of(&format!("scan_status/{id}")).is_none()
             {
                 return id;
@@ -647,6 +674,7 @@ pub(super) fn not_now(scan: &Scan, detail: &str) -> LabError {
         allowed_actions: scan.allowed(),
         revision: Some(scan.revision),
         order: None,
+        ..Conflict::default()
     }))
 }
 

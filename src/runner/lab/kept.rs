@@ -164,7 +164,7 @@ impl Lab {
                     continue;
                 }
             };
-            let mut scan = Scan::recall(kept, now);
+            let mut scan = Scan::recall(kept);
             if scan.is_live() && scan.machine.executor() == Executor::Builtin {
                 interrupted.push(scan.id.clone());
             }

@@ -11,15 +11,21 @@ mod commands;
 mod desk;
 mod external;
 mod kept;
+mod lease;
 mod queues;
 mod running;
 mod scans;
+
+#[cfg(test)]
+mod tests;
 
 pub(in crate::runner) use self::running::{Halted, Job};
 pub(in crate::runner) use self::scans::Orders;
 
 pub use self::commands::Judged;
 use self::commands::Waiting;
+use self::external::External;
+pub use self::external::{Control, NewExternal, Posted, Registered};
 use self::kept::ToMakeSafe;
 use self::queues::Queue;
 use self::scans::Scan;
@@ -165,6 +171,8 @@ pub struct Conflict {
     pub revision: Option<u64>,
     /// The version and the order of a queue.
     pub order: Option<(u64, Vec<String>)>,
+    /// What else the answer says, such as `expected`.
+    pub more: serde_json::Map<String, Value>,
 }
 
 impl fmt::Display for LabError {
@@ -223,6 +231,8 @@ pub struct Lab {
     context: Context,
     settings: config::Lab,
     book: Arc<Book>,
+    /// The scans that programs execute.
+    external: External,
     inner: Mutex<Inner>,
     /// Told of every change under the lock that somebody may wait for.
     changed: Condvar,
@@ -238,11 +248,15 @@ impl Lab {
     pub fn start(context: &Context, settings: &config::Lab) -> io::Result<(Arc<Lab>, JoinHandle<()>)> {
         let book =
             Book::open(Arc::clone(&context.bus), Arc::clone(&context.store)).map_err(io::Error::other)?;
+        let book = Arc::new(book);
         let (inbox, commands) = bounded(limits::LAB_COMMANDS);
+        let external =
+            External::open(context, &book, inbox.clone(), settings.keep_scans).map_err(io::Error::other)?;
         let lab = Arc::new(Lab {
             context: context.clone(),
             settings: settings.clone(),
-            book: Arc::new(book),
+            book,
+            external,
             inner: Mutex::default(),
             changed: Condvar::new(),
             news: bounded(1),
@@ -295,7 +309,9 @@ impl Lab {
             let wait = if self.lock().is_busy() { limits::LAB_TICK } else { limits::LAB_IDLE_TICK };
             select! {
                 recv(stop.receiver()) -> _ => break,
-                recv(commands) -> command => if let Ok(command) = command {
+                recv(commands) -> command => if let Ok(command) = command
+                    && !self.external.command(&command)
+                {
                     self.command(&command);
                 },
                 recv(self.news.1) -> _ => {}
@@ -310,11 +326,13 @@ impl Lab {
             let why = Some("telltale is stopping");
             self.context.commands.finish(&command.id, crate::model::CommandState::Failed, None, why);
         }
+        self.external.stop();
         self.save();
     }
 
     fn tick(self: &Arc<Self>) {
         self.save();
+        self.external.tick();
         self.forget();
         self.make_safe();
         let now = Instant::now();

@@ -1,6 +1,5 @@
 //! One scan as the desk knows it: how it stands, how far it is, when, and what of it is kept.
 
-use super::external::External;
 use crate::clock::Wall;
 use crate::model::{Draft, Level, QueueLog, ScanMore, ScanState, ScanStatus, Topic};
 use crate::runner::data::Column;
@@ -130,8 +129,6 @@ pub(super) struct Scan {
     pub alerted: bool,
     /// An alert says that its abort is not confirmed.
     pub abort_alerted: bool,
-    /// A program carries it out.
-    pub external: Option<External>,
 }
 
 impl Scan {
@@ -175,7 +172,6 @@ impl Scan {
             then_continue: false,
             alerted: false,
             abort_alerted: false,
-            external: None,
         }
     }
 
@@ -284,7 +280,7 @@ impl Scan {
                 skipped: Some(self.skipped).filter(|n| *n > 0),
                 late_ms: self.late_ms,
                 prompt: self.prompt.clone(),
-                lease_s: self.external.as_ref().map(External::lease_s),
+                ..ScanMore::default()
             },
         }
     }
@@ -297,9 +293,6 @@ impl Scan {
             (ScanState::Queued, _) => self.blocked_by.as_ref().map(|by| format!("Waiting: {by}")),
             (ScanState::Running, Some(Phase::Startup)) => Some("Starting".into()),
             (ScanState::Running | ScanState::Paused, Some(Phase::Cleanup)) => Some("Cleaning up".into()),
-            (ScanState::Running, _) if self.machine.executor() == Executor::External => {
-                Some(format!("{passed}{of} points"))
-            }
             (ScanState::Running, _) => match self.points_total {
                 Some(total) => Some(format!("Measuring point {}{of}", (passed + 1).min(total))),
                 None => Some(format!("Measuring point {}", passed + 1)),
@@ -369,13 +362,11 @@ impl Scan {
                 .map(|_| (self.run.elapsed(now).as_secs_f64(), self.run.active(now).as_secs_f64())),
             num_points: self.num_points.clone(),
             revision: self.revision,
-            external: self.external.as_ref().map(External::kept),
         }
     }
 
     /// As it was kept.
-    pub fn recall(kept: KeptScan, now: Instant) -> Scan {
-        let external = kept.external.as_ref().map(|kept| External::recall(kept, now));
+    pub fn recall(kept: KeptScan) -> Scan {
         let mut scan = Scan::new(kept.scan_id, kept.queue_id, kept.machine.executor(), &kept.name);
         scan.set_total(kept.points_total, seconds(kept.planned_s));
         Scan {
@@ -400,7 +391,6 @@ impl Scan {
             },
             num_points: kept.num_points,
             revision: kept.revision,
-            external,
             ..scan
         }
     }
@@ -435,8 +425,6 @@ pub(super) struct KeptScan {
     run: Option<(f64, f64)>,
     num_points: BTreeMap<String, u64>,
     revision: u64,
-    #[serde(default)]
-    external: Option<Value>,
 }
 
 /// What was asked of a scan, to whoever carries it out.

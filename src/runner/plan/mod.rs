@@ -242,3 +242,6 @@ pub struct Plan {
 
 /// The name of a plan's only measurement.
 pub const MEASUREMENT: &str = "main";
+
+#[cfg(test)]
+mod tests;

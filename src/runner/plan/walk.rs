@@ -423,8 +423,8 @@ mod tests {
 
     #[test]
     fn outer_channels_are_set_only_when_they_change() {
-        let inner = axis("y", even(0.0, 1.0, 2), vec![measure()]);
-        let inner = Loop { settle: Duration::from_millis(500), set: Some(channel("y.v")), ..inner };
+        let inner = axis("y.v", even(0.0, 1.0, 2), vec![measure()]);
+        let inner = Loop { settle: Duration::from_millis(500), ..inner };
         let outer =
             Loop { set: Some(channel("x.v")), ..axis("x.v", even(5.0, 6.0, 2), vec![Step::Loop(inner)]) };
         assert_eq!(

@@ -4,6 +4,9 @@ export default {
   'nav.label': 'Seiten',
   'nav.overview': 'Übersicht',
   'nav.recordings': 'Aufnahmen',
+  'nav.queues': 'Warteschlangen',
+  'nav.scans': 'Scans',
+  'nav.instruments': 'Instrumente',
   'nav.system': 'System',
   'nav.settings': 'Einstellungen',
   'nav.login': 'Anmelden',
@@ -144,7 +147,7 @@ export default {
   'job.kind.export': 'Ausgeben',
 
   'queues.title': 'Warteschlangen',
-  'queues.none': 'Noch keine Warteschlange. Angelegt wird sie mit POST /api/queues.',
+  'queues.none': 'Noch keine Warteschlange. Legen Sie auf deren Seite eine an.',
   'queues.scans': '{done} von {total} Messungen',
   'queues.failed.one': '{n} fehlgeschlagen',
   'queues.failed.other': '{n} fehlgeschlagen',

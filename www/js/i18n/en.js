@@ -4,6 +4,9 @@ export default {
   'nav.label': 'Pages',
   'nav.overview': 'Overview',
   'nav.recordings': 'Recordings',
+  'nav.queues': 'Queues',
+  'nav.scans': 'Scans',
+  'nav.instruments': 'Instruments',
   'nav.system': 'System',
   'nav.settings': 'Settings',
   'nav.login': 'Log in',
@@ -144,7 +147,7 @@ export default {
   'job.kind.export': 'Export',
 
   'queues.title': 'Queues',
-  'queues.none': 'No queue yet. Create one with POST /api/queues.',
+  'queues.none': 'No queue yet. Create one on the page of the queues.',
   'queues.scans': '{done} of {total} scans',
   'queues.failed.one': '{n} failed',
   'queues.failed.other': '{n} failed',

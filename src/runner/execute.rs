@@ -749,6 +749,12 @@ impl<'a> Execution<'a> {
             Request::Read { .. } => "a measurement".into(),
             Request::Stop => "stop".into(),
             Request::Safe => "its safe state".into(),
+            Request::Move { to, .. } => to
+                .iter()
+                .map(|(channel, to)| format!("{channel} = {}", shown(to, None)))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Request::ClearError => "clear its errors".into(),
         };
         let answer = self.instruments.ask(id, request).map_err(Trouble::error)?;
         self.answered(id, &answer, time, &what)

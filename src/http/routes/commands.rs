@@ -49,6 +49,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 latency_ms: 0,
                 code: None,
                 reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
+                code: None,
             };
             return Ok(answer(200, &result, now.as_ref()));
         }
@@ -78,6 +79,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             state: CommandState::Accepted,
             status: None,
             latency_ms: 0,
+            code: None,
             reason: Some("it is asked for already".into()),
             code: None,
         };

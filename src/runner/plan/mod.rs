@@ -3,9 +3,23 @@
 //! Pure: nothing is read, moved or published here. Both forms of a description (axes, or a list of steps) become the same
 //! [`Plan`].
 
+mod check;
+mod compile;
+mod describe;
+mod fields;
+mod lines;
+mod normal;
+mod steps;
+mod walk;
+
+pub use check::Bench;
+pub use compile::compile;
+pub use lines::{describe_steps, step_line};
+pub use walk::{Instruction, Walk};
+
 use super::data::Column;
 use crate::sources::Setting;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A channel of an instrument, such as `psu.voltage`.
@@ -208,13 +222,26 @@ pub struct Plan {
     pub abort_if: Vec<AbortIf>,
     /// The columns of its only measurement, `main`: set-points outer to inner, then what is measured.
     pub columns: Vec<Column>,
+    /// The channels that loops set, outer to inner: what `after: return` brings back.
+    pub axes: Vec<ChannelRef>,
+    /// The units of the channels it sets or waits for, where they have one.
+    pub units: BTreeMap<ChannelRef, String>,
     /// Every instrument it needs, output pins among them.
     pub instruments: BTreeSet<String>,
-    /// How many points it takes; none when that depends on how long it runs.
+    /// Passes of the whole. With more than one the outermost step is the loop that counts them.
+    pub repeat: u64,
+    /// How many points it takes; none when that depends on how long it runs. With an interval and a duration it is what
+    /// they give; instruments that need longer than the interval take fewer.
     pub points_total: Option<u64>,
-    /// About how long it takes, as far as settling, intervals and the instruments' settle times tell.
+    /// It never takes more points than this; a scan without an end stops here.
+    pub max_points: u64,
+    /// About how long it takes, as far as settling, intervals and a usual exchange with each instrument tell; zero when
+    /// it has no end.
     pub planned: Duration,
 }
 
 /// The name of a plan's only measurement.
 pub const MEASUREMENT: &str = "main";
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@ export default {
   'chart.lock': 'Skala festhalten',
   'chart.unlock': 'Skala folgen lassen',
   'chart.table': 'Als Tabelle',
-  'chart.x_axis': 'Über {name}',
   'chart.over': 'Über {x}.',
   'chart.words': '{name}: {count} Werte von {least} bis {most}, zuletzt {last}.',
   'chart.words_none': '{name}: keine Werte.',

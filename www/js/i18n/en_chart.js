@@ -4,7 +4,6 @@ export default {
   'chart.lock': 'Lock the scale',
   'chart.unlock': 'Auto-scale',
   'chart.table': 'As a table',
-  'chart.x_axis': 'Over {name}',
   'chart.over': 'Over {x}.',
   'chart.words': '{name}: {count} values from {least} to {most}, the last one {last}.',
   'chart.words_none': '{name}: no values.',

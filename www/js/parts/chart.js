@@ -35,6 +35,8 @@ const TABLE = 20;
 const FONT = '14px system-ui, sans-serif';
 /** Up to this many points a pixel, every point is marked on its line. */
 const DOT_EVERY_PX = 8;
+/** Room left and right of the points, as a share. */
+const EDGE = 0.012;
 /** Colour, and a dash for who sees no colour. */
 const STROKES = [['--busy', []], ['--warn', [8, 4]], ['--good', [2, 3]], ['--bad', [10, 3, 2, 3]], ['--accent', [5, 5]], ['--muted', [1, 4]]];
 /** The words for a screen reader are not made anew with every point. */
@@ -101,7 +103,7 @@ class LiveChart extends HTMLElement {
           <button type="button" class="button small" data-chart=${this.locked ? 'unlock' : 'lock'} @click=${() => this.lock()}>${t(this.locked ? 'chart.unlock' : 'chart.lock')}</button>
         </div>
         <div class="chart-plot" role="img" aria-label=${this.words}></div>
-        <p class="chart-at num" aria-live="off">${this.at ?? t('chart.x_axis', { name: axis_name(view.x) })}</p>
+        <p class="chart-at num" aria-live="off">${this.at ?? axis_name(view.x)}</p>
       </figure>
       ${empty ? view.none ?? nothing : nothing}
       ${empty || view.table === 0 ? nothing : html`<details class="chart-table" ?open=${this.open} @toggle=${(e) => { this.open = e.target.open; this.drawn = null; this.draw(); }}>
@@ -121,7 +123,7 @@ class LiveChart extends HTMLElement {
     if (width < 40 || height < 40) return;
     const [x, ...ys] = this.columns;
     const units = units_of(view.series);
-    const x_range = roomy(view.x_range ?? extent(x) ?? [0, 1]);
+    const x_range = view.x_range ?? padded(roomy(extent(x) ?? [0, 1]));
     this.ranges = this.locked ?? units.map((unit, n) => {
       const own = view.series.map((s, i) => ((s.unit ?? '') === unit ? extent(ys[i]) : null));
       const found = roomy(whole([...own, n === 0 ? view.y_range : null]) ?? [0, 1]);
@@ -156,6 +158,9 @@ class LiveChart extends HTMLElement {
 
 customElements.define('live-chart', LiveChart);
 
+/** What is at the edge is drawn whole. */
+const padded = ([least, most]) => [least - EDGE * (most - least), most + EDGE * (most - least)];
+
 /** Points may be a view of something that lasts. */
 const source_of = (points) => points?.source ?? points;
 
@@ -189,7 +194,7 @@ function options(chart, view, units, width, height) {
     series: [{ auto: false }, ...view.series.map((s, i) => {
       const [token, dash] = STROKES[i % STROKES.length];
       return {
-        scale: `y${units.indexOf(s.unit ?? '')}`, auto: false, stroke: () => chart.colours[token], width: 2, dash: s.style === 'points' ? [] : dash,
+        scale: `y${units.indexOf(s.unit ?? '')}`, auto: false, stroke: () => chart.colours[token], fill: () => chart.colours[token], width: 2, dash: s.style === 'points' ? [] : dash,
         points: { show: false }, paths: (plot, n) => path(plot, n, s.style === 'points', chart.wanted),
       };
     })],
@@ -201,19 +206,20 @@ function options(chart, view, units, width, height) {
   };
 }
 
-/** The stroke of a series: lines from value to value, none over a gap, dots where a line would not show. */
+/** A series: lines from value to value, none over a gap (the stroke), and dots where a line would not show (the fill). */
 function path(plot, n, dots_only, how) {
   const [x, y] = [plot.data[0], plot.data[n]];
   const { scale } = plot.series[n];
   const stroke = new Path2D();
+  const fill = new Path2D();
   const to_x = (v) => plot.valToPos(v, 'x', true);
   const to_y = (v) => plot.valToPos(v, scale, true);
-  const size = 2.5 * devicePixelRatio;
+  const size = 3 * devicePixelRatio;
   const dots = dots_only || y.length * DOT_EVERY_PX * devicePixelRatio < plot.bbox.width;
   const dot = (i) => {
     const [left, top] = [to_x(x[i]), to_y(y[i])];
-    stroke.moveTo(left + size, top);
-    stroke.arc(left, top, size, 0, 2 * Math.PI);
+    fill.moveTo(left + size, top);
+    fill.arc(left, top, size, 0, 2 * Math.PI);
   };
   for (const { from, to } of runs(x, y, how)) {
     if (from === to && !dots_only) dot(from);
@@ -223,7 +229,7 @@ function path(plot, n, dots_only, how) {
     }
     if (dots) for (let i = from; i <= to; i += 1) dot(i);
   }
-  return { stroke, fill: null, clip: null, band: null, gaps: null, flags: 1 };
+  return { stroke, fill, clip: null, band: null, gaps: null, flags: 1 };
 }
 
 /** Bands, below everything; their edges, so that they are seen where grounds have no colour. */

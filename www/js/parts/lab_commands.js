@@ -32,7 +32,7 @@ export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, 
       }),
     };
   }));
-  return html`${made.map((row, i) => html`<div class="actions ${i ? 'apart' : ''}">${row.map(({ button }) => button)}</div>`)}
+  return html`${made.map((row, i) => html`<div class="actions lab-commands ${i ? 'apart' : ''}">${row.map(({ button }) => button)}</div>`)}
     <div class="notes">${made.flat().map(({ order, held }) => command_note(app, { order, held }))}</div>
     ${p.pending ? html`<p class="visually-hidden" role="status">${word('pending', p.pending)}</p>` : nothing}`;
 }

@@ -46,7 +46,7 @@ export class ScanAdd {
     this.hint = null;
     this.way = way;
     if (way === 'templates') this.load_templates();
-    else this.check(0);
+    else if (this.turn) this.check(0);
     this.app.ticker.now();
   }
 
@@ -186,6 +186,8 @@ export class ScanAdd {
         ${field('interval_s', t('scan_add.interval_s'))}
         ${field('repeat', t('scan_add.repeat'))}
         ${field('samples', t('scan_add.samples'))}
+      </div>
+      <div class="fields few">
         ${select_field({ id: 'scan-on_error', label: t('scan_add.on_error'), value: draft.on_error, options: form.ON_ERROR.map((v) => [v, t(`scan_add.on_error.${v}`)]), faults: form.faults_at(faults, 'on_error', true), chosen: (value) => this.set({ on_error: value }) })}
         ${select_field({ id: 'scan-after', label: t('scan_add.after'), value: draft.after, options: form.AFTER.map((v) => [v, t(`scan_add.after.${v}`)]), faults: form.faults_at(faults, 'after', true), chosen: (value) => this.set({ after: value }) })}
       </div>
@@ -232,11 +234,12 @@ export class ScanAdd {
     const points = current?.status === 'ok' && current.valid ? current.points : own;
     // A daemon that can't check says no when it is added.
     const checkable = current?.status !== 'absent';
-    const blocked = description === null ? t('scan_add.not_json') : !current ? t('scan_add.checking') : checkable && !current.valid ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : null;
+    const begun = this.turn > 0;
+    const blocked = !begun ? t('scan_add.begin') : description === null ? t('scan_add.not_json') : !current ? t('scan_add.checking') : checkable && !current.valid ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : null;
     return html`<div class="scan-sum" aria-live="polite">
         <p class="num" data-sum>${points === null || points === undefined ? t('scan_add.points_unknown') : t('scan_add.points_known', { n: points, points: count(points) })}${
           current?.valid && typeof current.planned_s === 'number' ? html`, ${t('scan_add.planned', { time: duration(current.planned_s) })}` : nothing}</p>
-        <p class="muted">${!current ? t('scan_add.checking') : current.valid ? t('scan_add.valid') : current.status === 'ok' ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : current.status === 'absent' ? t('scan_add.unchecked') : t('empty.error', { reason: current.reason })}</p>
+        <p class="muted">${!begun ? t('scan_add.begin') : !current ? t('scan_add.checking') : current.valid ? t('scan_add.valid') : current.status === 'ok' ? t('scan_add.faulty', { n: Math.max(1, this.faults().length) }) : current.status === 'absent' ? t('scan_add.unchecked') : t('empty.error', { reason: current.reason })}</p>
         ${current?.valid && current.steps.length ? html`<details class="keys"><summary class="button small">${t('scan_add.steps')}</summary><ol class="steps">${current.steps.slice(0, STEPS_SHOWN).map((line) => html`<li>${line}</li>`)}</ol>${
           current.steps.length > STEPS_SHOWN ? html`<p class="hint">${t('list.more', { n: current.steps.length - STEPS_SHOWN })}</p>` : nothing}</details>` : nothing}
       </div>
@@ -285,7 +288,7 @@ export function limits_words({ limits, unit }) {
 export const beyond_words = ({ low, high }, unit) => t('limits.beyond', { limits: limits_words({ limits: { low, high }, unit }) });
 
 const fault_notes = (faults, id) => html`<div id=${`${id}-faults`}>${faults.map((f) => html`<p class="field-fault" data-tone="bad" data-field=${f.field}>${icon('circle-x')}<span>${f.detail}</span></p>`)}</div>`;
-const fault_list = (faults) => (faults.length ? html`<ul class="errors">${faults.map((f) => html`<li data-field=${f.field}><span data-tone="bad" class="num">${f.field ? html`<code>${f.field}</code> ` : nothing}${f.detail}</span></li>`)}</ul>` : nothing);
+const fault_list = (faults) => (faults.length ? html`<ul class="errors">${faults.map((f) => html`<li data-field=${f.field}><span data-tone="bad" class="num">${(f.scan ?? f.index) ? html`<span class="muted">${t('scan_add.of_scan', { n: (f.scan ?? f.index) + 1 })}</span> ` : nothing}${f.field ? html`<code>${f.field}</code> ` : nothing}${f.detail}</span></li>`)}</ul>` : nothing);
 
 function text_field({ id, label, value, faults, typed, text = false }) {
   return html`<div class="field-box"><label class="field" for=${id}><span>${label}</span></label><input id=${id} type="text" inputmode=${text ? 'text' : 'decimal'} autocomplete="off" autocapitalize="off" spellcheck="false" maxlength="200"

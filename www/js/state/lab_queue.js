@@ -4,7 +4,7 @@ export const LIVE = ['queued', 'running', 'paused'];
 export const is_live = (status) => LIVE.includes(status);
 
 /** Ended scans shown below the order. */
-export const ENDED = 20;
+export const ENDED = 10;
 
 /** The newer of two payloads of a scan; without revisions the second. */
 export function newer(a, b) {

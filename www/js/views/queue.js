@@ -185,10 +185,10 @@ class QueuePage {
   }
 
   ended(id, scan) {
-    return html`<li class="row" data-scan=${id} data-status=${scan.status}>
-      <div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${chip('scan', scan.status, { quiet: true })}</div>
-      <div class="row-sub"><span>${id}</span><span class="num">${points(scan)}</span>${scan.ended_at ? html`<span class="num">${clock(scan.ended_at, this.app.store.clock.now_ms())}</span>` : nothing}
-        ${scan.error ? html`<span class="clip">${scan.error}</span>` : nothing}</div>
+    return html`<li class="row ended" data-scan=${id} data-status=${scan.status}>
+      <div class="row"><div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${chip('scan', scan.status, { quiet: true })}</div>
+        <div class="row-sub"><span>${id}</span><span class="num">${points(scan)}</span>${scan.ended_at ? html`<span class="num">${clock(scan.ended_at, this.app.store.clock.now_ms())}</span>` : nothing}
+          ${scan.error ? html`<span class="clip">${scan.error}</span>` : nothing}</div></div>
       <div class="row-acts">${ask_button(this.app, this.asking, { name: `requeue-${id}`, label: t('scan.requeue'), doing: t('scan.requeueing'), shape: 'rotate-cw', words: `${t('scan.requeue')}: ${id}`, tap: () => this.requeue(id) })}</div>
       ${asked_note(this.asking, `requeue-${id}`)}
     </li>`;

@@ -1,5 +1,5 @@
-// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu, 'wide'
-// puts it there on wide screens and under "More" on a phone, 'more' only there. `under` is the page whose entry of the menu
+// Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu; 'wide'
+// and 'wider' put it there on screens that have the room, else it is under "More"; 'more' only there. `under` is the page whose entry of the menu
 // is marked while this one is open.
 // A view's module exports `open(app, route, signal)`, which gives {title(), draw()}; see docs/page.md.
 

@@ -1,7 +1,6 @@
 // Deutsche Wörter der Laborseiten Warteschlangen, Scans und Instrumente; werden mit ihnen geladen.
 
 export default {
-  'lab.label': 'Labor',
   'lab.eta': 'Restzeit',
 
   'action.pause': 'Pause',
@@ -236,10 +235,11 @@ export default {
   'replay.title': 'Wiedergabe',
   'replay.no_commands': 'Während der Wiedergabe nicht möglich',
   'replay.start': 'Abspielen',
+  'replay.not_live': 'dies ist nicht live',
   'replay.opening': 'beginnt',
-  'replay.playing': 'dies ist nicht live',
-  'replay.paused': 'angehalten; dies ist nicht live',
-  'replay.finished': 'am Ende; dies ist nicht live',
+  'replay.playing': 'läuft',
+  'replay.paused': 'angehalten',
+  'replay.finished': 'am Ende',
   'replay.failed': 'abgebrochen',
   'replay.pause': 'Pause',
   'replay.go': 'Weiter',

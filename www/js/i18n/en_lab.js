@@ -1,7 +1,6 @@
 // English words of the lab's pages: queues, scans, instruments; loaded with them.
 
 export default {
-  'lab.label': 'Lab',
   'lab.eta': 'Time left',
 
   'action.pause': 'Pause',
@@ -236,10 +235,11 @@ export default {
   'replay.title': 'Playback',
   'replay.no_commands': 'Not possible during playback',
   'replay.start': 'Play again',
+  'replay.not_live': 'this is not live',
   'replay.opening': 'beginning',
-  'replay.playing': 'this is not live',
-  'replay.paused': 'paused; this is not live',
-  'replay.finished': 'at the end; this is not live',
+  'replay.playing': 'playing',
+  'replay.paused': 'paused',
+  'replay.finished': 'at its end',
   'replay.failed': 'broken off',
   'replay.pause': 'Pause',
   'replay.go': 'Go on',

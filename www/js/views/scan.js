@@ -158,7 +158,7 @@ class ScanPage {
     const { it } = replay;
     const close = () => { replay.stop(); this.replay = null; this.app.ticker.now(); };
     return html`<section class="replay" role="status" data-stage=${it.stage} aria-label=${t('replay.title')}>
-      <p class="replay-words">${icon('rotate-ccw')}<strong>${t('replay.title')}</strong> <span>${t(`replay.${it.stage}`)}${it.started ? html` · ${moment(it.started)}` : nothing}${it.reason ? html` · ${it.reason}` : nothing}</span></p>
+      <p class="replay-words">${icon('rotate-ccw')}<strong>${t('replay.title')}</strong> <span>${t('replay.not_live')} · ${t(`replay.${it.stage}`)}${it.started ? html` · ${moment(it.started)}` : nothing}${it.reason ? html` · ${it.reason}` : nothing}</span></p>
       ${progress(share({ total: it.total ?? this.payload()?.points_done ?? null, last: it.last }), { label: t('replay.title') })}
       <div class="replay-acts">
         ${it.stage === 'playing' || it.stage === 'opening' ? html`<button type="button" class="button" data-replay="pause" @click=${() => replay.pause()}>${icon('pause')}<span>${t('replay.pause')}</span></button>`

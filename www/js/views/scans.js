@@ -111,7 +111,7 @@ class ScansView {
     return html`<tr data-scan=${s.scan_id} data-status=${s.status}>
       <th scope="row"><a class="row-link" href=${`#/scan/${encodeURIComponent(s.scan_id)}`}>${s.name ?? s.scan_id}</a><span class="scan-id">${s.scan_id}</span></th>
       <td data-label=${t('scan_list.status')}>${chip('scan', s.status, { quiet: true })}</td>
-      <td data-label=${t('scan_list.points')} class="num">${points(s)}${running ? progress(s.progress, { label: s.name ?? s.scan_id, figure: false }) : nothing}</td>
+      <td class="num">${points(s)}${running ? progress(s.progress, { label: s.name ?? s.scan_id, figure: false }) : nothing}</td>
       <td data-label=${t('scan_list.time')} class="num">${clock(when, now)}${typeof s.elapsed_s === 'number' && !is_live(s.status) ? html` · ${duration(s.elapsed_s)}` : nothing}</td>
       <td data-label=${t('scan_list.queue')} class=${s.queue_id ? '' : 'none'}>${s.queue_id ?? nothing}</td>
     </tr>`;

@@ -353,7 +353,7 @@ const swatch = (i, { style: kind }) => html`<svg class="chart-swatch" data-serie
 function table(view, x, ys) {
   const rows = [];
   for (let i = x.length - 1; i >= 0 && rows.length < (view.table ?? TABLE); i -= 1) if (!Number.isNaN(x[i])) rows.push(i);
-  return html`<div class="chart-scroll" tabindex="0" role="region" aria-label=${t('chart.table')}><table class="chart-rows">
+  return html`<div class="chart-scroll" tabindex="0" role="group" aria-label=${t('chart.table')}><table class="chart-rows">
     <thead><tr><th scope="col">${axis_name(view.x)}</th>${view.series.map((s) => html`<th scope="col">${axis_name(s)}</th>`)}</tr></thead>
     <tbody>${rows.map((i) => html`<tr><th scope="row" class="num">${view.x.time ? moment(x[i] * 1_000) : measure(x[i])}</th>${ys.map((y) => html`<td class="num">${measure(Number.isNaN(y[i]) ? null : y[i])}</td>`)}</tr>`)}</tbody>
   </table></div>`;

@@ -238,7 +238,7 @@ class ScanPage {
     const unit = (name) => unitless(data.declared().find((c) => c.name === name)?.unit);
     return card('points', {
       title: t('scan.table'),
-      body: () => (newest.length ? html`<div class="chart-scroll" tabindex="0" role="region" aria-label=${t('scan.table')}><table class="chart-rows"><thead><tr><th scope="col">${t('scan.index')}</th><th scope="col">${t('scan.t_rel')} (s)</th>${names.map((name) => html`<th scope="col">${name}${unit(name) ? ` (${unit_text(unit(name))})` : ''}</th>`)}</tr></thead>
+      body: () => (newest.length ? html`<div class="chart-scroll" tabindex="0" role="group" aria-label=${t('scan.table')}><table class="chart-rows"><thead><tr><th scope="col">${t('scan.index')}</th><th scope="col">${t('scan.t_rel')} (s)</th>${names.map((name) => html`<th scope="col">${name}${unit(name) ? ` (${unit_text(unit(name))})` : ''}</th>`)}</tr></thead>
         <tbody>${newest.map((row) => html`<tr data-index=${row.index}><th scope="row" class="num">${row.index}</th><td class="num">${typeof row.t_rel === 'number' ? measure(row.t_rel) : DASH}</td>${names.map((name) => html`<td class="num">${cell(row, name)}</td>`)}</tr>`)}</tbody></table></div>`
         : this.none_yet(this.payload(), false)),
     });

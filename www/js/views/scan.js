@@ -114,8 +114,9 @@ class ScanPage {
           ${p.late_ms ? fact(t('scan.late'), html`<span class="num">${count(p.late_ms)} ms</span>`) : nothing}
         </dl>
         ${is_live(p.status) || replay ? lab_commands(app, {
-          kind: 'scan', id, payload: p, blocked, rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'], ['stop', 'abort']],
+          kind: 'scan', id, payload: p, blocked, rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'], p.queue_id && p.status !== 'queued' ? ['stop', 'abort', 'abort_on'] : ['stop', 'abort']],
           aborting: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+          aborting_on: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_on_loss', { points: points(p) }), action: t('scan.abort_confirm') },
         }) : nothing}
         ${is_live(p.status) ? nothing : this.after(p, blocked)}`,
     });

@@ -11,6 +11,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
+use crate::runner::{self, Lab};
 use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::recordings::Recordings;
@@ -140,7 +141,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, streams, signals and detections.
+    /// The threads of the bench, streams, signals, detections and the lab.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,
@@ -220,6 +221,13 @@ impl Daemon {
             Detections::start(&context, planned).map_err(|e| StartError::System("the detections", e))?;
         let (signals, signals_threads) =
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
+        let (lab, lab_thread) =
+            Lab::start(&context, &config.lab).map_err(|e| StartError::System("the lab", e))?;
+        let mut lab_threads = vec![lab_thread];
+        if config.bench {
+            let thread = runner::demonstrate(&context, &lab);
+            lab_threads.push(thread.map_err(|e| StartError::System("the bench's queue", e))?);
+        }
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let (ask, asked) = bounded(1);
@@ -237,8 +245,10 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
+            instruments: Arc::clone(&context.instruments),
             detections,
             signals,
+            lab,
             bench: bench_control,
             ready,
         });
@@ -249,6 +259,7 @@ impl Daemon {
                 bench
                     .into_iter()
                     .chain([streams_thread, detections_thread])
+                    .chain(lab_threads)
                     .chain(signals_threads)
                     .for_each(threads::join);
                 alerts.stop();
@@ -276,6 +287,7 @@ impl Daemon {
             bench: bench
                 .into_iter()
                 .chain([streams_thread, detections_thread])
+                .chain(lab_threads)
                 .chain(signals_threads)
                 .collect(),
             stop,

@@ -106,8 +106,6 @@ pub const SIGNAL_SPANS: usize = 24_576;
 pub const SIGNAL_COMMANDS: usize = 16;
 /// The longest rest of the generator's thread.
 pub const SIGNAL_REST: Duration = Duration::from_secs(5);
-/// Signals and scans that telltale counts for a publisher that does not count; further ones must count themselves.
-pub const TALLIES: usize = 4_096;
 /// A file served from `--www`; a larger one is 404.
 pub const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// TCP_USER_TIMEOUT: what was sent and not acknowledged for this long ends the connection.
@@ -165,8 +163,6 @@ pub const CAPTURE_BYTES: u64 = 64 * 1024 * 1024;
 pub const COMMANDS: usize = 1_024;
 /// A command whose effect is not observed within this time has timed out.
 pub const COMMAND_TIME: Duration = Duration::from_secs(10);
-/// Commands that wait for the next step of the simulated bench; a further one is told 503.
-pub const BENCH_COMMANDS: usize = 32;
 /// A device file of pyvisa-sim; the largest that come with QCoDeS have 25 KB. A larger one is not read.
 pub const VISA_FILE: u64 = 1024 * 1024;
 /// Values in a device file, aliases counted as what they stand for, and queries of its channels: ten times what the
@@ -341,6 +337,70 @@ pub const SEARCH_BYTES: usize = 8 * 1024 * 1024;
 pub const RELOAD_TIME: Duration = Duration::from_secs(15);
 /// Units that are watched; more are refused by the configuration. What systemctl says of them fits into one pipe.
 pub const SERVICES: usize = 32;
+/// Queues of scans; a further one is refused.
+pub const QUEUES: usize = 64;
+/// Scans that wait or run in one queue; a further one is refused.
+pub const QUEUED_SCANS: usize = 1_000;
+/// The description of one scan; a larger one is refused. A list of some 8,000 values fits.
+pub const DESCRIPTION_BYTES: usize = 64 * 1024;
+/// Templates; a further one is refused.
+pub const TEMPLATES: usize = 200;
+/// Descriptions of one template, and of one request; more are refused.
+pub const TEMPLATE_SCANS: usize = 100;
+/// Commands that wait for the lab's thread; a further one is told 503.
+pub const LAB_COMMANDS: usize = 64;
+/// A scan's status is published at most this often, besides changes of what it is doing or was asked.
+pub const SCAN_STATUS: Duration = Duration::from_millis(250);
+/// The same of a queue whose progress alone has changed.
+pub const QUEUE_STATUS: Duration = Duration::from_secs(1);
+/// How often the lab's thread looks, while a scan is under way and while none is.
+pub const LAB_TICK: Duration = Duration::from_millis(100);
+/// See [`LAB_TICK`].
+pub const LAB_IDLE_TICK: Duration = Duration::from_secs(1);
+/// Whoever changed a queue waits this long for it to be on the disk; then it is told that it may not be.
+pub const SHELF_TIME: Duration = Duration::from_secs(8);
+/// How often a scan whose instruments are not free tries again, besides whenever one is given back.
+pub const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+/// A wait of a scan that nothing else bounds looks for what was asked of it this often, besides when it is poked.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often `wait_until` reads its channel.
+pub const WAIT_UNTIL_POLL: Duration = Duration::from_millis(200);
+/// Settling from this long on is shown as what a scan does.
+pub const SHOWN_SETTLE: Duration = Duration::from_millis(500);
+/// An instrument's source ends each request by itself; one that does not is given up this long after its own time.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// A command for a queue or a scan, except an abort, may take this long: a pause waits for a point, a start for an
+/// instrument. Then it has timed out, though the wish stays.
+pub const LAB_COMMAND_TIME: Duration = Duration::from_secs(24 * 3600);
+/// After the start, instruments of interrupted scans are looked for this long to be made safe.
+pub const MAKE_SAFE: Duration = Duration::from_secs(60);
+/// A line of a scan's log; the rest is left out.
+pub const LOG_CHARS: usize = 4_000;
+/// Names of queues, scans and templates; the rest is left out.
+pub const NAME_CHARS: usize = 100;
+/// Rows of scans in memory that are in no block on the disk yet, in bytes over all scans; past it they are put in blocks
+/// that are not full, which are written again later.
+pub const BOOK_BYTES: usize = 32 * 1024 * 1024;
+/// Scans whose rows are held in memory; past it those that were not used for longest are put on the disk and let go.
+pub const BOOK_SCANS: usize = 4_096;
+/// Measurements of one scan; rows of a further one are refused.
+pub const MEASUREMENTS: usize = 64;
+/// Columns of one measurement; a row with more is refused.
+pub const COLUMNS: usize = 256;
+/// The name of a column or a measurement, in bytes; a longer one is refused.
+pub const COLUMN_NAME: usize = 200;
+/// The text of one row; a larger one is refused, as it has to fit into one event of 64 KB.
+pub const ROW_BYTES: usize = 56 * 1024;
+/// How long rows of a fast scan wait for each other, to be told as one: at most ten frames a second of one scan.
+pub const ROWS_HELD: Duration = Duration::from_millis(100);
+/// How long rows are in the log alone at most: what a start after a crash has to read of it.
+pub const ROWS_IN_LOG: Duration = Duration::from_secs(600);
+/// How often full blocks are written, all that there are at a time: each time costs the card some 40 KB.
+pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
+/// Memory of the rows that are read at a time; the rest is read when these have gone out.
+pub const ROWS_READ: usize = 4 * 1024 * 1024;
+/// Scans that are played back at one time, each with a thread; a further one is told 503.
+pub const PLAYBACKS: usize = 8;
 /// Points of a scan that says `max_points` itself; without it the configuration's figure holds. A step size that was set
 /// wrong must not become a scan of weeks.
 pub const SCAN_POINTS: u64 = 10_000_000;
@@ -358,3 +418,13 @@ pub const SCAN_SAMPLES: u32 = 1_000;
 pub const SCAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Bytes of a text in a description (a log line, a query, a prompt); more is refused.
 pub const SCAN_TEXT: usize = 4096;
+/// Scans that programs execute at one time; a further one is refused.
+pub const EXTERNAL_SCANS: usize = 4_096;
+/// The lease of a program, and its time to confirm, where it does not say: silent for so long it counts as silent.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// Shortest and longest of both.
+pub const LEASES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(86_400));
+/// The longest that a request waits for something to be wanted of a program.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
+/// Requests that wait so, each with a connection's thread; a further one is told 503.
+pub const CONTROL_WAITS: usize = 128;

@@ -49,6 +49,8 @@ pub type Lookup = Option<CommandResult>;
 struct Owner {
     actions: Vec<String>,
     to: Sender<Command>,
+    /// Called after each, where it waits for something else as well.
+    wake: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 struct Known {
@@ -90,8 +92,29 @@ impl Commands {
 
     /// The same for an owner of several targets with one channel.
     pub fn own_with(&self, target: &str, actions: &[&str], to: Sender<Command>) {
+        self.put_owner(target, actions, to, None);
+    }
+
+    /// The same for an owner that has to be woken.
+    pub fn own_waking(
+        &self,
+        target: &str,
+        actions: &[&str],
+        to: Sender<Command>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) {
+        self.put_owner(target, actions, to, Some(wake));
+    }
+
+    fn put_owner(
+        &self,
+        target: &str,
+        actions: &[&str],
+        to: Sender<Command>,
+        wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    ) {
         let actions = actions.iter().map(|a| (*a).to_string()).collect();
-        self.lock().owners.insert(target.to_string(), Owner { actions, to });
+        self.lock().owners.insert(target.to_string(), Owner { actions, to, wake });
     }
 
     /// Nobody owns `target` any more, such as a scan that is over.
@@ -115,10 +138,12 @@ impl Commands {
             target: command.target.clone(),
             state: CommandState::Accepted,
             status: None,
+            code: None,
             latency_ms: 0,
             reason: command.reason.clone(),
         };
         let id = command.id.clone();
+        let wake = owner.wake.clone();
         match owner.to.try_send(command) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Submitted::Busy,
@@ -134,11 +159,27 @@ impl Commands {
                 inner.known.remove(&oldest);
             }
         }
+        drop(inner);
+        if let Some(wake) = wake {
+            wake();
+        }
         Submitted::Accepted(result)
     }
 
     /// Says how a command ended; the first end counts. Publishes `command_result` on the target's topic.
     pub fn finish(&self, id: &str, state: CommandState, status: Option<&str>, reason: Option<&str>) {
+        self.finish_as(id, state, None, status, reason);
+    }
+
+    /// The same with a code that programs understand.
+    pub fn finish_as(
+        &self,
+        id: &str,
+        state: CommandState,
+        code: Option<&str>,
+        status: Option<&str>,
+        reason: Option<&str>,
+    ) {
         let result = {
             let mut inner = self.lock();
             let Some(known) = inner.known.get_mut(id) else { return };
@@ -147,6 +188,7 @@ impl Commands {
             }
             known.result.state = state;
             known.result.status = status.map(str::to_string);
+            known.result.code = code.map(str::to_string);
             known.result.latency_ms = known.since.elapsed().as_millis() as u64;
             if let Some(reason) = reason {
                 known.result.reason = Some(reason.to_string());
@@ -171,6 +213,16 @@ impl Commands {
     /// How a command stands.
     pub fn lookup(&self, id: &str) -> Lookup {
         self.lock().known.get(id).map(|known| known.result.clone())
+    }
+
+    /// The action of the newest command for `target` that has not ended: its owner may not have come to it yet.
+    pub fn newest_open(&self, target: &str) -> Option<String> {
+        let inner = self.lock();
+        let open = |id: &String| {
+            let result = &inner.known.get(id)?.result;
+            (result.target == target && result.state == CommandState::Accepted).then(|| result.action.clone())
+        };
+        inner.order.iter().rev().find_map(open)
     }
 
     /// Ends what nobody finished in time; called about once a second.
@@ -215,11 +267,12 @@ mod tests {
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Known(_)));
         assert_eq!(inbox.try_iter().count(), 1, "a second submit of the same id is the same command");
         assert_eq!(bus.head().seq, 0, "accepted is not done");
+        assert_eq!(commands.newest_open("recorder/r").as_deref(), Some("start"));
         commands.finish("1", CommandState::Completed, Some("recording"), None);
         commands.finish("1", CommandState::Failed, None, Some("too late"));
         assert_eq!(bus.head().seq, 1);
         assert_eq!(commands.lookup("1").unwrap().state, CommandState::Completed);
-        assert!(commands.lookup("2").is_none());
+        assert!(commands.lookup("2").is_none() && commands.newest_open("recorder/r").is_none());
     }
 
     #[test]

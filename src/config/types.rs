@@ -44,6 +44,8 @@ pub struct Config {
     pub time: Time,
     /// `[alerts]`.
     pub alerts: Alerts,
+    /// `[lab]`.
+    pub lab: Lab,
     /// `[[gpio]]`.
     pub gpio: Vec<GpioPin>,
     /// `[[serial]]`.
@@ -81,6 +83,7 @@ impl Default for Config {
             time: Time::default(),
             services: Vec::new(),
             alerts: Alerts::default(),
+            lab: Lab::default(),
             gpio: Vec::new(),
             serial: Vec::new(),
             recorder: Vec::new(),
@@ -373,6 +376,30 @@ impl Default for Alerts {
             written_today: 2 << 30,
             clock_unsynced: Duration::from_secs(600),
             source_lost: Duration::from_secs(3),
+        }
+    }
+}
+
+/// `[lab]`: queues and scans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lab {
+    /// Points of one scan.
+    pub max_points: u64,
+    /// Time for an abort until the scan has ended.
+    pub abort_after: Duration,
+    /// Ended scans that are kept, with their data.
+    pub keep_scans: usize,
+    /// Bytes of their rows.
+    pub keep: u64,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Lab {
+            max_points: 100_000,
+            abort_after: Duration::from_secs(10),
+            keep_scans: 1_000,
+            keep: 1024 * 1024 * 1024,
         }
     }
 }
@@ -846,6 +873,14 @@ pub enum Device {
     Simulated(PathBuf),
     /// A device of a device file of pyvisa-sim.
     Visa(Visa),
+    /// `tcp://HOST:PORT`: a raw socket, as of an instrument (often port 5025) or a terminal server. Host and port, as
+    /// written.
+    Tcp(String),
+}
+
+impl Device {
+    /// What a `device` that is a socket begins with.
+    pub const TCP: &str = "tcp://";
 }
 
 /// `sim:FILE#RESOURCE`: a simulated device, and the file that says what it does.
@@ -889,6 +924,7 @@ impl std::fmt::Display for Device {
         match self {
             Device::Path(path) | Device::Simulated(path) => path.display().fmt(f),
             Device::Usb(rule) => write!(f, "usb {rule}"),
+            Device::Tcp(address) => write!(f, "{}{address}", Device::TCP),
             Device::Replay(replay) => replay.file.display().fmt(f),
             Device::Visa(visa) => visa.fmt(f),
         }

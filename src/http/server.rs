@@ -4,7 +4,6 @@ use super::Times;
 use super::access::{Doors, Logins};
 use super::body::Budget;
 use super::listener::{Caps, Register, Waker, accept, listen};
-use super::routes::Tallies;
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};
 use crate::config::{Access, Changes, Config, ConfigError, Editor};
@@ -12,16 +11,17 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::push::Push;
+use crate::runner::Lab;
 use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
-use crate::sources::{BenchControl, Jobs, Recorders};
+use crate::sources::{BenchControl, Instruments, Jobs, Recorders};
 use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
@@ -45,6 +45,8 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// The alerts.
     pub alerts: Arc<Alerts>,
+    /// The instruments that can be driven.
+    pub instruments: Arc<Instruments>,
     /// Who may act.
     pub keys: Arc<Keys>,
     /// The recordings; they may be off.
@@ -59,6 +61,8 @@ pub struct Parts {
     pub detections: Arc<Detections>,
     /// The signals, which number and judge what is posted.
     pub signals: Arc<Signals>,
+    /// Queues and scans.
+    pub lab: Arc<Lab>,
     /// The simulated bench, when there is one.
     pub bench: Option<Arc<dyn BenchControl>>,
     /// Asked by `/readyz`.
@@ -81,7 +85,8 @@ pub(crate) struct Shared {
     pub waker: Waker,
     pub bodies: Budget,
     pub streams: Streams,
-    pub tallies: Tallies,
+    /// Scans that are being played back.
+    pub playbacks: AtomicUsize,
     pub no_thread: AtomicBool,
     stopping: AtomicBool,
 }
@@ -162,7 +167,7 @@ impl Server {
             waker: Waker::new()?,
             bodies: Budget::default(),
             streams: Streams::default(),
-            tallies: Tallies::default(),
+            playbacks: AtomicUsize::new(0),
             no_thread: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             parts,

@@ -32,4 +32,8 @@ pub struct CommandResult {
     pub status: Option<String>,
     pub latency_ms: u64,
     pub reason: Option<String>,
+    /// Why a move did not arrive, for programs: `stopped_externally`, `limit`, `not_in_tolerance`, `timeout`,
+    /// `device_error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }

@@ -31,18 +31,18 @@ pub use self::cursor::{Cursor, Since};
 pub use self::detection::{BoundingBox, Detection, DetectionSummary};
 pub use self::event::{Class, Draft, DraftError, Event, Fault, PAYLOAD_BYTES, SharedEvent};
 pub use self::health::{Disk, SystemHealth};
-pub use self::instrument::{Channel, InstrumentState, InstrumentStatus};
+pub use self::instrument::{Channel, ChannelLimits, InstrumentState, InstrumentStatus, Limits};
 pub use self::job::{JobState, JobStatus};
 pub use self::kind::{Global, KINDS, Kind, TopicRule, find_kind};
 pub use self::log::{Level, LogLine, QueueLog};
 pub use self::quality::{Quality, QualityReason};
-pub use self::queue::{QueueState, QueueStatus};
+pub use self::queue::{OnFailure, QueueState, QueueStatus};
 pub use self::recorder::{FilterTimes, LastStop, Motion, RecorderState, RecorderStatus};
 pub use self::recording::{
     Marker, MarkerKind, Recording, RecordingChange, RecordingChanged, Sibling, WaveformState,
 };
 pub use self::role::Role;
-pub use self::scan::{DataBatch, DataPoint, ScanState, ScanStatus};
+pub use self::scan::{DataBatch, DataPoint, ScanMore, ScanState, ScanStatus};
 pub use self::selector::{Picked, Selector};
 pub use self::service::ServiceStatus;
 pub use self::signal::{SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};

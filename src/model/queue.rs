@@ -15,8 +15,19 @@ pub enum QueueState {
     Completed,
 }
 
+/// What a queue does when a scan of it fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It pauses.
+    #[default]
+    Pause,
+    /// The next scan follows.
+    Continue,
+}
+
 /// `queue_status`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct QueueStatus {
     pub queue_id: String,
@@ -44,4 +55,17 @@ pub struct QueueStatus {
     pub pause_reason: Option<String>,
     #[serde(default)]
     pub allowed_actions: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// A copy of a completed scan is added at its end.
+    #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
+    pub looped: Option<bool>,
+    /// It starts when a scan is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autostart: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<Wall>,
+    /// It has been removed: this is the last of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }

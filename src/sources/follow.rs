@@ -40,6 +40,11 @@ impl Follower {
         Follower { bus, store, seq, news }
     }
 
+    /// Everything up to here has been visited.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
     /// Waits for something new, at most `time`; true when it is time to end.
     pub fn wait(&self, stop: &Stop, time: Duration) -> bool {
         crossbeam::channel::select! {

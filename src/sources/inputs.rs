@@ -2,7 +2,7 @@
 
 use super::fold::Fold;
 use super::gpio::{Desk, GpioSource, Held, OutputSource};
-use super::hardware::{BoardPorts, OpenPins, OpenPort};
+use super::hardware::{BoardPorts, OpenPins, OpenPort, Sockets};
 use super::host::HostSource;
 use super::serial::{Links, ReplayPorts, SerialSource};
 use super::services;
@@ -19,7 +19,7 @@ use crossbeam::channel::select;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// Tells a source's thread to end: the daemon stops, or its set is replaced.
@@ -58,7 +58,14 @@ pub struct Sources {
     bench: Ports,
     /// The outputs that are driven: they outlive a set.
     held: Held,
+    /// The fold of this set, which shows who has an instrument.
+    shown: Shown,
+    /// The same, kept even when no pin and no port needs it.
+    fold: Option<Arc<Fold>>,
 }
+
+/// The fold that shows claims now.
+type Shown = Arc<Mutex<Weak<Fold>>>;
 
 impl Sources {
     /// Starts what the configuration names, with the pins of `board` and the ports of the simulated bench. Hardware that is absent is no error: it is reported and waited for.
@@ -73,7 +80,17 @@ impl Sources {
         bench: Ports,
         host_extras: Box<dyn Fn() -> HostExtras + Send>,
     ) -> io::Result<Sources> {
+        let shown = Shown::default();
+        let now = Arc::clone(&shown);
+        context.instruments.on_claim(move |id, _| {
+            let fold = now.lock().unwrap_or_else(|e| e.into_inner()).upgrade();
+            if let Some(fold) = fold {
+                fold.claimed(id);
+            }
+        });
         let mut sources = Sources {
+            shown,
+            fold: None,
             context: context.clone(),
             streams: Arc::clone(streams),
             set: Stop::default(),
@@ -117,11 +134,18 @@ impl Sources {
             let until = until();
             self.handles.push(threads::spawn(&sender.name(), limits::STACK, move || sender.run(&until))?);
         }
-        let fold =
-            Arc::new(Fold::with(Arc::clone(bus), Arc::clone(recorders), Some(Arc::clone(&self.streams))));
+        let fold = Arc::new(Fold::with(
+            Arc::clone(bus),
+            Arc::clone(recorders),
+            Some(Arc::clone(&self.streams)),
+            Arc::clone(&self.context.instruments),
+        ));
+        *self.shown.lock().unwrap_or_else(|e| e.into_inner()) = Arc::downgrade(&fold);
+        self.fold = Some(Arc::clone(&fold));
         // Every target knows all its sources before the first of them speaks.
         let alerts = Arc::clone(&self.context.alerts);
-        let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts };
+        let instruments = Arc::clone(&self.context.instruments);
+        let desk = Desk { bus: Arc::clone(bus), fold: Arc::clone(&fold), alerts, instruments };
         let inputs = GpioSource::new(&config.gpio, Arc::clone(&self.board), desk.clone());
         let (commands, outlets) = (Arc::clone(&self.context.commands), Arc::clone(&self.context.outlets));
         let board = Arc::clone(&self.board);
@@ -132,6 +156,7 @@ impl Sources {
                 let opener: Box<dyn OpenPort> = match port.device {
                     Device::Replay(_) => Box::new(ReplayPorts),
                     Device::Visa(_) => Box::new(VisaPorts::default()),
+                    Device::Tcp(_) => Box::new(Sockets),
                     Device::Path(_) | Device::Usb(_) | Device::Simulated(_) => Box::new(BoardPorts),
                 };
                 SerialSource::new(port.clone(), opener, Links::of(&self.context, &fold))

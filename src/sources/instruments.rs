@@ -6,9 +6,11 @@
 //! are told by whom. Does not: touch hardware, publish, or judge limits (the source does, before it sends a byte).
 
 use super::reading::Reading;
+use crate::bus::Command;
 use crate::limits;
-use crate::model::CommandState;
+use crate::model::{Bands, CommandState};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -34,6 +36,17 @@ pub struct ChannelOffer {
     pub settle: Duration,
     /// Words it takes instead of numbers, such as `on`.
     pub words: Vec<String>,
+    /// It says whether it moves.
+    pub moves: bool,
+    /// Where its value is in order.
+    pub bands: Bands,
+}
+
+impl ChannelOffer {
+    /// Whether a number may be asked of it.
+    pub fn allows(&self, number: f64) -> bool {
+        !(self.min.is_some_and(|min| number < min) || self.max.is_some_and(|max| number > max))
+    }
 }
 
 /// An instrument that can be driven.
@@ -53,6 +66,8 @@ pub struct Offer {
     pub safe: Vec<String>,
     /// The longest that one exchange with it takes.
     pub timeout: Duration,
+    /// It is one that moves, rather than one that measures.
+    pub movement: bool,
 }
 
 impl Offer {
@@ -88,6 +103,13 @@ pub enum Request {
         /// False: answered as soon as the instrument took it.
         arrive: bool,
     },
+    /// Set several channels, one after the other without waiting; answered when all have arrived.
+    Move {
+        /// Which, and to what.
+        to: Vec<(String, Setting)>,
+        /// Instead of the longest `settle` of the channels.
+        within: Option<Duration>,
+    },
     /// Read these channels now, not from memory. The readings are published as well.
     Read {
         /// Which.
@@ -95,10 +117,90 @@ pub enum Request {
     },
     /// Send this text and give the answer, if it is a question.
     Query(String),
-    /// Stop moving.
+    /// Stop moving; goes before all else that waits. Sets that are on their way end as `stopped_externally`.
     Stop,
-    /// Send what brings it into a safe state.
+    /// Send what brings it into a safe state; goes first and ends sets, as [`Request::Stop`] does.
     Safe,
+    /// Clear its errors.
+    ClearError,
+}
+
+impl Setting {
+    /// A setting as JSON says it; true and false are `on` and `off` where the channel has these words, else 1 and 0.
+    ///
+    /// # Errors
+    /// What was there and what was expected, where it can be neither.
+    pub fn of(value: &Json, words: &[String]) -> Result<Setting, String> {
+        match value {
+            Json::Number(n) => n.as_f64().filter(|n| n.is_finite()).map(Setting::Number),
+            Json::String(text) => Some(Setting::Word(text.trim().to_string())),
+            Json::Bool(on) => {
+                let word = if *on { "on" } else { "off" };
+                let known = words.iter().any(|w| w.eq_ignore_ascii_case(word));
+                Some(match known {
+                    true => Setting::Word(word.to_string()),
+                    false => Setting::Number(f64::from(u8::from(*on))),
+                })
+            }
+            _ => None,
+        }
+        .ok_or_else(|| format!("`value` is {}; expected a number or a word", shortened(&value.to_string())))
+    }
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Setting::Number(n) => n.fmt(f),
+            Setting::Word(word) => write!(f, "{:?}", shortened(word)),
+        }
+    }
+}
+
+impl Request {
+    /// What a command asks of an instrument: `set {"channel","value"}`, `move {"target":{...}}`, `query {"text"}`, `stop`,
+    /// `safe`, `clear_error`.
+    ///
+    /// # Errors
+    /// One sentence: what was sent and what was expected.
+    pub fn of(command: &Command, offer: &Offer) -> Result<Request, String> {
+        let setting = |channel: &str, value: &Json| {
+            Setting::of(value, offer.channel(channel).map(|c| &c.words[..]).unwrap_or_default())
+        };
+        let of = |name: &str| command.params.get(name);
+        Ok(match command.action.as_str() {
+            "set" => {
+                let channel = of("channel").and_then(Json::as_str).unwrap_or_default().to_string();
+                let to = setting(&channel, of("value").unwrap_or(&Json::Null))?;
+                Request::Set { channel, to, tolerance: None, within: None, arrive: true }
+            }
+            "move" => {
+                let Some(Json::Object(target)) =
+                    of("target").filter(|t| t.as_object().is_some_and(|t| !t.is_empty()))
+                else {
+                    return Err(format!(
+                        "`target` is {}; expected channels and values, such as {{\"x\": 15.0}}",
+                        of("target").map_or("missing".into(), |t| shortened(&t.to_string()))
+                    ));
+                };
+                let to =
+                    target.iter().map(|(channel, value)| Ok((channel.clone(), setting(channel, value)?)));
+                Request::Move { to: to.collect::<Result<_, String>>()?, within: None }
+            }
+            "query" => {
+                let text = of("text").or(of("command")).and_then(Json::as_str).unwrap_or_default().trim();
+                Request::Query(text.to_string())
+            }
+            "stop" => Request::Stop,
+            "safe" => Request::Safe,
+            "clear_error" => Request::ClearError,
+            other => return Err(format!("an instrument has no {other:?}")),
+        })
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(limits::BAD_LINE).collect()
 }
 
 /// How a request ended.
@@ -110,8 +212,25 @@ pub struct Outcome {
     pub readings: Vec<Reading>,
     /// The answer of a query.
     pub text: Option<String>,
-    /// One sentence, where it was not completed: which instrument, what was sent, what came back.
+    /// One sentence, where it was not completed: what was sent, what came back. It begins with one of [`CODES`] and a
+    /// colon where one of them says why.
     pub reason: Option<String>,
+}
+
+/// Why a set or a move did not arrive: somebody told it to stop, or it stopped far from where it was sent; outside its
+/// limits; it came to rest outside its tolerance; it did not answer or was not there in time; it reports an error.
+pub const CODES: [&str; 5] = ["stopped_externally", "limit", "not_in_tolerance", "timeout", "device_error"];
+
+impl Outcome {
+    /// It is done, and this was read.
+    pub fn done(readings: Vec<Reading>) -> Outcome {
+        Outcome { state: CommandState::Completed, readings, text: None, reason: None }
+    }
+
+    /// It is not.
+    pub fn not(state: CommandState, reason: impl Into<String>) -> Outcome {
+        Outcome { state, readings: Vec::new(), text: None, reason: Some(reason.into()) }
+    }
 }
 
 /// A request on its way to the source of its instrument.
@@ -153,9 +272,18 @@ pub struct InUse {
     pub by: String,
 }
 
+/// Who answers what an instrument is asked.
+#[derive(Clone)]
+enum To {
+    /// A thread that has to be woken.
+    Thread(Sender<Asked>, Wake),
+    /// Whoever asks: the answer is at hand.
+    Here(Arc<dyn Fn(&Request) -> Outcome + Send + Sync>),
+}
+
 #[derive(Default)]
 struct Inner {
-    offers: BTreeMap<String, (Offer, Sender<Asked>, Wake)>,
+    offers: BTreeMap<String, (Offer, To)>,
     /// Who has which instrument.
     claims: BTreeMap<String, String>,
     /// Told of each change of a claim: the instrument, and who has it now.
@@ -176,7 +304,13 @@ impl Instruments {
 
     /// Requests for this instrument go to `to` from now on; `wake` is called after each.
     pub fn offer(&self, offer: Offer, to: Sender<Asked>, wake: Wake) {
-        self.lock().offers.insert(offer.id.clone(), (offer, to, wake));
+        self.lock().offers.insert(offer.id.clone(), (offer, To::Thread(to, wake)));
+    }
+
+    /// What this instrument is asked is answered by `answer` at once, in the thread of whoever asks: it neither blocks nor
+    /// does I/O.
+    pub fn offer_known(&self, offer: Offer, answer: impl Fn(&Request) -> Outcome + Send + Sync + 'static) {
+        self.lock().offers.insert(offer.id.clone(), (offer, To::Here(Arc::new(answer))));
     }
 
     /// The instrument takes no more requests.
@@ -186,12 +320,12 @@ impl Instruments {
 
     /// Every instrument that can be driven.
     pub fn list(&self) -> Vec<Offer> {
-        self.lock().offers.values().map(|(offer, ..)| offer.clone()).collect()
+        self.lock().offers.values().map(|(offer, _)| offer.clone()).collect()
     }
 
     /// One of them.
     pub fn find(&self, id: &str) -> Option<Offer> {
-        self.lock().offers.get(id).map(|(offer, ..)| offer.clone())
+        self.lock().offers.get(id).map(|(offer, _)| offer.clone())
     }
 
     /// Calls `told` with every change of a claim, without any lock.
@@ -248,12 +382,17 @@ impl Instruments {
     /// # Errors
     /// One sentence: it is not there, or has too much to do.
     pub fn ask(&self, id: &str, request: Request) -> Result<Answer, String> {
-        let found = self.lock().offers.get(id).map(|(_, to, wake)| (to.clone(), Arc::clone(wake)));
-        let Some((to, wake)) = found else {
-            return Err(format!("{id} is no instrument that can be asked now"));
-        };
+        let found = self.lock().offers.get(id).map(|(_, to)| to.clone());
         let (reply, from) = bounded(1);
         let (hold, given_up) = bounded(0);
+        let (to, wake) = match found {
+            None => return Err(format!("{id} is no instrument that can be asked now")),
+            Some(To::Here(answer)) => {
+                let _ = reply.try_send(answer(&request));
+                return Ok(Answer { from, _given_up: hold });
+            }
+            Some(To::Thread(to, wake)) => (to, wake),
+        };
         match to.try_send(Asked { request, reply, given_up }) {
             Ok(()) => {
                 wake();

@@ -2,7 +2,7 @@
 
 pub mod detections;
 mod fold;
-mod follow;
+pub(crate) mod follow;
 pub mod gpio;
 pub mod hardware;
 pub mod host;
@@ -23,7 +23,7 @@ pub mod streams;
 
 pub use self::inputs::Sources;
 pub use self::instruments::{
-    Answer, Asked, ChannelOffer, InUse, Instruments, Offer, Outcome, Request, Setting, Wake,
+    Answer, Asked, CODES, ChannelOffer, InUse, Instruments, Offer, Outcome, Request, Setting, Wake,
 };
 pub use self::jobs::{JobRefused, Jobs};
 pub use self::outlets::{Order, Outlets};

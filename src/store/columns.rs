@@ -9,7 +9,9 @@
 //!          Time     the same of milliseconds since 1970, of RFC 3339 with milliseconds
 //!          Decimal  digits u8 after the point | zigzag varints of the change of value x 10^digits
 //!          Runs     how many follow that are the same, length, text; all varints: for anything else, such as true
+//!          Float    the eight bytes of each; only in rows of scans (`chunk`)
 //! ```
+//! In rows of scans a third mask, 4, marks numbers without a point among those of a Decimal or a Float.
 //! `prefix` and `suffix` are the envelope before and after the rows. Varints have seven bits a byte, low ones first.
 //! Differences of differences are how B. Pelkonen et al. pack times in "Gorilla: A Fast, Scalable, In-Memory Time
 //! Series Database", VLDB 2015.
@@ -28,6 +30,32 @@ const WHOLE: u8 = 1;
 const TIME: u8 = 2;
 const DECIMAL: u8 = 3;
 const RUNS: u8 = 4;
+const FLOAT: u8 = 5;
+
+/// Where a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the log, which earlier versions read: no floats, no third mask.
+    Log,
+    /// In a row of a scan.
+    Rows,
+}
+
+/// A cell as it is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Read<'a> {
+    /// The row has it not.
+    Missing,
+    Null,
+    Whole(i64),
+    /// Milliseconds since 1970.
+    Time(i64),
+    /// So much, and digits after the point.
+    Decimal(i64, usize),
+    Float(f64),
+    /// JSON.
+    Text(&'a str),
+}
 
 /// Packs an envelope; none when that would not save anything or not be exact.
 pub(super) fn pack(envelope: &str) -> Option<Vec<u8>> {
@@ -50,7 +78,7 @@ pub(super) fn pack(envelope: &str) -> Option<Vec<u8>> {
     for name in names {
         let cells: Vec<Option<&str>> =
             rows.iter().map(|row| row.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)).collect();
-        column(&mut out, name, &cells)?;
+        column(&mut out, name, &cells, Place::Log)?;
     }
     out.extend(envelope.get(end..)?.as_bytes());
     // The proof is cheaper than trust: members in another order, or a number written in another way, are found here.
@@ -69,7 +97,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<String> {
     }
     let mut read: Vec<(&str, Vec<Option<String>>)> = Vec::new();
     for _ in 0..columns {
-        read.push(read_column(&mut from, rows)?);
+        read.push(read_column(&mut from, rows, json)?);
     }
     let suffix = std::str::from_utf8(from).ok()?;
     let mut text = String::with_capacity(prefix.len() + suffix.len() + rows * 80);
@@ -141,25 +169,37 @@ fn rows(text: &str, mut at: usize) -> Option<(Vec<Row<'_>>, usize)> {
     }
 }
 
-fn column(out: &mut Vec<u8>, name: &str, cells: &[Option<&str>]) -> Option<()> {
+/// Appends a column whose cells are JSON; none when its name is too long.
+pub(super) fn column(out: &mut Vec<u8>, name: &str, cells: &[Option<&str>], place: Place) -> Option<()> {
     out.push(u8::try_from(name.len()).ok()?);
     out.extend(name.as_bytes());
     let is_null = |cell: &Option<&str>| *cell == Some("null");
     let there: Vec<&str> = cells.iter().filter(|cell| !is_null(cell)).copied().flatten().collect();
     let all = |kind: fn(&str) -> bool| there.iter().all(|cell| kind(cell));
     let digits = there.iter().map(|cell| fraction(cell)).max().unwrap_or(0);
+    let in_rows = place == Place::Rows;
+    // A number without a point among others: as one with a point, and marked.
+    let pointed = |cell: &str| format!("{cell}.0");
+    let as_decimal = |cell: &str| match whole(cell) {
+        Some(_) if in_rows => decimal(&pointed(cell), digits.max(1)),
+        _ => decimal(cell, digits.max(1)),
+    };
     let kind = if all(|cell| whole(cell).is_some()) {
         WHOLE
-    } else if all(|cell| time(cell).is_some()) {
+    } else if all(|cell| time(cell).is_some()) && (!in_rows || all(is_written_as_ours)) {
         TIME
-    } else if there.iter().all(|cell| decimal(cell, digits).is_some()) {
+    } else if there.iter().all(|cell| as_decimal(cell).is_some()) {
         DECIMAL
+    } else if in_rows && all(|cell| float(cell).is_some()) {
+        FLOAT
     } else {
         RUNS
     };
     out.push(kind);
     let (missing, null) = (cells.iter().any(Option::is_none), cells.iter().any(is_null));
-    out.push(u8::from(missing) | u8::from(null) << 1);
+    let is_whole = |cell: &Option<&str>| cell.is_some_and(|cell| whole(cell).is_some());
+    let wholes = in_rows && matches!(kind, DECIMAL | FLOAT) && cells.iter().any(is_whole);
+    out.push(u8::from(missing) | u8::from(null) << 1 | u8::from(wholes) << 2);
     let mut mask = |wanted: bool, is: &dyn Fn(&Option<&str>) -> bool| {
         if wanted {
             out.extend(cells.chunks(8).map(|eight| {
@@ -169,17 +209,19 @@ fn column(out: &mut Vec<u8>, name: &str, cells: &[Option<&str>]) -> Option<()> {
     };
     mask(missing, &|cell| cell.is_none());
     mask(null, &is_null);
+    mask(wholes, &is_whole);
     match kind {
         WHOLE => put_twice(out, there.iter().filter_map(|cell| whole(cell))),
         TIME => put_twice(out, there.iter().filter_map(|cell| time(cell))),
         DECIMAL => {
-            out.push(digits as u8);
+            out.push(digits.max(1) as u8);
             let mut last = 0_i64;
-            for value in there.iter().filter_map(|cell| decimal(cell, digits)) {
+            for value in there.iter().filter_map(|cell| as_decimal(cell)) {
                 put_signed(out, value.wrapping_sub(last));
                 last = value;
             }
         }
+        FLOAT => out.extend(there.iter().filter_map(|cell| float(cell)).flat_map(f64::to_le_bytes)),
         _ => {
             for run in there.chunk_by(|a, b| a == b) {
                 put(out, run.len() as u64);
@@ -190,55 +232,98 @@ fn column(out: &mut Vec<u8>, name: &str, cells: &[Option<&str>]) -> Option<()> {
     Some(())
 }
 
-fn read_column<'a>(from: &mut &'a [u8], rows: usize) -> Option<(&'a str, Vec<Option<String>>)> {
+/// A cell as JSON; none when its row has it not.
+fn json(read: Read<'_>) -> Option<Option<String>> {
+    Some(Some(match read {
+        Read::Missing => return Some(None),
+        Read::Null => "null".into(),
+        Read::Whole(value) => value.to_string(),
+        Read::Time(ms) => format!("\"{}\"", Wall(u64::try_from(ms).ok()?).rfc3339()),
+        Read::Decimal(value, digits) => decimal_text(value, digits),
+        Read::Float(value) => serde_json::Number::from_f64(value)?.to_string(),
+        Read::Text(text) => text.to_string(),
+    }))
+}
+
+/// Reads a column from the front of `from`; `make` is given each cell and gives none where it can't be.
+pub(super) fn read_column<'a, T>(
+    from: &mut &'a [u8],
+    rows: usize,
+    make: impl Fn(Read<'a>) -> Option<T>,
+) -> Option<(&'a str, Vec<T>)> {
     let [name_len] = *cut(from, 1)? else { return None };
     let name = std::str::from_utf8(cut(from, name_len as usize)?).ok()?;
     let [kind, masks] = *cut(from, 2)? else { return None };
     let mut mask = |bit: u8| if masks & bit != 0 { cut(from, rows.div_ceil(8)) } else { Some(&[][..]) };
-    let (missing, null) = (mask(1)?, mask(2)?);
+    let (missing, null, wholes) = (mask(1)?, mask(2)?, mask(4)?);
     let is = |mask: &[u8], row: usize| mask.get(row / 8).is_some_and(|bits| bits >> (row % 8) & 1 == 1);
     let mut cells = Vec::with_capacity(rows.min(from.len().saturating_mul(8)));
     let digits = if kind == DECIMAL { *cut(from, 1)?.first()? as usize } else { 0 };
     let mut run = (0, "");
-    if digits > DIGITS {
+    if digits > DIGITS || (kind == DECIMAL && digits == 0) {
         return None;
     }
     let (mut last, mut step) = (0_i64, 0_i64);
     for row in 0..rows {
         if is(missing, row) {
-            cells.push(None);
+            cells.push(make(Read::Missing)?);
             continue;
         }
         if is(null, row) {
-            cells.push(Some("null".into()));
+            cells.push(make(Read::Null)?);
             continue;
         }
+        let is_whole = is(wholes, row);
         let cell = match kind {
             WHOLE | TIME => {
                 step = step.wrapping_add(signed(from)?);
                 last = last.wrapping_add(step);
-                if kind == WHOLE {
-                    last.to_string()
-                } else {
-                    format!("\"{}\"", Wall(u64::try_from(last).ok()?).rfc3339())
-                }
+                if kind == WHOLE { Read::Whole(last) } else { Read::Time(last) }
             }
             DECIMAL => {
                 last = last.wrapping_add(signed(from)?);
-                decimal_text(last, digits)
+                if is_whole {
+                    Read::Whole(last / 10_i64.pow(digits as u32))
+                } else {
+                    Read::Decimal(last, digits)
+                }
+            }
+            FLOAT => {
+                let value = f64::from_le_bytes(cut(from, 8)?.try_into().ok()?);
+                if is_whole { Read::Whole(value as i64) } else { Read::Float(value) }
             }
             RUNS => {
                 if run.0 == 0 {
                     run = (take(from)?, text(from)?);
                 }
                 run.0 = run.0.checked_sub(1)?;
-                run.1.to_string()
+                Read::Text(run.1)
             }
             _ => return None,
         };
-        cells.push(Some(cell));
+        cells.push(make(cell)?);
     }
     Some((name, cells))
+}
+
+/// The number of a [`Read::Decimal`]: the nearest there is, as reading its text would give. Both parts are whole numbers
+/// that an f64 holds exactly, so the one division rounds as it should (W. D. Clinger, "How to Read Floating Point Numbers
+/// Accurately", PLDI 1990); larger ones are read from their text.
+pub(super) fn decimal_value(value: i64, digits: usize) -> f64 {
+    if value.unsigned_abs() < 1 << 53 {
+        value as f64 / 10_i64.pow(digits as u32) as f64
+    } else {
+        decimal_text(value, digits).parse().unwrap_or(0.0)
+    }
+}
+
+/// A number that comes back as it was written.
+fn float(cell: &str) -> Option<f64> {
+    if let Some(value) = whole(cell) {
+        return Some(value as f64);
+    }
+    let value: f64 = cell.parse().ok()?;
+    (value.is_finite() && serde_json::Number::from_f64(value)?.to_string() == cell).then_some(value)
 }
 
 fn whole(cell: &str) -> Option<i64> {
@@ -248,6 +333,13 @@ fn whole(cell: &str) -> Option<i64> {
 
 fn time(cell: &str) -> Option<i64> {
     i64::try_from(Wall::parse(cell.strip_prefix('"')?.strip_suffix('"')?)?.0).ok()
+}
+
+/// Whether a time comes back as it was: the log proves that by unpacking, rows by this.
+fn is_written_as_ours(cell: &str) -> bool {
+    time(cell)
+        .and_then(|ms| u64::try_from(ms).ok())
+        .is_some_and(|ms| cell.get(1..cell.len() - 1) == Some(&Wall(ms).rfc3339()))
 }
 
 /// Digits after the point.
@@ -274,7 +366,7 @@ fn decimal_text(value: i64, digits: usize) -> String {
     format!("{}{before}.{}", if value < 0 { "-" } else { "" }, if after.is_empty() { "0" } else { after })
 }
 
-fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -301,13 +393,13 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
-fn cut<'a>(from: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+pub(super) fn cut<'a>(from: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (head, rest) = from.split_at_checked(length)?;
     *from = rest;
     Some(head)
 }
 
-fn take(from: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(from: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let [byte] = *cut(from, 1)? else { return None };

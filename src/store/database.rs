@@ -1,7 +1,8 @@
-//! The database: opening, committing, reading. Two tables, see docs/store.md.
+//! The database: opening, committing, reading. The tables are in docs/store.md.
 
 use super::block;
 pub use super::block::Stored;
+use super::points;
 use super::trail::Newest;
 use crate::bus::{Batch, Start};
 use crate::clock::{ClockMemory, Corrections, Wall};
@@ -14,13 +15,14 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Blocks of records by the seq of their last record.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Everything that is kept as its newest value: `m` meta, `t` the clock, `s:{key}` state, `r:{key}` idempotency,
-/// `e:{epoch}` epochs.
-const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
+/// `e:{epoch}` epochs, `p:...` the rows of scans.
+pub(super) const KEPT: TableDefinition<&str, &[u8]> = TableDefinition::new("kept");
 /// What modules put aside themselves, by their own keys: see [`Store::shelve`].
 const SHELF: TableDefinition<&str, &[u8]> = TableDefinition::new("shelf");
 /// Raised when the layout changes; a newer number than this program knows is refused, never rewritten. 2: packed
@@ -122,7 +124,7 @@ pub struct Opened {
 pub struct Store {
     place: Place,
     /// None while it is being opened again after an error of the disk.
-    db: RwLock<Option<Database>>,
+    pub(super) db: RwLock<Option<Database>>,
     meta: Mutex<Meta>,
     epochs: Mutex<Epochs>,
     /// The newest block on each trail.
@@ -130,6 +132,14 @@ pub struct Store {
     /// Blocks up to this seq have no trails.
     untrailed: u64,
     settings: RwLock<config::Store>,
+    /// Bytes of all rows of scans.
+    pub(super) points_bytes: AtomicU64,
+    /// Up to here all rows of scans are in blocks; the log keeps what comes after. [`u64::MAX`]: nobody keeps rows.
+    pub(super) points_through: AtomicU64,
+    /// The same as it is on the disk.
+    pub(super) points_begin: AtomicU64,
+    /// Retention would remove what is not in blocks yet.
+    pub(super) points_wanted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -201,7 +211,10 @@ impl Store {
         let mut meta;
         let untrailed;
         let newest;
+        let (points_bytes, points_begin);
         {
+            txn.open_table(points::POINTS).map_err(failed)?;
+            txn.open_table(points::MEASUREMENTS).map_err(failed)?;
             newest = newest_of(&txn.open_table(LOG).map_err(failed)?)?;
             txn.open_table(SHELF).map_err(failed)?;
             let mut kept = txn.open_table(KEPT).map_err(failed)?;
@@ -219,6 +232,8 @@ impl Store {
             if known.is_none() {
                 kept.insert("x", untrailed.to_le_bytes().as_slice()).map_err(failed)?;
             }
+            let of = |key: &str| Ok(kept.get(key).map_err(failed)?.map_or(0, |row| number(row.value())));
+            (points_bytes, points_begin) = (of(points::BYTES)?, of(points::THROUGH)?);
             start.clock = match kept.get("t").map_err(failed)? {
                 Some(row) => {
                     let memory = serde_json::from_slice::<ClockMemory>(row.value());
@@ -269,6 +284,10 @@ impl Store {
             newest: Mutex::new(newest),
             untrailed,
             settings: RwLock::new(settings.clone()),
+            points_bytes: AtomicU64::new(points_bytes),
+            points_through: AtomicU64::new(u64::MAX),
+            points_begin: AtomicU64::new(points_begin),
+            points_wanted: AtomicBool::new(false),
         };
         Ok((store, start))
     }
@@ -317,8 +336,13 @@ impl Store {
     /// # Errors
     /// Nothing of the batch was written. redb wants to be opened anew after an error of the disk; the next call does.
     pub(crate) fn commit(&self, batch: &Batch, purge_by_age: bool) -> Result<Committed, StoreError> {
+        self.writing(|| self.try_commit(batch, purge_by_age))
+    }
+
+    /// Runs what writes, on a database that is opened again where it was closed after an error.
+    pub(super) fn writing<T>(&self, write: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.reopen_if_needed()?;
-        let result = self.try_commit(batch, purge_by_age);
+        let result = write();
         if result.is_err() && matches!(self.place, Place::File(_)) {
             *self.db.write().unwrap_or_else(|e| e.into_inner()) = None;
         }
@@ -333,6 +357,7 @@ impl Store {
         let mut meta = self.meta();
         let mut newest = *self.newest.lock().unwrap_or_else(|e| e.into_inner());
         let mut committed = Committed::default();
+        let points_through = self.points_through.load(Ordering::Relaxed);
         let txn = begin_write(db)?;
         {
             let mut log = txn.open_table(LOG).map_err(failed)?;
@@ -351,6 +376,11 @@ impl Store {
                 .map(|age| Wall(now.saturating_sub(age.as_millis() as u64)));
             let keep = Keep { bytes: settings.keep_bytes, since: oldest_kept };
             for going in keep.going(&log, meta.bytes, &batch.corrections)? {
+                if going.last > points_through {
+                    // Rows of scans that are in no block yet: they are put in one first.
+                    self.points_wanted.store(true, Ordering::Relaxed);
+                    break;
+                }
                 log.remove(going.last).map_err(failed)?;
                 meta.floor = going.last;
                 meta.bytes -= going.size;
@@ -382,11 +412,17 @@ impl Store {
                 let bytes = serde_json::to_vec(memory).map_err(|e| StoreError::Database(e.to_string()))?;
                 kept.insert("t", bytes.as_slice()).map_err(failed)?;
             }
+            if points_through != u64::MAX {
+                kept.insert(points::THROUGH, points_through.to_le_bytes().as_slice()).map_err(failed)?;
+            }
             meta.head = batch.through.seq;
             meta.forgotten = batch.forgotten_through;
             kept.insert("m", meta.encode().as_slice()).map_err(failed)?;
         }
         txn.commit().map_err(failed)?;
+        if points_through != u64::MAX {
+            self.points_begin.store(points_through, Ordering::Relaxed);
+        }
         *self.meta.lock().unwrap_or_else(|e| e.into_inner()) = meta;
         *self.newest.lock().unwrap_or_else(|e| e.into_inner()) = newest;
         Ok(committed)
@@ -521,12 +557,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        self.reopen_if_needed()?;
-        let result = self.try_shelve(rows);
-        if result.is_err() && matches!(self.place, Place::File(_)) {
-            *self.db.write().unwrap_or_else(|e| e.into_inner()) = None;
-        }
-        result
+        self.writing(|| self.try_shelve(rows))
     }
 
     fn try_shelve(&self, rows: &[(String, Option<Vec<u8>>)]) -> Result<(), StoreError> {
@@ -575,7 +606,7 @@ pub(crate) struct Committed {
     pub evicted: u64,
 }
 
-fn closed() -> StoreError {
+pub(super) fn closed() -> StoreError {
     StoreError::Database("it is closed after an error of the disk and will be opened again".into())
 }
 
@@ -597,7 +628,7 @@ fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     })
 }
 
-fn begin_write(db: &Database) -> Result<WriteTransaction, StoreError> {
+pub(super) fn begin_write(db: &Database) -> Result<WriteTransaction, StoreError> {
     let mut txn = db.begin_write().map_err(failed)?;
     // Without it a power cut means walking the whole file at the next start.
     txn.set_quick_repair(true);

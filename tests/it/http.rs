@@ -236,7 +236,6 @@ fn little_is_enough_to_be_seen() {
         ("/api/streams/temp", r#"{"value":21.5,"unit":"degC"}"#),
         ("/api/streams/temp", r#"{"status":"live"}"#),
         ("/api/signals/s1", r#"{"events":[1,2,{"value":9,"anomaly":true}]}"#),
-        ("/api/scans/S1/data", r#"[{"data":{"x_mm":1}},{"data":{"x_mm":2}}]"#),
         ("/api/detections", r#"{"label":"can","confidence":0.9}"#),
     ] {
         let answer = daemon.post(path, body);
@@ -253,9 +252,7 @@ fn little_is_enough_to_be_seen() {
     );
     assert_eq!(daemon.get("/api/streams/temp").json(), *stream);
     assert_eq!(daemon.get("/api/streams/other").status, 404);
-    for (topic, kind, count) in
-        [("scan/S1", "data_point", 2), ("signal/s1", "signal_batch", 1), ("detections", "detection", 1)]
-    {
+    for (topic, kind, count) in [("signal/s1", "signal_batch", 1), ("detections", "detection", 1)] {
         let events = daemon.get(&format!("/api/events?topics={topic}&since=earliest")).json();
         let of_kind = events["events"].as_array().unwrap().iter().filter(|e| e["type"] == kind).count();
         assert_eq!(of_kind, count, "{events}");

@@ -181,8 +181,9 @@ function bell({ count, worst }) {
     aria-label=${count ? t('bell.open', { n: count }) : t('bell.none')}>${icon(shape)}${count ? html`<span class="num">${count}</span>` : ''}</a>`;
 }
 
-function nav(current) {
-  return VIEWS.filter((row) => row.nav).map((row) => html`<a href=${`#/${row.name}`} data-nav=${row.nav} aria-current=${live(row.name === current ? 'page' : 'false')}
+function nav(name) {
+  const current = VIEWS.find((row) => row.name === name)?.under ?? name;
+  return VIEWS.filter((row) => row.nav && row.nav !== 'more').map((row) => html`<a href=${`#/${row.name}`} data-nav=${row.nav} aria-current=${live(row.name === current ? 'page' : 'false')}
     >${icon(row.icon)}<span>${t(`nav.${row.name}`)}</span></a>`);
 }
 

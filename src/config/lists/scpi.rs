@@ -7,6 +7,7 @@ use super::super::print;
 use super::super::value::{Type, describe};
 use super::Tell;
 use crate::limits;
+use crate::model::Bands;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
@@ -37,6 +38,14 @@ pub struct Scpi {
     pub timeout: Duration,
     /// How often channels are asked that do not say otherwise.
     pub poll: Duration,
+    /// Stops it; empty: nothing does.
+    pub stop: String,
+    /// Brings it into a safe state, in this order.
+    pub safe: Vec<String>,
+    /// What people want to know of it that changes seldom: names and queries.
+    pub settings: BTreeMap<String, String>,
+    /// Whether it moves or measures; without, it moves when a channel says whether it does.
+    pub kind: Option<String>,
     /// What is asked and set.
     pub channels: Vec<ScpiChannel>,
 }
@@ -74,6 +83,30 @@ pub struct ScpiChannel {
     pub words: BTreeMap<String, String>,
     /// How often it is asked.
     pub poll: Option<Duration>,
+    /// The query that tells whether it moves.
+    pub moving: Option<String>,
+    /// What its answer means, where it is neither a number nor a plain word: `moving` or `still`.
+    pub moving_words: BTreeMap<String, String>,
+    /// Below this its value is MINOR.
+    pub warning_min: Option<f64>,
+    /// Above this its value is MINOR.
+    pub warning_max: Option<f64>,
+    /// Below this its value is MAJOR.
+    pub alarm_min: Option<f64>,
+    /// Above this its value is MAJOR.
+    pub alarm_max: Option<f64>,
+}
+
+impl ScpiChannel {
+    /// Its bands, for its severity.
+    pub fn bands(&self) -> Bands {
+        Bands {
+            low_alarm: self.alarm_min,
+            low: self.warning_min,
+            high: self.warning_max,
+            high_alarm: self.alarm_max,
+        }
+    }
 }
 
 impl Default for Scpi {
@@ -89,6 +122,10 @@ impl Default for Scpi {
             gap: ms(20),
             timeout: s(2),
             poll: s(1),
+            stop: String::new(),
+            safe: Vec::new(),
+            settings: BTreeMap::new(),
+            kind: None,
             channels: Vec::new(),
         }
     }
@@ -112,9 +149,18 @@ impl Default for ScpiChannel {
             settle: s(1),
             words: BTreeMap::new(),
             poll: None,
+            moving: None,
+            moving_words: BTreeMap::new(),
+            warning_min: None,
+            warning_max: None,
+            alarm_min: None,
+            alarm_max: None,
         }
     }
 }
+
+/// What an instrument may be.
+const KINDS: &[&str] = &["movement", "measurement"];
 
 /// Keys of a `[serial.scpi]`.
 pub(in crate::config) static KEYS: &[Key<Scpi>] = &[
@@ -128,6 +174,10 @@ pub(in crate::config) static KEYS: &[Key<Scpi>] = &[
     key!(Scpi: "serial.scpi" "gap", Type::Duration(Duration::ZERO, s(10)), gap, "Pause before each command."),
     key!(Scpi: "serial.scpi" "timeout", Type::Duration(ms(10), s(60)), timeout, "Silence after which a query has failed."),
     key!(Scpi: "serial.scpi" "poll", Type::Duration(ms(10), DAY), poll, "How often a channel is asked."),
+    key!(Scpi: "serial.scpi" "stop", Type::TextOrNone(256), stop, "Command that stops it, such as \"ABOR\" or \"H\". \"\" for a device without."),
+    key!(Scpi: "serial.scpi" "safe", Type::Names, safe, "Commands that bring it into a safe state, such as [\"OUTP 0\"]; sent when a scan is interrupted, or by the command safe."),
+    key!(Scpi: "serial.scpi" "settings", Type::Words, settings, "Names and queries of what changes seldom, such as { velocity = \"VEL?\" }; asked after each opening and once a minute, and shown as settings."),
+    key!(Scpi: "serial.scpi" "kind", Type::Choice(KINDS), kind, "Whether it is shown as one that moves or one that measures.").default("movement when a channel has `moving`"),
     apart("serial.scpi", "channels", Type::Mappings, "What is asked and set.").default("[]"),
 ];
 
@@ -145,8 +195,14 @@ pub(in crate::config) static CHANNEL_KEYS: &[Key<ScpiChannel>] = &[
     key!(ScpiChannel: "serial.scpi.channels" "min", Type::Number, min, "The least it may be set to; less is refused before a byte is sent."),
     key!(ScpiChannel: "serial.scpi.channels" "max", Type::Number, max, "The most it may be set to."),
     key!(ScpiChannel: "serial.scpi.channels" "tolerance", Type::Number, tolerance, "How far the read-back may be from what was set.").default("1 % of the largest of value, min and max"),
-    key!(ScpiChannel: "serial.scpi.channels" "settle", Type::Duration(Duration::ZERO, s(8)), settle, "How long the read-back may take to come within the tolerance."),
+    key!(ScpiChannel: "serial.scpi.channels" "settle", Type::Duration(Duration::ZERO, HOUR), settle, "How long it may take until it has arrived: it stands still, where `moving` tells, and the read-back is within the tolerance."),
     key!(ScpiChannel: "serial.scpi.channels" "words", Type::Words, words, "What an answer becomes, such as { 1 = \"on\", 0 = \"off\" }; the other way round when it is set."),
+    key!(ScpiChannel: "serial.scpi.channels" "moving", Type::Text(256), moving, "Query whose answer tells whether it moves: 1 or 0, or a word such as moving or idle. A set is done when it has moved and stands still."),
+    key!(ScpiChannel: "serial.scpi.channels" "moving_words", Type::Words, moving_words, "What another answer to it means, such as { RUN = \"moving\", 0 = \"moving\", 1 = \"still\" }.").default("{}"),
+    key!(ScpiChannel: "serial.scpi.channels" "warning_min", Type::Number, warning_min, "A value below it is MINOR."),
+    key!(ScpiChannel: "serial.scpi.channels" "warning_max", Type::Number, warning_max, "A value above it is MINOR."),
+    key!(ScpiChannel: "serial.scpi.channels" "alarm_min", Type::Number, alarm_min, "A value below it is MAJOR."),
+    key!(ScpiChannel: "serial.scpi.channels" "alarm_max", Type::Number, alarm_max, "A value above it is MAJOR."),
     key!(ScpiChannel: "serial.scpi.channels" "poll", Type::Duration(ms(10), HOUR), poll, "How often this one is asked.").default("that of the port"),
 ];
 
@@ -233,6 +289,18 @@ impl Reader<'_> {
             }
         }
         self.limits(seen, channel.min, channel.max);
+        if !seen.contains_key("moving") {
+            self.only(seen, "moving_words", "with `moving`");
+        } else if let (Some(Found { at, good: true }), Some(word)) = (
+            seen.get("moving_words"),
+            channel.moving_words.values().find(|word| !matches!(word.as_str(), "moving" | "still")),
+        ) {
+            self.fault(
+                at,
+                format!("`moving_words` has {:?}; expected \"moving\" or \"still\"", shorten(word)),
+            );
+        }
+        self.bands(seen, channel.bands());
         if channel.scale == 0.0
             && let Some(found) = seen.get("scale")
         {
@@ -242,6 +310,22 @@ impl Reader<'_> {
             && let Some(found) = seen.get("tolerance")
         {
             self.fault(&found.at, "`tolerance` is less than 0; expected a distance".into());
+        }
+    }
+
+    /// Warnings and alarms in the wrong order.
+    pub(super) fn bands(&mut self, seen: &Seen, bands: Bands) {
+        let named = |name: &str| match name {
+            "low_alarm" => "alarm_min",
+            "low" => "warning_min",
+            "high" => "warning_max",
+            _ => "alarm_max",
+        };
+        if let Some((below, above)) = bands.disorder()
+            && let Some(found) = seen.get(named(above))
+        {
+            let (below, above) = (named(below), named(above));
+            self.fault(&found.at, format!("`{above}` is not above `{below}`; expected it to be"));
         }
     }
 

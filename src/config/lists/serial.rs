@@ -65,7 +65,7 @@ pub(super) const LIST: List = List {
 /// Keys of a `[[serial]]`.
 pub(in crate::config) static KEYS: &[Key<SerialEntry>] = &[
     key!(SerialEntry: "serial" "id", Type::Id, id, "Name of the source, unique among all sources.").required(),
-    key!(SerialEntry: "serial" "device", Type::Path, device, "Such as \"/dev/serial/by-id/...\" (stays the same across sockets), \"/dev/serial/by-path/...\" (a socket) or \"/dev/ttyAMA0\"; or \"sim:supply.yaml\", a simulated device from a device file of pyvisa-sim, with \"#ASRL2::INSTR\" after it when it is not the first serial one. This, usb or replay."),
+    key!(SerialEntry: "serial" "device", Type::Path, device, "Such as \"/dev/serial/by-id/...\" (stays the same across sockets), \"/dev/serial/by-path/...\" (a socket) or \"/dev/ttyAMA0\"; or \"sim:supply.yaml\", a simulated device from a device file of pyvisa-sim, with \"#ASRL2::INSTR\" after it when it is not the first serial one. \"tcp://host:port\" is a raw socket, as of an instrument or a terminal server. This, usb or replay."),
     key!(SerialEntry: "serial" "usb", Type::Text(128), usb, "The USB adapter with this vendor and product, such as \"0403:6001\", with a serial number \"0403:6001:A50285BI\" or an interface \"0403:6011@1\"."),
     key!(SerialEntry: "serial" "replay", Type::Path, replay, "A capture, or any file of bytes, that is played in place of a device."),
     key!(SerialEntry: "serial" "replay_rate", Type::Number, replay_rate, "How fast: 1 as it was, 10 ten times as fast, 0 as fast as it is taken; a file that is no capture comes at baud."),
@@ -254,6 +254,7 @@ impl From<&SerialPort> for SerialEntry {
         };
         match &port.device {
             Device::Path(path) | Device::Simulated(path) => entry.device = Some(path.clone()),
+            Device::Tcp(_) => entry.device = Some(port.device.to_string().into()),
             Device::Usb(rule) => entry.usb = Some(rule.to_string()),
             Device::Visa(visa) => entry.device = Some(visa.to_string().into()),
             Device::Replay(replay) => {
@@ -453,7 +454,17 @@ impl Reader<'_> {
             return None;
         };
         let found = seen.get(name).filter(|found| found.good)?;
-        let device = if let Some(path) = &entry.device {
+        let socket = entry.device.as_ref().and_then(|path| path.to_str()?.strip_prefix(Device::TCP));
+        let device = if let Some(address) = socket {
+            if !is_address(address) {
+                let expected =
+                    "a host and a port, such as \"tcp://192.168.1.20:5025\" or \"tcp://psu.local:5025\"";
+                let text = shorten(address);
+                self.fault(&found.at, format!("`serial.device` is \"tcp://{text}\"; expected {expected}"));
+                return None;
+            }
+            Device::Tcp(address.to_string())
+        } else if let Some(path) = &entry.device {
             match path.to_str().and_then(|text| text.strip_prefix(Visa::PREFIX)).map(Visa::parse) {
                 None => Device::Path(path.clone()),
                 Some(Some(visa)) => Device::Visa(visa),
@@ -609,6 +620,21 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// `host:port`, the host of six in brackets.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let fits = match bare {
+        Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.len() <= 253
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        }
+    };
+    fits && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// What a serial port may say of a recorder; the rest of `recorder_status` is made by the source.

@@ -116,6 +116,7 @@ fn submit(
             state: CommandState::Completed,
             status: Some(alert.state.word().into()),
             latency_ms: 0,
+            code: None,
             reason: Some("it is so already".into()),
         };
         return Ok(answer(200, &result, None));

@@ -7,6 +7,8 @@ use crate::http::query::Query;
 use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
 use crate::model::{CommandResult, CommandState};
+use crate::runner::Judged;
+use crate::sources::Offer;
 use serde_json::{Map, Value, json};
 
 /// `POST /api/{kind}/{id}/{action}`.
@@ -21,6 +23,37 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let command = command(request, params, format!("{kind}/{id}"), action)?;
     let status = now.as_ref().and_then(|s| s.get("status")).and_then(Value::as_str).unwrap_or_default();
     let known = request.shared.parts.commands.lookup(&command.id).is_some();
+    // Queues and scans of the lab are judged by the lab, which knows more than their state says.
+    let judged = request.shared.parts.lab.judge(&kind, &id, &command.action, &command.params);
+    match judged.filter(|_| !known) {
+        Some(Judged::Possible) => return hand_over(request, command, now.as_ref()),
+        Some(Judged::Impossible(conflict)) => {
+            return Err(problem(409, conflict.code, "Not possible now", conflict.detail)
+                .with("from", conflict.from)
+                .with("action", command.action)
+                .with("status", conflict.from)
+                .with("allowed_actions", conflict.allowed_actions)
+                .with("revision", conflict.revision));
+        }
+        Some(Judged::Already) => {
+            let on_its_way = now
+                .as_ref()
+                .and_then(|s| s.get("pending"))
+                .is_some_and(|p| *p == command.action || command.action == "skip_point");
+            let result = CommandResult {
+                command_id: command.id,
+                action: command.action,
+                target: command.target,
+                state: if on_its_way { CommandState::Accepted } else { CommandState::Completed },
+                status: None,
+                latency_ms: 0,
+                reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
+                code: None,
+            };
+            return Ok(answer(200, &result, now.as_ref()));
+        }
+        None => {}
+    }
     // Something that is on its way, such as a pause of a running queue, is not how it stands yet.
     let pending = now.as_ref().and_then(|s| s.get("pending")).is_some_and(|p| !p.is_null());
     if !known && !pending && is_already(&kind, &command.action, status) {
@@ -31,6 +64,7 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             state: CommandState::Completed,
             status: Some(status.into()),
             latency_ms: 0,
+            code: None,
             reason: Some(format!("it is {status} already")),
         };
         return Ok(answer(200, &result, now.as_ref()));
@@ -47,26 +81,39 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             "Not possible now",
             format!("{} is {status}; {} is not possible then", command.target, shown(&command.action)),
         )
+        .with("from", status)
+        .with("action", command.action.as_str())
         .with("status", status)
         .with("allowed_actions", allowed.clone())
         .with("revision", now.as_ref().and_then(|s| s.get("revision")).cloned().unwrap_or(Value::Null)));
     }
-    let used_by = now.as_ref().and_then(|s| s.get("used_by")).and_then(Value::as_str);
-    if let Some(who) = used_by
-        && !known
-        && kind == "instrument"
-        && !UNUSED.contains(&command.action.as_str())
-    {
-        let detail = format!("{} is used by {}", command.target, shown(who));
-        return Err(problem(409, "in_use", "In use", detail).with("used_by", who));
+    if kind == "instrument" && !known {
+        let instruments = &request.shared.parts.instruments;
+        let told = || now.as_ref()?.get("used_by")?.as_str().map(str::to_string);
+        if let Some(who) = instruments.used_by(&id).or_else(told)
+            && !UNUSED.contains(&command.action.as_str())
+        {
+            let detail = format!("{} is used by {}", command.target, shown(&who));
+            return Err(problem(409, "in_use", "In use", detail).with("used_by", who));
+        }
+        if let Some(offer) = instruments.find(&id) {
+            within_limits(&command, &offer)?;
+        }
     }
+    hand_over(request, command, now.as_ref())
+}
+
+/// Gives a command to its owner.
+fn hand_over(
+    request: &Request<'_, '_>,
+    command: Command,
+    now: Option<&Map<String, Value>>,
+) -> Result<Answer, Problem> {
     let (target, action) = (command.target.clone(), command.action.clone());
     match request.shared.parts.commands.submit(command) {
-        Submitted::Accepted(result) => Ok(answer(202, &result, now.as_ref())),
-        Submitted::Known(result) if result.state == CommandState::Accepted => {
-            Ok(answer(202, &result, now.as_ref()))
-        }
-        Submitted::Known(result) => Ok(answer(200, &result, now.as_ref())),
+        Submitted::Accepted(result) => Ok(answer(202, &result, now)),
+        Submitted::Known(result) if result.state == CommandState::Accepted => Ok(answer(202, &result, now)),
+        Submitted::Known(result) => Ok(answer(200, &result, now)),
         Submitted::NoTarget => Err(problem(
             404,
             "no_target",
@@ -94,8 +141,40 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
 /// The actions that `allowed_actions` is about; others its owner judges.
 const STATEFUL: [&str; 7] = ["start", "pause", "resume", "stop", "abort", "split", "auto"];
 
-/// What an instrument may be told although it is in use: it changes nothing, or ends what is going on.
-const UNUSED: [&str; 3] = ["query", "clear_error", "stop"];
+/// What an instrument may be told although it is in use: what ends what is going on, and what changes nothing.
+const UNUSED: [&str; 3] = ["stop", "safe", "clear_error"];
+
+/// Whether all that a `set` or a `move` asks for is within the limits of its channels.
+fn within_limits(command: &Command, offer: &Offer) -> Result<(), Problem> {
+    let of = |name: &str| command.params.get(name);
+    let wanted: Vec<(&str, &Value)> = match command.action.as_str() {
+        "set" => of("channel").and_then(Value::as_str).zip(of("value")).into_iter().collect(),
+        "move" => of("target")
+            .and_then(Value::as_object)
+            .map(|target| target.iter().map(|(name, value)| (name.as_str(), value)).collect())
+            .unwrap_or_default(),
+        _ => return Ok(()),
+    };
+    for (name, value) in wanted {
+        let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+        let (Some(channel), Some(number)) = (offer.channel(name), number) else { continue };
+        if channel.settable && !channel.allows(number) {
+            let unit = channel.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
+            let range = match (channel.min, channel.max) {
+                (Some(min), Some(max)) => format!("{min} to {max}{unit}"),
+                (Some(min), None) => format!("at least {min}{unit}"),
+                (_, max) => format!("at most {}{unit}", max.unwrap_or_default()),
+            };
+            let detail = format!("{name} {number}{unit} is outside its limits: {range}; nothing was sent");
+            return Err(problem(422, "out_of_limits", "Out of limits", detail)
+                .with("channel", name)
+                .with("value", value.clone())
+                .with("min", channel.min)
+                .with("max", channel.max));
+        }
+    }
+    Ok(())
+}
 
 /// Whether the effect of an action is there without it.
 fn is_already(kind: &str, action: &str, status: &str) -> bool {
@@ -185,6 +264,7 @@ pub(super) fn answer(status: u16, result: &CommandResult, now: Option<&Map<Strin
         "revision": of("revision"),
         "latency_ms": result.latency_ms,
         "reason": result.reason,
+        "code": result.code,
     });
     Reply::json(status, &body).into()
 }

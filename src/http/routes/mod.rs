@@ -10,17 +10,21 @@ pub(super) mod log;
 pub(super) mod login;
 pub(super) mod operations;
 pub(super) mod publish;
+pub(super) mod queues;
 pub(super) mod recorders;
 pub(super) mod recordings;
 pub(super) mod resources;
+mod rows;
+pub(super) mod scan_data;
+pub(super) mod scans;
 pub(super) mod signals;
 pub(super) mod state;
 pub(super) mod streams;
+pub(super) mod templates;
 pub(super) mod time;
 pub(super) mod typed;
 
 pub(super) use self::state::etag_matches;
-pub(super) use self::typed::Tallies;
 
 use super::problem::{Problem, problem, shown};
 use super::request::Request;
@@ -28,20 +32,31 @@ use serde_json::{Map, Value};
 
 /// A small body that is a JSON object; none when there is no body.
 fn object(request: &mut Request<'_, '_>) -> Result<Map<String, Value>, Problem> {
-    let body = request.body.whole(crate::limits::SMALL_BODY, &request.shared.bodies)?;
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Map::new());
-    }
-    match serde_json::from_slice(&body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(problem(
+    object_of(request, crate::limits::SMALL_BODY)
+}
+
+/// The same of at most so many bytes.
+fn object_of(request: &mut Request<'_, '_>, most: usize) -> Result<Map<String, Value>, Problem> {
+    match json_of(request, most)? {
+        Value::Null => Ok(Map::new()),
+        Value::Object(object) => Ok(object),
+        _ => Err(problem(
             400,
             "malformed_json",
             "Malformed JSON",
             "the body is JSON but no object; expected an object",
         )),
-        Err(e) => Err(problem(400, "malformed_json", "Malformed JSON", format!("the body is not JSON: {e}"))),
     }
+}
+
+/// A body that is JSON; null when there is no body.
+fn json_of(request: &mut Request<'_, '_>, most: usize) -> Result<Value, Problem> {
+    let body = request.body.whole(most, &request.shared.bodies)?;
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&body)
+        .map_err(|e| problem(400, "malformed_json", "Malformed JSON", format!("the body is not JSON: {e}")))
 }
 
 /// A member that is a string, if it is there.

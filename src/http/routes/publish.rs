@@ -311,6 +311,11 @@ impl Wrong {
         Wrong { status: 422, field: field.into(), detail: detail.into() }
     }
 
+    /// More than fits.
+    pub fn too_large(detail: impl Into<String>) -> Wrong {
+        Wrong { status: 413, field: String::new(), detail: detail.into() }
+    }
+
     fn field(field: &str, detail: impl Into<String>) -> Wrong {
         Wrong { status: 400, field: field.into(), detail: detail.into() }
     }

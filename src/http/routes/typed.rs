@@ -11,20 +11,18 @@ use crate::limits;
 use crate::model::{Draft, DraftError, StreamValue};
 use crate::sources::signals::Session;
 use crate::sources::streams::Streams;
-use crate::sources::{JobRefused, NotTaken};
+use crate::sources::{Instruments, JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
-use std::sync::Mutex;
 
 /// What a row fills in; gives the event type. `now` is RFC 3339.
 type Fill = fn(&mut Map<String, Value>, id: &str, now: &str, &mut Books<'_>) -> Result<&'static str, Wrong>;
 
 /// What is counted for publishers.
 struct Books<'a> {
-    tallies: &'a Tallies,
     /// Only for signals, as others would wait for it.
     signals: Option<Session<'a>>,
     streams: Option<&'a Streams>,
+    instruments: Option<&'a Instruments>,
 }
 
 struct Row {
@@ -34,14 +32,13 @@ struct Row {
     fill: Fill,
 }
 
-static ROWS: [Row; 7] = [
+static ROWS: [Row; 6] = [
     Row { kind: "detections", id_field: "", fill: detection },
     Row { kind: "recorders", id_field: "recorder_id", fill: recorder },
     Row { kind: "instruments", id_field: "instrument_id", fill: instrument },
     Row { kind: "jobs", id_field: "job_id", fill: job },
     Row { kind: "streams", id_field: "stream_id", fill: stream },
     Row { kind: "signals", id_field: "signal_id", fill: signal },
-    Row { kind: "scans", id_field: "scan_id", fill: scan },
 ];
 
 pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
@@ -54,9 +51,9 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
     let now = Wall::now().rfc3339();
     let mut books = Books {
-        tallies: &request.shared.tallies,
         signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
         streams: Some(&request.shared.parts.streams),
+        instruments: Some(&request.shared.parts.instruments),
     };
     let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
@@ -219,9 +216,13 @@ fn instrument(
     payload: &mut Map<String, Value>,
     id: &str,
     now: &str,
-    _: &mut Books<'_>,
+    books: &mut Books<'_>,
 ) -> Result<&'static str, Wrong> {
     default(payload, "instrument_name", id);
+    // Who has it is known here, whatever its program says.
+    if let Some(by) = books.instruments.and_then(|instruments| instruments.used_by(id)) {
+        payload.insert("used_by".into(), by.into());
+    }
     default(payload, "status", "connected");
     default(payload, "timestamp", now);
     let at = payload.get("timestamp").cloned().unwrap_or(Value::Null);
@@ -300,56 +301,6 @@ fn signal(
     Ok("signal_batch")
 }
 
-/// Points without an index are numbered, since the daemon started.
-fn scan(
-    payload: &mut Map<String, Value>,
-    id: &str,
-    now: &str,
-    books: &mut Books<'_>,
-) -> Result<&'static str, Wrong> {
-    let tallies = books.tallies;
-    default(payload, "measurement", "main");
-    let name = format!("scan/{id}/{}", payload.get("measurement").and_then(Value::as_str).unwrap_or("main"));
-    let rows = payload
-        .get("data")
-        .and_then(Value::as_object)
-        .and_then(|d| d.values().find_map(Value::as_array))
-        .map(Vec::len);
-    match rows {
-        Some(rows) => {
-            if !payload.contains_key("first_index") {
-                default(payload, "first_index", tallies.count(&name, rows as u64).0);
-            }
-            Ok("data_batch")
-        }
-        None => {
-            if !payload.contains_key("sequence_index") {
-                default(payload, "sequence_index", tallies.count(&name, 1).0);
-            }
-            default(payload, "timestamp", now);
-            Ok("data_point")
-        }
-    }
-}
-
-/// Counts kept for publishers that do not count, since the start of the daemon.
-#[derive(Debug, Default)]
-pub(crate) struct Tallies(Mutex<HashMap<String, u64>>);
-
-impl Tallies {
-    /// Counts `more`; gives the count before and after. Past the bound every new name starts at 0 each time.
-    fn count(&self, name: &str, more: u64) -> (u64, u64) {
-        let mut tallies = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        if !tallies.contains_key(name) && tallies.len() >= limits::TALLIES {
-            return (0, more);
-        }
-        let count = tallies.entry(name.chars().take(160).collect()).or_default();
-        let before = *count;
-        *count += more;
-        (before, *count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,11 +309,11 @@ mod tests {
     use crate::sources::signals::Signals;
     use std::sync::Arc;
 
-    fn made(kind: &str, text: &str, tallies: &Tallies) -> Result<(String, Value), u16> {
+    fn made(kind: &str, text: &str) -> Result<(String, Value), u16> {
         let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
         let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
         let signals = Signals::alone(bus);
-        let mut books = Books { tallies, signals: Some(signals.session()), streams: None };
+        let mut books = Books { signals: Some(signals.session()), streams: None, instruments: None };
         let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
             .map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))
@@ -370,10 +321,7 @@ mod tests {
 
     #[test]
     fn little_is_enough() {
-        let tallies = Tallies::default();
-        let of = |kind: &str, text: &str| {
-            made(kind, text, &tallies).unwrap_or_else(|s| panic!("{kind} {text}: {s}"))
-        };
+        let of = |kind: &str, text: &str| made(kind, text).unwrap_or_else(|s| panic!("{kind} {text}: {s}"));
         assert_eq!(of("recorders", r#"{"status":"idle"}"#).1["name"], "x1");
         let (topic, value) =
             of("instruments", r#"{"channels":{"t":21.5,"mode":"auto","x":{"value":null},"y":null}}"#);
@@ -402,14 +350,10 @@ mod tests {
             of("signals", r#"{"events":[1,{"value":2,"anomaly":true}]}"#).1["totals"],
             json!({ "events": 2, "anomalies": 1 })
         );
-        assert_eq!(of("scans", r#"{"data":{"x_mm":1}}"#).1["sequence_index"], 0);
-        assert_eq!(of("scans", r#"{"data":{"x_mm":[1,2]}}"#).1["first_index"], 1);
-        assert_eq!(of("scans", r#"{"data":{"x_mm":1},"recorder_id":"other"}"#).1["sequence_index"], 3);
     }
 
     #[test]
     fn what_only_the_publisher_knows_is_not_made_up() {
-        let tallies = Tallies::default();
         for (kind, text, status) in [
             ("recorders", "{}", 422),
             ("recorders", r#"{"status":"singing"}"#, 422),
@@ -419,12 +363,10 @@ mod tests {
             ("detections", r#"{"label":"can","confidence":1,"box":[1,2]}"#, 422),
             ("detections", r#"{"label":"can","confidence":1,"box":[1,2,3,4],"image":{"w":0}}"#, 422),
             ("signals", "{}", 422),
-            ("scans", "{}", 422),
-            ("scans", "7", 400),
             ("instruments", r#"{"status":"x"}"#, 422),
             ("jobs", "{", 400),
         ] {
-            assert_eq!(made(kind, text, &tallies).unwrap_err(), status, "{kind} {text}");
+            assert_eq!(made(kind, text).unwrap_err(), status, "{kind} {text}");
         }
     }
 }

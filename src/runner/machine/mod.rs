@@ -11,7 +11,7 @@ mod scan;
 
 pub use eta::{Basis, Eta};
 pub use progress::Progress;
-pub use queue::{OnFailure, PauseMode, PauseReason, QueueEffect, QueueEvent, QueueMachine};
+pub use queue::{PauseMode, PauseReason, QueueEffect, QueueEvent, QueueMachine};
 pub use scan::{Executor, ExitReason, ScanEvent, ScanMachine};
 
 use serde::{Deserialize, Serialize};

@@ -21,10 +21,12 @@ pub(super) use self::output::OutputSource;
 use self::debounce::{Change, Debouncer};
 use self::flood::Flood;
 use self::meter::Meter;
+use self::output::{LEVEL, level_of};
 use self::records::{Batch, Records};
 use super::fold::{Feed, Fold, publish_on};
 use super::hardware::{OpenPins, PinEvent, Pins, PinsError};
 use super::inputs::Until;
+use super::instruments::{ChannelOffer, Instruments, Offer, Outcome, Request};
 use super::monotonic;
 use super::publish::Report;
 use super::reading::{Reading, Value};
@@ -33,10 +35,10 @@ use crate::bus::Bus;
 use crate::clock::Wall;
 use crate::config::{Edge, EdgeRecords, GpioPin, Measure, Sink};
 use crate::limits;
-use crate::model::{QualityReason, Severity, SourceState};
+use crate::model::{CommandState, QualityReason, Severity, SourceState};
 use serde_json::{Map, json};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The longest wait for an edge: how late a stop is noticed.
@@ -54,6 +56,7 @@ pub(super) struct Desk {
     pub bus: Arc<Bus>,
     pub fold: Arc<Fold>,
     pub alerts: Arc<Alerts>,
+    pub instruments: Arc<Instruments>,
 }
 
 /// All the inputs of a configuration.
@@ -99,7 +102,45 @@ struct Line {
     said: Option<String>,
     /// The alert of its loss is raised.
     missed: bool,
+    /// What whoever asks for it is told.
+    known: Arc<Mutex<Known>>,
 }
+
+/// An input as it stands, for those who ask.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    active: bool,
+    /// How often it became active.
+    count: u64,
+    is_read: bool,
+}
+
+impl Known {
+    fn answer(self, request: &Request) -> Outcome {
+        let rejected = |why: String| Outcome::not(CommandState::Rejected, why);
+        let Request::Read { channels } = request else {
+            return rejected("an input can only be read".into());
+        };
+        if !self.is_read {
+            return Outcome::not(CommandState::Failed, "device_error: the input is not read now");
+        }
+        let mut readings = Vec::new();
+        for name in channels {
+            let value = match name.as_str() {
+                LEVEL => f64::from(u8::from(self.active)),
+                COUNT => self.count as f64,
+                other => {
+                    return rejected(format!("{other:?} is no channel of an input; expected level or count"));
+                }
+            };
+            readings.push(Reading { name: name.clone(), value: Value::Number(value), unit: None });
+        }
+        Outcome::done(readings)
+    }
+}
+
+/// How often an input became active, as a channel.
+const COUNT: &str = "count";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -143,6 +184,24 @@ impl GpioSource {
 
     /// Serves the pins until it is over.
     pub fn run(mut self, until: &Until) {
+        for line in &self.lines {
+            let id = line.config.id.clone();
+            let known = Arc::clone(&line.known);
+            let count = ChannelOffer { name: COUNT.into(), readable: true, ..ChannelOffer::default() };
+            let channels = vec![level_of(LEVEL, false), count];
+            let offer = Offer { name: id.clone(), id, channels, ..Offer::default() };
+            self.desk.instruments.offer_known(offer, move |request| {
+                let known = *known.lock().unwrap_or_else(|e| e.into_inner());
+                known.answer(request)
+            });
+        }
+        self.serve_all(until);
+        for line in &self.lines {
+            self.desk.instruments.withdraw(&line.config.id);
+        }
+    }
+
+    fn serve_all(&mut self, until: &Until) {
         let mut retry = CHECK;
         let mut said = String::new();
         while !until.is_over() {
@@ -198,6 +257,8 @@ impl GpioSource {
             line.report.faults(u64::from(state == SourceState::Error), 0, Some(why));
             line.report.flush(&self.desk.bus);
             line.lost_to(QualityReason::NotConnected, &self.desk);
+            line.standing = Standing::Refused;
+            line.know();
         }
     }
 
@@ -231,6 +292,7 @@ impl GpioSource {
             }
             for line in &mut self.lines {
                 line.pass(now, desk);
+                line.know();
             }
             // Levels are only compared when no edge is waiting to be read: it would explain the difference.
             if events.is_empty() && (look || confirm) {
@@ -285,7 +347,18 @@ impl Line {
             alert: None,
             said: None,
             missed: false,
+            known: Arc::default(),
         }
+    }
+
+    /// Brings what those are told who ask up to date.
+    fn know(&self) {
+        let known = Known {
+            active: self.active(),
+            count: self.meter.count,
+            is_read: self.standing == Standing::Claimed,
+        };
+        *self.known.lock().unwrap_or_else(|e| e.into_inner()) = known;
     }
 
     /// When it has something to do though no edge comes.
@@ -702,6 +775,7 @@ mod tests {
             let bus =
                 Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
             let desk = Desk {
+                instruments: Arc::default(),
                 bus: Arc::clone(&bus),
                 fold: Arc::new(Fold::new(Arc::clone(&bus))),
                 alerts: Arc::new(Alerts::new(Arc::clone(&bus))),

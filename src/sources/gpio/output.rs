@@ -4,12 +4,14 @@
 //! **Promises.** A pin has its initial level before it drives; after every write the level is read back, and only then
 //! is the command done; once a second it is read again. At a stop, and when a pin is no longer configured, it is left
 //! with its safe level; a reload leaves a pin that stays configured as it is. **Not promised.** A killed process (and
-//! a panic) does nothing: the pin keeps its level. Orders come as commands to the instrument (`set`, `pulse`) and
-//! through [`Outlets`] under the source's id; the later order ends an earlier pulse.
+//! a panic) does nothing: the pin keeps its level. Orders come as commands to the instrument (`set`, `pulse`), as requests
+//! to the instrument that every output is under its own id, with the channel [`LEVEL`], and through [`Outlets`] under the
+//! source's id; the later order ends an earlier pulse.
 
 use super::super::fold::Feed;
 use super::super::hardware::{OpenPins, Pins, PinsError};
 use super::super::inputs::Until;
+use super::super::instruments::{Asked, ChannelOffer, Offer, Outcome, Request, Setting};
 use super::super::monotonic;
 use super::super::outlets::{Order, Outlets};
 use super::super::publish::Report;
@@ -20,7 +22,7 @@ use crate::clock::Wall;
 use crate::config::{GpioPin, Output, Sink};
 use crate::limits;
 use crate::model::{CommandState, QualityReason, Severity, SourceState};
-use crossbeam::channel::{Receiver, Select, bounded};
+use crossbeam::channel::{Receiver, Select, Sender, bounded};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -33,6 +35,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 const SETTLE_STEP: Duration = Duration::from_micros(250);
 /// How often a chip that failed is opened again, at most.
 const RETRY_MOST: Duration = Duration::from_secs(60);
+/// The channel of the instrument that a pin is under its own id.
+pub(super) const LEVEL: &str = "level";
 /// What an output's instrument takes.
 const ACTIONS: [&str; 2] = ["set", "pulse"];
 
@@ -56,6 +60,16 @@ pub(in crate::sources) struct OutputSource {
     commands: Arc<Commands>,
     outlets: Arc<Outlets>,
     held: Held,
+    /// What can be asked: of each instrument its channels, each with its line, and where requests come from.
+    driven: Vec<Driving>,
+}
+
+/// An instrument of outputs.
+struct Driving {
+    offer: Offer,
+    channels: Vec<(String, usize)>,
+    to: Sender<Asked>,
+    asked: Receiver<Asked>,
 }
 
 /// One output.
@@ -156,13 +170,24 @@ impl OutputSource {
         }
         let inputs = pins.iter().filter(|pin| pin.output.is_none()).map(|pin| pin.pin).collect();
         let idle = lines.is_empty() && held.lock().is_empty();
-        (!idle).then_some(OutputSource { lines, inputs, opener, desk, commands, outlets, held })
+        let driven = driving(&lines);
+        for instrument in &driven {
+            if lines.iter().any(|line| line.instrument().as_deref() == Some(&instrument.offer.id)) {
+                desk.fold.describe(&instrument.offer.id, &instrument.offer);
+            }
+        }
+        (!idle).then_some(OutputSource { lines, inputs, opener, desk, commands, outlets, held, driven })
     }
 
     /// Serves the outputs until it is over.
     pub fn run(mut self, until: &Until) {
         let mut retry = CHECK;
         let mut said = String::new();
+        for instrument in &self.driven {
+            let (offer, to) = (instrument.offer.clone(), instrument.to.clone());
+            // Its thread waits for requests as for everything else.
+            self.desk.instruments.offer(offer, to, Arc::new(|| ()));
+        }
         while !until.is_over() {
             let failed = match self.opener.open() {
                 Ok(mut pins) => {
@@ -185,16 +210,50 @@ impl OutputSource {
                 said.clone_from(&failed);
             }
             self.all(SourceState::Error, &failed);
-            if until.wait(retry) {
+            if self.wait(&failed, until, retry) {
                 break;
             }
             retry = (retry * 3 / 2).min(RETRY_MOST);
         }
+        // Without a board there is nothing to be driven until the end.
+        while !until.is_over() && !self.driven.is_empty() {
+            self.wait(&PinsError::NoBoard.to_string(), until, RETRY_MOST);
+        }
         for line in &self.lines {
             self.outlets.withdraw(&line.config.id);
         }
+        for instrument in &self.driven {
+            self.desk.instruments.withdraw(&instrument.offer.id);
+        }
         if !until.daemon.is_stopped() {
             self.all(SourceState::Disabled, "the configuration was loaded again");
+        }
+    }
+
+    /// Waits at most `time` and refuses what is asked meanwhile; true when it is time to end.
+    fn wait(&self, why: &str, until: &Until, time: Duration) -> bool {
+        let end = monotonic() + time;
+        loop {
+            let left = end.saturating_sub(monotonic());
+            if left == Duration::ZERO {
+                return until.is_over();
+            }
+            let mut select = Select::new();
+            select.recv(until.daemon.receiver());
+            select.recv(until.set.receiver());
+            for instrument in &self.driven {
+                select.recv(&instrument.asked);
+            }
+            match select.ready_timeout(left) {
+                Ok(0 | 1) => return true,
+                Ok(n) => {
+                    if let Some(Ok(asked)) = self.driven.get(n - 2).map(|d| d.asked.try_recv()) {
+                        let why = format!("device_error: {why}");
+                        let _ = asked.reply.try_send(Outcome::not(CommandState::Failed, why));
+                    }
+                }
+                Err(_) => {}
+            }
         }
     }
 
@@ -224,8 +283,14 @@ impl OutputSource {
             let due = self.lines.iter().filter_map(|l| l.state.deadline()).chain([check]).min();
             let wait = due.map_or(CHECK, |due| due.saturating_sub(monotonic()));
             match self.next(&commands, until, wait) {
-                Some(Asked::Command(command)) => self.command(&command, pins),
-                Some(Asked::Order(line, order)) => self.order(line, order, pins),
+                Some(Came::Command(command)) => self.command(&command, pins),
+                Some(Came::Order(line, order)) => self.order(line, order, pins),
+                Some(Came::Asked(n, asked)) => {
+                    if !asked.is_given_up() {
+                        let outcome = self.request(n, &asked.request, pins);
+                        let _ = asked.reply.try_send(outcome);
+                    }
+                }
                 None => {}
             }
             let now = monotonic();
@@ -254,22 +319,28 @@ impl OutputSource {
     }
 
     /// Waits for the next order, at most `time`.
-    fn next(&self, commands: &Receiver<Command>, until: &Until, time: Duration) -> Option<Asked> {
+    fn next(&self, commands: &Receiver<Command>, until: &Until, time: Duration) -> Option<Came> {
         let mut select = Select::new();
         select.recv(until.daemon.receiver());
         select.recv(until.set.receiver());
-        let asked = select.recv(commands);
-        let first = asked + 1;
+        let command = select.recv(commands);
+        let first = command + 1;
         for line in &self.lines {
             select.recv(&line.orders);
         }
+        for instrument in &self.driven {
+            select.recv(&instrument.asked);
+        }
         let ready = select.ready_timeout(time).ok()?;
-        if ready == asked {
-            return commands.try_recv().ok().map(Asked::Command);
+        if ready == command {
+            return commands.try_recv().ok().map(Came::Command);
         }
         let n = ready.checked_sub(first)?;
-        let order = self.lines.get(n)?.orders.try_recv().ok()?;
-        Some(Asked::Order(n, order))
+        if let Some(line) = self.lines.get(n) {
+            return Some(Came::Order(n, line.orders.try_recv().ok()?));
+        }
+        let n = n - self.lines.len();
+        Some(Came::Asked(n, self.driven.get(n)?.asked.try_recv().ok()?))
     }
 
     /// Leaves pins that are no outputs any more with their safe level.
@@ -315,6 +386,72 @@ impl OutputSource {
         line.act(done, pins, &self.desk, &self.commands);
     }
 
+    /// What an instrument of outputs is asked.
+    fn request(&mut self, n: usize, request: &Request, pins: &mut dyn Pins) -> Outcome {
+        let rejected = |why: String| Outcome::not(CommandState::Rejected, why);
+        let Some(instrument) = self.driven.get(n) else { return rejected("there is no such output".into()) };
+        let line = |name: &str| {
+            let found = instrument.channels.iter().find(|(channel, _)| channel == name);
+            found
+                .map(|(name, n)| (name.clone(), *n))
+                .ok_or_else(|| format!("{name:?} is no output of this instrument"))
+        };
+        let wanted = match request {
+            Request::Set { channel, to, .. } => {
+                line(channel).and_then(|of| Ok(vec![(of, Some(level_wanted(to)?))]))
+            }
+            Request::Move { to, .. } => {
+                let one = |(name, to): &(String, Setting)| Ok((line(name)?, Some(level_wanted(to)?)));
+                to.iter().map(one).collect()
+            }
+            Request::Read { channels } => channels.iter().map(|name| Ok((line(name)?, None))).collect(),
+            Request::Safe => {
+                let of = |(name, n): &(String, usize)| {
+                    let line = self.lines.get(*n)?;
+                    Some(((name.clone(), *n), Some(line.output.safe.high()? != line.config.active_low)))
+                };
+                Ok(instrument.channels.iter().filter_map(of).collect())
+            }
+            Request::Query(_) => Err("a pin takes no text".to_string()),
+            Request::Stop | Request::ClearError => Err("a pin has nothing to stop or to clear".to_string()),
+        };
+        let wanted: Vec<((String, usize), Option<bool>)> = match wanted {
+            Ok(wanted) => wanted,
+            Err(why) => return rejected(why),
+        };
+        let mut readings = Vec::new();
+        for ((name, n), to) in wanted {
+            let Some(line) = self.lines.get_mut(n) else { continue };
+            if !line.claimed {
+                let why = line.said.clone().unwrap_or_else(|| "it can't be driven now".into());
+                return Outcome::not(
+                    CommandState::Failed,
+                    format!("device_error: {}: {why}", line.config.id),
+                );
+            }
+            let fault = match to {
+                Some(active) => {
+                    let done = line.state.order(Wish::Level(active), None, monotonic());
+                    line.act(done, pins, &self.desk, &self.commands)
+                }
+                None => {
+                    let high = line.state.active != line.config.active_low;
+                    line.tell(pins.level(line.config.pin), high, &self.desk)
+                }
+            };
+            if let (Some(why), Some(_)) = (fault, to) {
+                return Outcome::not(CommandState::Failed, format!("not_in_tolerance: {why}"));
+            }
+            let active = pins.level(line.config.pin).map(|high| high != line.config.active_low);
+            let value = match active {
+                Some(active) => Value::Number(f64::from(u8::from(active))),
+                None => Value::Missing(QualityReason::DeviceError),
+            };
+            readings.push(Reading { name, value, unit: None });
+        }
+        Outcome::done(readings)
+    }
+
     fn command(&mut self, command: &Command, pins: &mut dyn Pins) {
         let refuse = |why: &str| {
             self.commands.finish(&command.id, CommandState::Rejected, None, Some(why));
@@ -339,9 +476,62 @@ impl OutputSource {
     }
 }
 
-enum Asked {
+enum Came {
     Command(Command),
     Order(usize, Order),
+    Asked(usize, Asked),
+}
+
+/// The instruments that outputs are: each under its own id, and those they are channels of.
+fn driving(lines: &[Line]) -> Vec<Driving> {
+    let mut all: BTreeMap<String, Vec<(String, usize)>> = BTreeMap::new();
+    for (n, line) in lines.iter().enumerate() {
+        all.entry(line.config.id.clone()).or_default().push((LEVEL.to_string(), n));
+        if let Some(instrument) = line.instrument() {
+            all.entry(instrument).or_default().push((line.channel().to_string(), n));
+        }
+    }
+    let made = all.into_iter().map(|(id, channels)| {
+        let (to, asked) = bounded(limits::INSTRUMENT_COMMANDS);
+        let safe = |n: usize| lines.get(n).is_some_and(|line| line.output.safe.high().is_some());
+        let safe =
+            channels.iter().filter(|(_, n)| safe(*n)).map(|(name, _)| format!("{name} to its safe level"));
+        let offer = Offer {
+            name: id.clone(),
+            safe: safe.collect(),
+            timeout: SETTLE,
+            channels: channels.iter().map(|(name, _)| level_of(name, true)).collect(),
+            id,
+            ..Offer::default()
+        };
+        Driving { offer, channels, to, asked }
+    });
+    made.collect()
+}
+
+/// A pin as a channel.
+pub(super) fn level_of(name: &str, settable: bool) -> ChannelOffer {
+    ChannelOffer {
+        name: name.to_string(),
+        settable,
+        readable: true,
+        min: settable.then_some(0.0),
+        max: settable.then_some(1.0),
+        words: if settable { vec!["off".into(), "on".into()] } else { Vec::new() },
+        settle: if settable { SETTLE } else { Duration::ZERO },
+        ..ChannelOffer::default()
+    }
+}
+
+/// The level that a setting asks for.
+fn level_wanted(to: &Setting) -> Result<bool, String> {
+    match to {
+        Setting::Number(0.0) => Ok(false),
+        Setting::Number(1.0) => Ok(true),
+        Setting::Word(word) if word.eq_ignore_ascii_case("off") || word == "0" => Ok(false),
+        Setting::Word(word) if word.eq_ignore_ascii_case("on") || word == "1" => Ok(true),
+        other => Err(format!("limit: `value` is {other}; expected 1 or 0, on or off")),
+    }
 }
 
 /// What a command asks of an output.
@@ -449,8 +639,9 @@ impl Line {
         self.tell(read, high, desk);
     }
 
-    /// Does what the machine says, and tells what became of it.
-    fn act(&mut self, all: Vec<Do>, pins: &mut dyn Pins, desk: &Desk, commands: &Commands) {
+    /// Does what the machine says, and tells what became of it; gives what is wrong with the level at the end.
+    fn act(&mut self, all: Vec<Do>, pins: &mut dyn Pins, desk: &Desk, commands: &Commands) -> Option<String> {
+        let mut wrong = None;
         for done in all {
             match done {
                 Do::Superseded(id) => {
@@ -462,6 +653,7 @@ impl Line {
                     self.writes += 1;
                     let read = self.read_back(high, pins);
                     let fault = self.tell(read, high, desk);
+                    wrong.clone_from(&fault);
                     let Some(id) = command else { continue };
                     match fault {
                         None => commands.finish(
@@ -475,6 +667,7 @@ impl Line {
                 }
             }
         }
+        wrong
     }
 
     /// The level on the pin, given a moment to become what was written.
@@ -680,6 +873,7 @@ mod tests {
         fn again(&mut self, pins: &[GpioPin]) {
             self.until.set = Stop::default();
             let desk = Desk {
+                instruments: Arc::default(),
                 bus: Arc::clone(&self.bus),
                 fold: Arc::new(Fold::new(Arc::clone(&self.bus))),
                 alerts: Arc::new(Alerts::new(Arc::clone(&self.bus))),

@@ -1,5 +1,5 @@
-//! The seam to the hardware: pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`, `ports`) and a
-//! fake beside them (`fake`) for tests and benchmarks. Only this folder names rppal and serialport.
+//! The seam to the hardware: pins and serial ports as traits, with a Raspberry Pi's behind them (`pi`, `ports`, and
+//! `socket` for what is behind a network) and a fake beside them (`fake`) for tests and benchmarks. Only this folder names rppal and serialport.
 //!
 //! **Blocking.** Every call returns within about a quarter of a second, so that one thread can serve its hardware,
 //! the stop token and its timers. **Signals.** A handled signal, and SIGSTOP followed by SIGCONT, makes `epoll_wait`
@@ -11,11 +11,13 @@
 pub mod fake;
 mod pi;
 mod ports;
+mod socket;
 mod uart;
 mod usb;
 
 pub use self::pi::PiPins;
 pub use self::ports::{BoardPorts, advice};
+pub use self::socket::Sockets;
 
 use super::instruments::Wake;
 use crate::config::{Pull, SerialPort};

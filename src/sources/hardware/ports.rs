@@ -78,9 +78,10 @@ fn resolve(device: &Device) -> io::Result<PathBuf> {
     match device {
         Device::Path(path) | Device::Simulated(path) => path.canonicalize().map_err(|e| failed(device, e)),
         Device::Usb(rule) => usb::find(rule),
-        Device::Replay(_) | Device::Visa(_) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "what is played has no device"))
-        }
+        Device::Replay(_) | Device::Visa(_) | Device::Tcp(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "what is played, or behind a socket, has no device",
+        )),
     }
 }
 

@@ -5,10 +5,10 @@
 use super::line::Line;
 use super::modbus::Modbus;
 use super::nmea::Nmea;
-use super::protocol::{Action, Protocol};
+use super::protocol::{Action, Finish, Protocol};
 use super::scpi::Scpi;
-use crate::bus::Command;
 use crate::config::{self, LineConfig, LineFormat, ModbusKind, ModbusRegister, ModbusTable, ScpiChannel};
+use crate::sources::instruments::{Request, Setting};
 use crate::sources::reading::Value;
 use std::time::Duration;
 
@@ -49,8 +49,14 @@ pub fn scpi(data: &[u8]) {
     block.block = true;
     let mut volts = channel("a", "A?");
     volts.unit = Some("V".into());
-    let config =
-        config::Scpi { errors_every: 1, channels: vec![volts, parts, block], ..config::Scpi::default() };
+    volts.moving = Some("M?".into());
+    let config = config::Scpi {
+        errors_every: 1,
+        stop: "H".into(),
+        settings: [("s".to_string(), "S?".to_string())].into(),
+        channels: vec![volts, parts, block],
+        ..config::Scpi::default()
+    };
     if let Ok(scpi) = Scpi::new(&config) {
         drive(scpi, data);
     }
@@ -99,22 +105,23 @@ fn drive<P: Protocol>(mut protocol: P, data: &[u8]) {
         // One that takes none is never given any.
         if n % 7 == 3 && !protocol.actions().is_empty() {
             let id = n.to_string();
-            let action = protocol.actions().get(n % 3).copied().unwrap_or("set").to_string();
-            let params = [
-                ("channel".to_string(), "a".into()),
-                ("value".into(), f64::from(chunk[0]).into()),
-                ("command".into(), "A?".into()),
-            ];
-            let command = Command {
-                id: id.clone(),
-                target: "instrument/i".into(),
-                action,
-                params: params.into_iter().collect(),
-                by: None,
-                reason: None,
+            let to = Setting::Number(f64::from(chunk[0]));
+            let request = match chunk[0] % 6 {
+                0 => Request::Read { channels: vec!["a".into(), "b".into()] },
+                1 => Request::Move { to: vec![("a".into(), to.clone()), ("b".into(), to)], within: None },
+                2 => Request::Query("A?".into()),
+                3 => Request::Stop,
+                4 => Request::ClearError,
+                _ => Request::Set {
+                    channel: "a".into(),
+                    to,
+                    tolerance: None,
+                    within: Some(Duration::from_secs(1)),
+                    arrive: chunk[0] % 2 == 0,
+                },
             };
             waiting.push(id);
-            actions.extend(protocol.command(&command, now));
+            actions.extend(protocol.ask(&n.to_string(), &request, now));
         }
         if n % 97 == 96 {
             actions.extend(protocol.closed());
@@ -132,7 +139,7 @@ fn drive<P: Protocol>(mut protocol: P, data: &[u8]) {
                     }
                 }
             }
-            Action::Finish { id, .. } => {
+            Action::Finish(Finish { id, .. }) => {
                 let at = waiting.iter().position(|waiting| *waiting == id);
                 waiting.remove(at.expect("a command ends once, and only one that was given"));
             }

@@ -4,10 +4,12 @@
 //! counted (`joined`, `overlong`, and by the port `bad_lines`) and skipped to the next line end.
 
 use super::format::LineParser;
+use super::pending::ended;
 use super::protocol::{Action, Protocol};
 use super::splitter::{Piece, Splitter};
-use crate::bus::Command;
 use crate::config::LineConfig;
+use crate::model::CommandState;
+use crate::sources::instruments::Request;
 use std::time::Duration;
 
 /// See the module above.
@@ -76,8 +78,8 @@ impl Protocol for Line {
         Vec::new()
     }
 
-    fn command(&mut self, _command: &Command, _now: Duration) -> Vec<Action> {
-        Vec::new()
+    fn ask(&mut self, id: &str, _request: &Request, _now: Duration) -> Vec<Action> {
+        vec![ended(id, CommandState::Rejected, Some("it only talks".into()))]
     }
 
     fn closed(&mut self) -> Vec<Action> {

@@ -30,11 +30,12 @@ use self::life::{Effect, Input, Life};
 use self::line::Line;
 use self::modbus::Modbus;
 use self::nmea::Nmea;
-use self::protocol::{Action, Protocol};
+use self::protocol::{Action, Finish, Protocol};
 use self::scpi::Scpi;
 use super::fold::{Feed, Fold};
 use super::hardware::{OpenPort, Port, advice};
 use super::inputs::Until;
+use super::instruments::{Asked, Instruments, Offer, Outcome, Request, Wake};
 use super::outlets::{Order, Outlets};
 use super::publish::Report;
 use super::reading::Reading;
@@ -45,12 +46,12 @@ use crate::clock::Wall;
 use crate::config::{Device, ProtocolConfig, SerialPort, Sink};
 use crate::limits;
 use crate::model::{CommandState, QualityReason, Severity, SourceState};
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded, never, select};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How often a closed port looks whether its device has appeared: plugging in is noticed without waiting for the
@@ -59,17 +60,21 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(250);
 /// The same for an adapter that is looked for among all: a walk through /sys.
 const LOOK_USB: Duration = Duration::from_secs(1);
+/// The longest time between two tries of a socket: there is nothing to look at.
+const LOOK_SOCKET: Duration = Duration::from_secs(5);
 /// Counters alone are published this often at most.
 const REPORT: Duration = Duration::from_secs(2);
 /// Counters are looked at this often.
 const TELL: Duration = Duration::from_millis(100);
-/// The longest wait for bytes, and with it for commands and orders.
+/// The longest wait for bytes, and with it for orders. Commands and requests end it.
 const WAIT: Duration = Duration::from_millis(50);
 /// A protocol hears of the time this often at least.
 const TICK: Duration = Duration::from_millis(200);
-/// When bytes come without a pause, they are read this often, so that a fast port is not woken for every few.
-/// With the size of a read it also is the fastest that a port is read.
+/// When bytes come without a pause and without having been asked for, they are read this often, so that a fast port is
+/// not woken for every few. With the size of a read it also is the fastest that a port is read.
 const PACE: Duration = Duration::from_millis(5);
+/// Reads after something was sent that are an answer, and not paced: whoever asked waits for it, and what follows it.
+const ANSWER: u32 = 16;
 const READ: usize = limits::SERIAL_RATE / (1_000 / PACE.as_millis() as usize);
 
 /// What a port is given of the rest of the program.
@@ -79,6 +84,7 @@ pub(super) struct Links {
     pub commands: Arc<Commands>,
     pub alerts: Arc<Alerts>,
     pub outlets: Arc<Outlets>,
+    pub instruments: Arc<Instruments>,
     pub fold: Arc<Fold>,
 }
 
@@ -89,6 +95,7 @@ impl Links {
             commands: Arc::clone(&context.commands),
             alerts: Arc::clone(&context.alerts),
             outlets: Arc::clone(&context.outlets),
+            instruments: Arc::clone(&context.instruments),
             fold: Arc::clone(fold),
         }
     }
@@ -141,6 +148,10 @@ impl SerialSource {
             report.detail("simulated", true);
         }
         let protocol = speaker(&config);
+        if let (Sink::Instrument(id), Ok(Some(offer))) = (&config.sink, protocol.as_ref().map(|p| p.offer()))
+        {
+            links.fold.describe(id, &offer);
+        }
         SerialSource { config, opener, links, feed, protocol, report, counts: BTreeMap::new() }
     }
 
@@ -167,13 +178,19 @@ impl SerialSource {
         {
             log::warn!("serial {}: {advice}", self.config.id);
         }
-        let actions = protocol.actions();
-        let commands = match &self.config.sink {
-            Sink::Instrument(id) if !actions.is_empty() => {
-                self.links.commands.own(&format!("instrument/{id}"), &actions)
-            }
-            _ => crossbeam::channel::never(),
-        };
+        let bell = Doorbell::default();
+        let (mut commands, mut asked, mut driven) = (never(), never(), None);
+        if let (Sink::Instrument(id), Some(can)) = (&self.config.sink, protocol.offer()) {
+            let (to, from) = bounded(limits::INSTRUMENT_COMMANDS);
+            self.links.commands.own_waking(&format!("instrument/{id}"), &protocol.actions(), to, bell.wake());
+            commands = from;
+            let (to, from) = bounded(limits::INSTRUMENT_COMMANDS);
+            let name = self.config.name.clone().unwrap_or_else(|| id.clone());
+            let can = Offer { id: id.clone(), name, ..can };
+            self.links.instruments.offer(can.clone(), to, bell.wake());
+            asked = from;
+            driven = Some(can);
+        }
         let (offer, orders) = bounded(limits::SERIAL_ORDERS);
         let now = monotonic();
         let budget = Budget::new(self.config.max_rate, now);
@@ -190,6 +207,12 @@ impl SerialSource {
             offer,
             orders,
             commands,
+            asked,
+            driven,
+            bell,
+            waiting: BTreeMap::new(),
+            requests: 0,
+            unasked: 0,
             ticked: now,
             read: now,
             there: true,
@@ -204,10 +227,32 @@ impl SerialSource {
                 break;
             }
             running.take_commands();
+            running.take_requests();
             running.step(Input::Tick);
             running.tell();
         }
         running.end(until);
+    }
+}
+
+/// Wakes a port's thread, while its port is open: another one has another waker. While it is closed, the thread waits for
+/// what comes as well as for its device.
+#[derive(Clone, Default)]
+struct Doorbell(Arc<Mutex<Option<Wake>>>);
+
+impl Doorbell {
+    fn set(&self, port: Option<Wake>) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = port;
+    }
+
+    fn wake(&self) -> Wake {
+        let bell = self.clone();
+        Arc::new(move || {
+            let port = bell.0.lock().unwrap_or_else(|e| e.into_inner()).clone();
+            if let Some(wake) = port {
+                wake();
+            }
+        })
     }
 }
 
@@ -226,6 +271,17 @@ struct Running {
     offer: Sender<Order>,
     orders: Receiver<Order>,
     commands: Receiver<Command>,
+    /// What its instrument is asked.
+    asked: Receiver<Asked>,
+    /// What its instrument can do, if it is one.
+    driven: Option<Offer>,
+    /// Wakes this thread.
+    bell: Doorbell,
+    /// Requests that have not ended, by the id the protocol knows them by.
+    waiting: BTreeMap<String, Asked>,
+    requests: u64,
+    /// Reads since something was sent.
+    unasked: u32,
     /// When the protocol last heard of the time.
     ticked: Duration,
     /// When bytes last came, or the pause after them ended.
@@ -243,10 +299,30 @@ impl Running {
 
     /// Waits for a closed port's next try, or for its device to appear; true when it is time to end.
     fn await_device(&mut self, until: &Until) -> bool {
-        let look = if matches!(self.source.config.device, Device::Usb(_)) { LOOK_USB } else { LOOK };
+        let look = match self.source.config.device {
+            Device::Usb(_) => LOOK_USB,
+            Device::Tcp(_) => LOOK_SOCKET,
+            _ => LOOK,
+        };
         let wait = self.life.next_try().saturating_sub(monotonic()).min(look);
-        if wait > Duration::ZERO && until.wait(wait) {
-            return true;
+        if wait > Duration::ZERO {
+            select! {
+                recv(until.daemon.receiver()) -> _ => return true,
+                recv(until.set.receiver()) -> _ => return true,
+                recv(self.commands) -> command => match command {
+                    Ok(command) => self.command(&command),
+                    Err(_) => self.commands = never(),
+                },
+                recv(self.asked) -> asked => match asked {
+                    Ok(asked) => self.request(asked),
+                    Err(_) => self.asked = never(),
+                },
+                default(wait) => {}
+            }
+        }
+        // Whether somebody listens at the other end shows only when it is tried.
+        if look == LOOK_SOCKET && wait == LOOK_SOCKET {
+            self.step(Input::Appeared);
         }
         // One that appears is worth a try at once; one that was there all the time and failed waits for its turn.
         let before = std::mem::replace(&mut self.there, self.source.opener.is_there(&self.source.config));
@@ -276,7 +352,10 @@ impl Running {
         let wait = wake.min(if self.out.is_empty() { WAIT } else { 2 * PACE });
         let mut buffer = [0; READ];
         let Some(port) = &mut self.port else { return };
-        let actions = match port.read(&mut buffer, wait) {
+        let came = port.read(&mut buffer, wait);
+        // What nobody waits for any more is not sent, even if it would be its turn now.
+        self.give_up();
+        let actions = match came {
             Ok(0) => {
                 self.ticked = monotonic();
                 self.protocol.tick(self.ticked)
@@ -286,7 +365,8 @@ impl Running {
                 let now = monotonic();
                 self.record(Way::In, bytes, now);
                 *self.source.counts.entry("bytes").or_default() += n as u64;
-                let streaming = now.saturating_sub(self.read) < PACE;
+                let streaming = now.saturating_sub(self.read) < PACE && self.unasked > ANSWER;
+                self.unasked = self.unasked.saturating_add(1);
                 let actions = self.protocol.received(bytes, now);
                 self.step(Input::Noise);
                 self.act(actions);
@@ -334,15 +414,96 @@ impl Running {
 
     fn take_commands(&mut self) {
         for command in self.commands.try_iter().collect::<Vec<_>>() {
-            if self.life.is_open() {
-                let actions = self.protocol.command(&command, monotonic());
-                self.act(actions);
-                continue;
-            }
-            let why = self.life.last_error.as_deref().unwrap_or("the port is being opened");
-            let reason = format!("not connected: {why}");
-            self.source.links.commands.finish(&command.id, CommandState::Failed, None, Some(&reason));
+            self.command(&command);
         }
+    }
+
+    fn take_requests(&mut self) {
+        for asked in self.asked.try_iter().collect::<Vec<_>>() {
+            self.request(asked);
+        }
+    }
+
+    /// A command from outside: a request of its own kind.
+    fn command(&mut self, command: &Command) {
+        let commands = Arc::clone(&self.source.links.commands);
+        let Some(offer) = &self.driven else { return };
+        let request = match Request::of(command, offer) {
+            Ok(request) => request,
+            Err(why) => return commands.finish(&command.id, CommandState::Rejected, None, Some(&why)),
+        };
+        if matches!(request, Request::Set { .. } | Request::Move { .. } | Request::Stop) {
+            let settle = offer.channels.iter().map(|channel| channel.settle).max().unwrap_or_default();
+            commands.allow(&command.id, limits::COMMAND_TIME + settle);
+        }
+        if let Some(why) = self.not_connected() {
+            return commands.finish_as(
+                &command.id,
+                CommandState::Failed,
+                Some("device_error"),
+                None,
+                Some(&why),
+            );
+        }
+        let actions = self.protocol.ask(&command.id, &request, monotonic());
+        self.act(actions);
+    }
+
+    /// A request from within.
+    fn request(&mut self, asked: Asked) {
+        if asked.is_given_up() {
+            return;
+        }
+        if let Some(why) = self.not_connected() {
+            let reason = Some(format!("device_error: {why}"));
+            let state = CommandState::Failed;
+            let _ = asked.reply.try_send(Outcome { state, readings: Vec::new(), text: None, reason });
+            return;
+        }
+        self.requests += 1;
+        // No command can be called so.
+        let id = format!("#{}", self.requests);
+        let request = asked.request.clone();
+        self.waiting.insert(id.clone(), asked);
+        let actions = self.protocol.ask(&id, &request, monotonic());
+        self.act(actions);
+    }
+
+    fn not_connected(&self) -> Option<String> {
+        if self.life.is_open() {
+            return None;
+        }
+        let why = self.life.last_error.as_deref().unwrap_or("the port is being opened");
+        Some(format!("not connected: {why}"))
+    }
+
+    fn give_up(&mut self) {
+        let gone: Vec<String> =
+            self.waiting.iter().filter(|(_, asked)| asked.is_given_up()).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            self.waiting.remove(&id);
+            self.protocol.give_up(&id);
+        }
+    }
+
+    /// Tells whoever asked how it ended.
+    fn finish(&mut self, end: Finish) {
+        let Some(asked) = self.waiting.remove(&end.id) else {
+            let reason = end.reason.as_deref().or(end.text.as_deref());
+            return self.source.links.commands.finish_as(&end.id, end.state, end.code, None, reason);
+        };
+        let reason = match (end.code, end.reason) {
+            (Some(code), Some(reason)) => Some(format!("{code}: {reason}")),
+            (_, reason) => reason,
+        };
+        let reason = reason.filter(|_| end.state != CommandState::Completed);
+        // Full or gone: nobody waits for it any more.
+        let _ = asked.reply.try_send(Outcome {
+            state: end.state,
+            readings: end.readings,
+            text: end.text,
+            reason,
+        });
     }
 
     /// Does what the protocol wants done.
@@ -350,6 +511,7 @@ impl Running {
         for action in actions {
             match action {
                 Action::Send(bytes) => {
+                    self.unasked = 0;
                     self.out.push(&bytes, monotonic());
                     self.write();
                 }
@@ -359,9 +521,12 @@ impl Running {
                 Action::Count(name, n) => *self.source.counts.entry(name).or_default() += n,
                 Action::Detail(name, value) => self.source.report.detail(name, value),
                 Action::Lost(why) => self.step(Input::Doubt(why)),
-                Action::Finish { id, state, status, reason } => {
-                    self.source.links.commands.finish(&id, state, status.as_deref(), reason.as_deref());
+                Action::Motion(motion) => self.source.links.fold.motion(&self.source.feed, &motion),
+                Action::Settings(settings) => {
+                    self.heard();
+                    self.source.links.fold.settings(&self.source.feed, &settings);
                 }
+                Action::Finish(end) => self.finish(end),
                 Action::Flush => {
                     if let Some(Err(e)) = self.port.as_mut().map(|port| port.clear_input()) {
                         self.step(Input::HungUp { why: e.to_string(), chance: chance() });
@@ -487,6 +652,7 @@ impl Running {
     fn open(&mut self) {
         let result = match self.source.opener.open(&self.source.config) {
             Ok(open) => {
+                self.bell.set(open.waker());
                 self.port = Some(open);
                 Input::Opened
             }
@@ -515,6 +681,7 @@ impl Running {
 
     fn close(&mut self) {
         self.port = None;
+        self.bell.set(None);
         self.there = true;
         self.source.links.outlets.withdraw(&self.source.config.id);
         self.record(Way::Remark, b"closed", monotonic());
@@ -594,11 +761,17 @@ impl Running {
     fn end(mut self, until: &Until) {
         let (id, links) = (self.source.config.id.clone(), self.source.links.clone());
         links.outlets.withdraw(&id);
+        if let Some(driven) = &self.driven {
+            links.instruments.withdraw(&driven.id);
+        }
         self.port = None;
+        self.bell.set(None);
         let actions = self.protocol.closed();
-        // Commands end; what it says of its input does not matter any more.
-        let ends = actions.into_iter().filter(|action| matches!(action, Action::Finish { .. })).collect();
+        // Requests end; what it says of its input does not matter any more.
+        let ends = actions.into_iter().filter(|action| matches!(action, Action::Finish(_))).collect();
         self.act(ends);
+        // Those that came too late for that are given up by dropping them.
+        self.take_requests();
         if until.daemon.is_stopped() {
             return;
         }
@@ -667,6 +840,7 @@ mod tests {
                 commands: Arc::new(Commands::new(Arc::clone(&bus))),
                 alerts: Arc::new(Alerts::new(Arc::clone(&bus))),
                 outlets: Arc::default(),
+                instruments: Arc::default(),
                 bus: Arc::clone(&bus),
                 fold,
             };

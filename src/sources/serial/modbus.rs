@@ -9,15 +9,15 @@
 //! Sources: Modbus Application Protocol V1.1b3 (6: functions, 7: exceptions), Modbus over Serial Line V1.02 (2.5.1:
 //! frames and silence).
 
-use super::pending::{Pending, ended};
-use super::protocol::{Action, Protocol};
-use crate::bus::Command;
+use super::pending::{No, Pending, ended, failed, refused};
+use super::protocol::{Action, Finish, Protocol};
 use crate::config::{self, ModbusKind, ModbusOrder, ModbusRegister, ModbusTable};
 use crate::model::{CommandState, QualityReason};
+use crate::sources::instruments::{ChannelOffer, Offer, Request as Wanted, Setting};
 use crate::sources::reading::{Reading, Value};
 use rmodbus::ModbusProto;
 use rmodbus::client::ModbusRequest;
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ const SILENT_MOST: Duration = Duration::from_secs(10);
 const PIECES: Duration = Duration::from_millis(100);
 /// A frame is at most this long. Source: Serial Line, 2.5.1.
 const FRAME: usize = 256;
+/// Time between two looks whether what was written has its effect.
+const AGAIN: Duration = Duration::from_millis(100);
+/// A round that requests have kept waiting for longer goes before the next of them.
+const STARVED: Duration = Duration::from_secs(2);
 /// Exceptions kept for people, one for each request that has one.
 const EXCEPTIONS: usize = 16;
 
@@ -53,6 +57,8 @@ pub struct Modbus {
     round_due: Duration,
     answered_in_round: bool,
     readings: Vec<Reading>,
+    /// Requests have kept this round waiting: it is not interrupted.
+    catching_up: bool,
     /// What comes before anything else: a read-back.
     next: Option<Request>,
     units: BTreeMap<u8, Standing>,
@@ -120,21 +126,41 @@ struct Codec {
 #[derive(Clone, Debug)]
 enum Purpose {
     Block(usize),
+    Read(Read),
     Write(Write),
     Readback { write: Write, silent: bool },
 }
 
+/// Registers that are set one after the other, each read back before the next.
 #[derive(Clone, Debug)]
 struct Write {
     id: String,
     register: usize,
     raw: Raw,
+    /// Those that follow.
+    rest: VecDeque<(usize, Raw)>,
+    tolerance: Option<f64>,
+    /// How long the read-back may take to agree, and when that is over for this one.
+    within: Duration,
+    until: Option<Duration>,
+    arrive: bool,
+    readings: Vec<Reading>,
+}
+
+/// Registers that are read for a request.
+#[derive(Clone, Debug)]
+struct Read {
+    id: String,
+    block: Block,
+    /// Those that follow.
+    rest: VecDeque<Block>,
+    readings: Vec<Reading>,
 }
 
 #[derive(Debug)]
-struct Wish {
-    register: usize,
-    raw: Raw,
+enum Wish {
+    Write(Write),
+    Read(Read),
 }
 
 /// A value as it goes over the line.
@@ -170,6 +196,7 @@ impl Modbus {
             round_due: Duration::ZERO,
             answered_in_round: false,
             readings: Vec::new(),
+            catching_up: false,
             next: None,
             lost: false,
             exceptions: BTreeMap::new(),
@@ -223,11 +250,15 @@ impl Modbus {
         if let Some(request) = self.next.take() {
             return Some(request);
         }
-        let (late, wish) = self.pending.next(now);
-        actions.extend(late);
-        if let Some((id, Wish { register, raw })) = wish {
-            let write = Write { id, register, raw };
-            return self.write(write, actions);
+        self.catching_up &= !self.round.is_empty();
+        if self.round.is_empty() && now >= self.round_due + STARVED.max(self.config.poll * 3) {
+            self.catching_up = true;
+        }
+        let wish = if self.catching_up { None } else { self.pending.next(|_| true) };
+        match wish {
+            Some((_, Wish::Write(write))) => return self.write(write, actions),
+            Some((_, Wish::Read(read))) => return self.read(read, actions),
+            None => {}
         }
         if self.round.is_empty() {
             if now < self.round_due {
@@ -269,31 +300,32 @@ impl Modbus {
     }
 
     fn write(&self, write: Write, actions: &mut Vec<Action>) -> Option<Request> {
-        let register = self.config.registers.get(write.register)?;
-        match write_frame(register, &write.raw) {
-            Some((frame, codec)) => Some(Request {
-                frame,
-                codec,
-                purpose: Purpose::Write(write),
-                tries: 0,
-                not_before: Duration::ZERO,
-            }),
-            None => {
-                let why = "the value does not fit into a frame".to_string();
-                actions.push(ended(&write.id, CommandState::Failed, Some(why)));
-                None
-            }
-        }
+        let made = self.config.registers.get(write.register).and_then(|r| write_frame(r, &write.raw));
+        let Some((frame, codec)) = made else {
+            let why = "the value does not fit into a frame".to_string();
+            actions.push(ended(&write.id, CommandState::Failed, Some(why)));
+            return None;
+        };
+        Some(Request { frame, codec, purpose: Purpose::Write(write), tries: 0, not_before: Duration::ZERO })
+    }
+
+    fn read(&self, read: Read, actions: &mut Vec<Action>) -> Option<Request> {
+        let block = &read.block;
+        let Some((frame, codec)) = read_frame(block.unit, block.table, block.address, block.count) else {
+            actions.push(ended(&read.id, CommandState::Failed, Some("it can't be read".into())));
+            return None;
+        };
+        Some(Request { frame, codec, purpose: Purpose::Read(read), tries: 0, not_before: Duration::ZERO })
     }
 
     /// Reads back what was written, after the answer to it, or after none.
-    fn read_back(&mut self, write: Write, silent: bool) -> Vec<Action> {
+    fn read_back(&mut self, write: Write, silent: bool, not_before: Duration) -> Vec<Action> {
         let register = self.config.registers.get(write.register);
         let request = register.and_then(|register| {
             let count = if register.table.is_bits() { 1 } else { register.kind.registers() };
             let (frame, codec) = read_frame(register.unit_id, register.table, register.address, count)?;
             let purpose = Purpose::Readback { write: write.clone(), silent };
-            Some(Request { frame, codec, purpose, tries: 0, not_before: Duration::ZERO })
+            Some(Request { frame, codec, purpose, tries: 0, not_before })
         });
         match request {
             Some(request) => {
@@ -324,10 +356,11 @@ impl Modbus {
         let standing = self.units.entry(request.codec.unit).or_default();
         // A device that was silent last time gets one try, not the time of several.
         let tries = if standing.silent > 0 { 0 } else { self.config.retries };
+        let mut end = None;
         match request.purpose {
             Purpose::Write(write) => {
                 // Never twice: whether it has arrived shows when it is read.
-                return self.read_back(write, true);
+                return self.read_back(write, true, Duration::ZERO);
             }
             _ if request.tries < tries => {
                 request.tries += 1;
@@ -339,7 +372,11 @@ impl Modbus {
             }
             Purpose::Readback { write, .. } => {
                 let why = "no answer when it was read back; whether it was written is not known".to_string();
-                return vec![ended(&write.id, CommandState::Failed, Some(why))];
+                return vec![failed(&write.id, "timeout", why)];
+            }
+            Purpose::Read(ref read) => {
+                let why = format!("no answer from {} within {:?}", read.block.name(), self.config.timeout);
+                end = Some(failed(&read.id, "timeout", why));
             }
             Purpose::Block(_) => {}
         }
@@ -348,7 +385,7 @@ impl Modbus {
         standing.again = now + wait.min(SILENT_MOST.max(self.config.poll));
         let first = standing.silent == 1;
         let unit = request.codec.unit;
-        let mut actions = Vec::new();
+        let mut actions: Vec<Action> = end.into_iter().collect();
         self.round.retain(|n| self.blocks.get(*n).is_none_or(|block| block.unit != unit));
         if self.units.values().all(|standing| standing.silent > 0) {
             if !std::mem::replace(&mut self.lost, true) {
@@ -412,13 +449,13 @@ impl Modbus {
             actions.push(self.silent_units());
         }
         match said {
-            Ok(data) => actions.extend(self.answered(request, &data)),
+            Ok(data) => actions.extend(self.answered(request, &data, now)),
             Err(code) => actions.extend(self.refused(request, code, now)),
         }
         actions
     }
 
-    fn answered(&mut self, request: Request, data: &[u8]) -> Vec<Action> {
+    fn answered(&mut self, request: Request, data: &[u8], now: Duration) -> Vec<Action> {
         match request.purpose {
             Purpose::Block(n) => {
                 let Some(block) = self.blocks.get(n) else { return Vec::new() };
@@ -432,32 +469,76 @@ impl Modbus {
                 let cured = self.exceptions.remove(&block.name());
                 cured.map(|_| self.told_exceptions()).into_iter().collect()
             }
-            Purpose::Write(write) => self.read_back(write, false),
-            Purpose::Readback { write, silent } => {
-                let Some(register) = self.config.registers.get(write.register) else { return Vec::new() };
-                let value = value_at(register, data, 0);
-                let wanted = value_at(register, &write.raw.bytes(), 0);
-                let shown = |value: &Value| match value {
-                    Value::Text(text) => text.clone(),
-                    Value::Missing(_) => "no value".into(),
-                    other => other.to_json().to_string(),
+            Purpose::Read(mut read) => {
+                let of = |n: &usize| {
+                    let register = self.config.registers.get(*n)?;
+                    let at = register.address.saturating_sub(read.block.address);
+                    Some(reading(register, value_at(register, data, at)))
                 };
-                let unit = register.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
-                let end = if value == wanted {
-                    ended(&write.id, CommandState::Completed, None)
-                } else {
-                    let unheard = if silent { "; the write was not answered" } else { "" };
-                    let why = format!(
-                        "wrote {}{unit} to {}, but it reads back {}{unit}{unheard}",
-                        shown(&wanted),
-                        register.name,
-                        shown(&value)
-                    );
-                    ended(&write.id, CommandState::Failed, Some(why))
-                };
-                vec![Action::Readings(vec![reading(register, value)]), end]
+                let readings: Vec<Reading> = read.block.registers.iter().filter_map(of).collect();
+                let mut actions = vec![Action::Readings(readings.clone())];
+                read.readings.extend(readings);
+                match read.rest.pop_front() {
+                    Some(block) => self.next = self.read(Read { block, ..read }, &mut actions),
+                    None => actions.push(done(read.id, read.readings)),
+                }
+                actions
             }
+            Purpose::Write(mut write) if !write.arrive => {
+                let mut actions = Vec::new();
+                match write.rest.pop_front() {
+                    Some((register, raw)) => {
+                        self.next = self.write(Write { register, raw, ..write }, &mut actions);
+                    }
+                    None => actions.push(done(write.id, Vec::new())),
+                }
+                actions
+            }
+            Purpose::Write(mut write) => {
+                write.until = Some(now + write.within);
+                self.read_back(write, false, Duration::ZERO)
+            }
+            Purpose::Readback { write, silent } => self.looked(write, silent, data, now),
         }
+    }
+
+    /// What was written was read back.
+    fn looked(&mut self, mut write: Write, silent: bool, data: &[u8], now: Duration) -> Vec<Action> {
+        let Some(register) = self.config.registers.get(write.register) else { return Vec::new() };
+        let value = value_at(register, data, 0);
+        let wanted = value_at(register, &write.raw.bytes(), 0);
+        let near = value.as_number().zip(wanted.as_number()).zip(write.tolerance);
+        let agrees = value == wanted || near.is_some_and(|((is, wanted), t)| (is - wanted).abs() <= t);
+        let shown = |value: &Value| match value {
+            Value::Text(text) => text.clone(),
+            Value::Missing(_) => "no value".into(),
+            other => other.to_json().to_string(),
+        };
+        let unit = register.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
+        let read = reading(register, value.clone());
+        let mut actions = vec![Action::Readings(vec![read.clone()])];
+        if agrees {
+            write.readings.push(read);
+            write.until = None;
+            match write.rest.pop_front() {
+                Some((register, raw)) => {
+                    self.next = self.write(Write { register, raw, ..write }, &mut actions);
+                }
+                None => actions.push(done(write.id, write.readings)),
+            }
+        } else if write.until.is_some_and(|until| now < until) {
+            actions.extend(self.read_back(write, silent, now + AGAIN));
+        } else {
+            let unheard = if silent { "; the write was not answered" } else { "" };
+            let why = format!(
+                "wrote {}{unit} to {}, but it reads back {}{unit}{unheard}",
+                shown(&wanted),
+                register.name,
+                shown(&value)
+            );
+            actions.push(failed(&write.id, "not_in_tolerance", why));
+        }
+        actions
     }
 
     fn refused(&mut self, mut request: Request, code: u8, now: Duration) -> Vec<Action> {
@@ -473,21 +554,17 @@ impl Modbus {
         match request.purpose {
             Purpose::Write(write) | Purpose::Readback { write, .. } => {
                 let why = format!("the device refuses: {}", exception(code));
-                actions.push(ended(&write.id, CommandState::Failed, Some(why)));
+                actions.push(failed(&write.id, "device_error", why));
+            }
+            Purpose::Read(read) => {
+                let why = format!("the device refuses to tell {}: {}", read.block.name(), exception(code));
+                actions.push(failed(&read.id, "device_error", why));
             }
             Purpose::Block(n) => {
                 let Some(block) = self.blocks.get(n).cloned() else { return actions };
                 if code == 2 && block.holes {
                     // Perhaps only what is between is not there: from now on without it.
-                    let own: Vec<&ModbusRegister> =
-                        block.registers.iter().filter_map(|r| self.config.registers.get(*r)).collect();
-                    let owned: Vec<ModbusRegister> = own.into_iter().cloned().collect();
-                    let mut parts = plan(&owned, 0);
-                    for part in &mut parts {
-                        for r in &mut part.registers {
-                            *r = block.registers.get(*r).copied().unwrap_or_default();
-                        }
-                    }
+                    let parts = self.plan_of(&block.registers, 0);
                     let first = self.blocks.len();
                     self.blocks.extend(parts);
                     self.round.extend(first..self.blocks.len());
@@ -516,17 +593,86 @@ impl Modbus {
         Action::Detail("refused", json!(self.exceptions))
     }
 
-    fn wish_to_set(&self, params: &Map<String, Json>) -> Result<Wish, String> {
-        let name = params.get("channel").and_then(Json::as_str).unwrap_or_default();
-        let found = self.config.registers.iter().enumerate().find(|(_, r)| r.name == name && r.write);
-        let Some((n, register)) = found else {
-            let all = self.config.registers.iter().filter(|r| r.write).map(|r| r.name.as_str());
-            let all = all.collect::<Vec<_>>().join(", ");
-            return Err(format!("`channel` is {name:?}; expected one that can be set: {all}"));
-        };
-        let raw = raw_of(register, params.get("value").unwrap_or(&Json::Null))?;
-        Ok(Wish { register: n, raw })
+    fn wish(&self, id: &str, request: &Wanted) -> Result<Wish, No> {
+        match request {
+            Wanted::Set { channel, to, tolerance, within, arrive } => {
+                let mut write = self.set(id, &[(channel.clone(), to.clone())])?;
+                (write.tolerance, write.within) = (*tolerance, within.unwrap_or_default());
+                write.arrive = *arrive;
+                Ok(Wish::Write(write))
+            }
+            Wanted::Move { to, within } => {
+                let mut write = self.set(id, to)?;
+                write.within = within.unwrap_or_default();
+                Ok(Wish::Write(write))
+            }
+            Wanted::Read { channels } => {
+                let mut wanted = Vec::new();
+                for name in channels {
+                    match self.config.registers.iter().position(|r| r.name == *name) {
+                        Some(n) => wanted.push(n),
+                        None => return Err(format!("{name:?} is no register of it").into()),
+                    }
+                }
+                let mut rest: VecDeque<Block> = self.plan_of(&wanted, self.config.merge_gap).into();
+                let block = rest.pop_front().ok_or_else(|| "nothing was asked for".to_string())?;
+                Ok(Wish::Read(Read { id: id.to_string(), block, rest, readings: Vec::new() }))
+            }
+            Wanted::Query(_) => Err("a Modbus device takes no text".to_string().into()),
+            Wanted::Stop | Wanted::Safe | Wanted::ClearError => {
+                Err("a Modbus device has no such command; set a register instead".to_string().into())
+            }
+        }
     }
+
+    /// Registers to be set, each checked before any is.
+    fn set(&self, id: &str, to: &[(String, Setting)]) -> Result<Write, No> {
+        let mut rest = VecDeque::new();
+        for (name, to) in to {
+            let found = self.config.registers.iter().enumerate().find(|(_, r)| r.name == *name && r.write);
+            let Some((n, register)) = found else {
+                let all = self.config.registers.iter().filter(|r| r.write).map(|r| r.name.as_str());
+                let all = all.collect::<Vec<_>>().join(", ");
+                return Err(format!("`channel` is {name:?}; expected one that can be set: {all}").into());
+            };
+            rest.push_back((n, raw_of(register, to)?));
+        }
+        let (register, raw) = rest.pop_front().ok_or_else(|| "nothing is to be set".to_string())?;
+        Ok(Write {
+            id: id.to_string(),
+            register,
+            raw,
+            rest,
+            tolerance: None,
+            within: Duration::ZERO,
+            until: None,
+            arrive: true,
+            readings: Vec::new(),
+        })
+    }
+
+    /// Some of the registers into requests.
+    fn plan_of(&self, wanted: &[usize], merge_gap: u16) -> Vec<Block> {
+        let own: Vec<ModbusRegister> =
+            wanted.iter().filter_map(|n| self.config.registers.get(*n).cloned()).collect();
+        let mut blocks = plan(&own, merge_gap);
+        for n in blocks.iter_mut().flat_map(|block| &mut block.registers) {
+            *n = wanted.get(*n).copied().unwrap_or_default();
+        }
+        blocks
+    }
+}
+
+/// A request is done.
+fn done(id: String, readings: Vec<Reading>) -> Action {
+    Action::Finish(Finish {
+        id,
+        state: CommandState::Completed,
+        code: None,
+        reason: None,
+        readings,
+        text: None,
+    })
 }
 
 impl Protocol for Modbus {
@@ -582,7 +728,7 @@ impl Protocol for Modbus {
             State::Free { from } => {
                 let next = match &self.next {
                     Some(next) => next.not_before,
-                    None if self.pending.is_empty() && self.round.is_empty() => self.round_due,
+                    None if !self.pending.any(|_| true) && self.round.is_empty() => self.round_due,
                     None => *from,
                 };
                 Some(next.max(*from))
@@ -590,24 +736,38 @@ impl Protocol for Modbus {
         }
     }
 
-    fn command(&mut self, command: &Command, now: Duration) -> Vec<Action> {
+    fn offer(&self) -> Option<Offer> {
+        let channels = self.config.registers.iter().map(|register| ChannelOffer {
+            name: register.name.clone(),
+            unit: register.unit.clone(),
+            settable: register.write,
+            readable: true,
+            min: register.min,
+            max: register.max,
+            words: register.words.values().cloned().collect(),
+            ..ChannelOffer::default()
+        });
+        Some(Offer { channels: channels.collect(), timeout: self.config.timeout, ..Offer::default() })
+    }
+
+    fn ask(&mut self, id: &str, request: &Wanted, now: Duration) -> Vec<Action> {
         if let State::Closed = self.state {
-            return vec![ended(&command.id, CommandState::Failed, Some("the port is not open".into()))];
+            return vec![ended(id, CommandState::Failed, Some("the port is not open".into()))];
         }
-        let wish = match command.action.as_str() {
-            "set" => self.wish_to_set(&command.params),
-            other => Err(format!("a Modbus device has no {other:?}")),
-        };
-        let mut actions = match wish {
-            Ok(wish) => self.pending.push(&command.id, wish, now),
-            Err(why) => return vec![ended(&command.id, CommandState::Rejected, Some(why))],
+        let mut actions = match self.wish(id, request) {
+            Ok(wish) => self.pending.push(id, wish, now),
+            Err(no) => return vec![refused(id, no)],
         };
         actions.extend(self.go(now));
         actions
     }
 
+    fn give_up(&mut self, id: &str) {
+        self.pending.withdraw(|waiting, _| waiting == id);
+    }
+
     fn actions(&self) -> Vec<&'static str> {
-        if self.config.registers.iter().any(|r| r.write) { vec!["set"] } else { Vec::new() }
+        if self.config.registers.iter().any(|r| r.write) { vec!["set", "move"] } else { Vec::new() }
     }
 
     fn closed(&mut self) -> Vec<Action> {
@@ -621,8 +781,11 @@ impl Protocol for Modbus {
         }
         let mut actions = Vec::new();
         for request in under_way {
-            if let Purpose::Write(write) | Purpose::Readback { write, .. } = request.purpose {
-                actions.push(ended(&write.id, CommandState::Failed, Some(WHY.into())));
+            match request.purpose {
+                Purpose::Write(Write { id, .. })
+                | Purpose::Readback { write: Write { id, .. }, .. }
+                | Purpose::Read(Read { id, .. }) => actions.push(failed(&id, "device_error", WHY.into())),
+                Purpose::Block(_) => {}
             }
         }
         actions.extend(self.pending.fail(WHY));
@@ -878,48 +1041,43 @@ fn worded(register: &ModbusRegister, raw: Raw) -> Value {
 }
 
 /// A value as it is to be written.
-fn raw_of(register: &ModbusRegister, value: &Json) -> Result<Raw, String> {
+fn raw_of(register: &ModbusRegister, value: &Setting) -> Result<Raw, No> {
     let unit = register.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
-    let word = value.as_str().map(str::trim);
+    let (word, number) = match value {
+        Setting::Number(number) => (None, Some(*number).filter(|n| n.is_finite())),
+        Setting::Word(word) => (Some(word.trim()), word.trim().parse::<f64>().ok().filter(|n| n.is_finite())),
+    };
     let by_word = word.and_then(|word| {
         let found = register.words.iter().find(|(_, w)| w.eq_ignore_ascii_case(word));
         found.and_then(|(key, _)| key.parse::<f64>().ok())
     });
-    let number = match value {
-        Json::Bool(on) => Some(f64::from(u8::from(*on))),
-        Json::Number(n) => n.as_f64(),
-        Json::String(text) => text.trim().parse::<f64>().ok().filter(|n| n.is_finite()),
-        _ => None,
-    };
     let raw = match (by_word, number) {
         (Some(raw), _) => raw,
-        (None, Some(_)) if !register.words.is_empty() && word.is_some() => {
-            return Err(expected_words(register, value));
-        }
-        (None, Some(number)) => {
+        (None, Some(number)) if register.words.is_empty() || word.is_none() => {
             let (min, max) = (register.min, register.max);
             if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
                 let end = |limit: Option<f64>| limit.map_or("any".to_string(), |n| n.to_string());
-                return Err(format!(
+                let why = format!(
                     "{} {number}{unit} is outside its limits: {} to {}{unit}",
                     register.name,
                     end(min),
                     end(max)
-                ));
+                );
+                return Err(No { code: Some("limit"), why });
             }
             (number - register.offset) / register.scale
         }
-        (None, None) if !register.words.is_empty() => return Err(expected_words(register, value)),
-        (None, None) => return Err(format!("`value` is {value}; expected a number")),
+        _ if !register.words.is_empty() => return Err(expected_words(register, value).into()),
+        _ => return Err(format!("`value` is {value}; expected a number").into()),
     };
     if register.table.is_bits() {
         return match raw {
             0.0 => Ok(Raw::Bit(false)),
             1.0 => Ok(Raw::Bit(true)),
-            _ => Err(format!("`value` is {value}; expected true or false")),
+            _ => Err(format!("`value` is {value}; expected true or false").into()),
         };
     }
-    let whole = |least: f64, most: f64| {
+    let whole = |least: f64, most: f64| -> Result<f64, String> {
         let near = raw.round();
         if (raw - near).abs() > 1e-6 * near.abs().max(1.0) {
             return Err(format!(
@@ -943,7 +1101,7 @@ fn raw_of(register: &ModbusRegister, value: &Json) -> Result<Raw, String> {
         ModbusKind::I32 => whole(f64::from(i32::MIN), f64::from(i32::MAX))? as i32 as u32 as u64,
         ModbusKind::I64 => whole(-9_007_199_254_740_992.0, 9_007_199_254_740_992.0)? as i64 as u64,
         ModbusKind::F32 if (raw as f32).is_finite() => u64::from((raw as f32).to_bits()),
-        ModbusKind::F32 => return Err(format!("{value}{unit} does not fit into the register")),
+        ModbusKind::F32 => return Err(format!("{value}{unit} does not fit into the register").into()),
         ModbusKind::F64 => raw.to_bits(),
     };
     let size = register.kind.registers();
@@ -951,7 +1109,7 @@ fn raw_of(register: &ModbusRegister, value: &Json) -> Result<Raw, String> {
     Ok(Raw::Words(ordered(&words, register.order)))
 }
 
-fn expected_words(register: &ModbusRegister, value: &Json) -> String {
+fn expected_words(register: &ModbusRegister, value: &Setting) -> String {
     let words: Vec<_> = register.words.values().map(String::as_str).collect();
     format!("`value` is {value}; expected one of {}", words.join(", "))
 }
@@ -961,6 +1119,7 @@ mod tests {
     use super::super::script::{Replies, Rig, golden, ms};
     use super::*;
     use proptest::prelude::*;
+    use serde_json::Value as Json;
 
     /// Devices of a line, in a few words: enough of a server to be a master's other end.
     #[derive(Default)]
@@ -1093,7 +1252,7 @@ mod tests {
         for (order, bytes) in orders.into_iter().zip(wire) {
             let register = ModbusRegister { order, ..register("v", Input, 0, F32) };
             assert_eq!(value_at(&register, &bytes, 0), Value::Number(230.5), "{order:?}");
-            assert_eq!(raw_of(&register, &json!(230.5)).unwrap().bytes(), bytes, "{order:?}");
+            assert_eq!(raw_of(&register, &Setting::Number(230.5)).unwrap().bytes(), bytes, "{order:?}");
         }
         let value = |kind, bytes: &[u8]| value_at(&register("v", Input, 0, kind), bytes, 0);
         assert_eq!(value(U16, &[0xff, 0xfe]), Value::Number(65_534.0));
@@ -1443,7 +1602,7 @@ mod tests {
         ) {
             let register = ModbusRegister { order, scale, ..register("r", Holding, 0, kind) };
             let wanted = f64::from(value) * scale;
-            let raw = raw_of(&register, &json!(wanted)).unwrap();
+            let raw = raw_of(&register, &Setting::Number(wanted)).unwrap();
             let back = value_at(&register, &raw.bytes(), 0).as_number().unwrap();
             prop_assert!((back - wanted).abs() < 1e-6 * wanted.abs().max(1.0), "{} became {}", wanted, back);
         }

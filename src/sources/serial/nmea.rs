@@ -8,11 +8,12 @@
 //! Sources: the description of the sentences at gpsd.gitlab.io/gpsd/NMEA.html (NMEA 0183 itself is not public); the trap
 //! of merged sentences is told there too, and in the crate's `SENTENCE_MAX_LEN`.
 
+use super::pending::ended;
 use super::protocol::{Action, Protocol};
-use crate::bus::Command;
 use crate::config;
 use crate::limits;
-use crate::model::QualityReason;
+use crate::model::{CommandState, QualityReason};
+use crate::sources::instruments::Request;
 use crate::sources::reading::{Reading, Value};
 use chrono::{Datelike, Timelike};
 use nmea::sentences::gsa::GsaMode2;
@@ -440,9 +441,8 @@ impl Protocol for Nmea {
         [self.over_at(), publish].into_iter().flatten().min()
     }
 
-    fn command(&mut self, command: &Command, _now: Duration) -> Vec<Action> {
-        let why = "a receiver takes no commands".to_string();
-        vec![super::pending::ended(&command.id, crate::model::CommandState::Rejected, Some(why))]
+    fn ask(&mut self, id: &str, _request: &Request, _now: Duration) -> Vec<Action> {
+        vec![ended(id, CommandState::Rejected, Some("a receiver takes no commands".into()))]
     }
 
     fn actions(&self) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
-//! Commands that wait until the line is free. One that has waited as long as a command may take is not sent any more:
+//! Requests that wait until the line is free. One that has waited as long as a command may take is not sent any more:
 //! whoever asked has been told that it timed out, and must not be surprised by it later. Pure.
 
-use super::protocol::Action;
+use super::protocol::{Action, Finish};
 use crate::limits;
 use crate::model::CommandState;
 use std::collections::VecDeque;
@@ -27,20 +27,20 @@ impl<T> Default for Pending<T> {
 }
 
 impl<T> Pending<T> {
-    /// Adds a command; with too many waiting it is refused.
+    /// Adds a request; with too many waiting it is refused.
     pub fn push(&mut self, id: &str, what: T, now: Duration) -> Vec<Action> {
         if self.waiting.len() >= limits::INSTRUMENT_COMMANDS {
-            let why = format!("{} commands are waiting for this instrument already", self.waiting.len());
+            let why = format!("{} requests are waiting for this instrument already", self.waiting.len());
             return vec![ended(id, CommandState::Rejected, Some(why))];
         }
         self.waiting.push_back(Entry { id: id.to_string(), since: now, what });
         Vec::new()
     }
 
-    /// The next one, unless none is left; what became of those that came too late.
-    pub fn next(&mut self, now: Duration) -> (Vec<Action>, Option<(String, T)>) {
-        let late = self.expire(now);
-        (late, self.waiting.pop_front().map(|entry| (entry.id, entry.what)))
+    /// The first that is `wanted`, unless there is none.
+    pub fn next(&mut self, wanted: impl Fn(&T) -> bool) -> Option<(String, T)> {
+        let n = self.waiting.iter().position(|entry| wanted(&entry.what))?;
+        self.waiting.remove(n).map(|entry| (entry.id, entry.what))
     }
 
     /// Ends those that have waited too long.
@@ -56,6 +56,19 @@ impl<T> Pending<T> {
         late
     }
 
+    /// Takes all those out that are `unwanted`.
+    pub fn withdraw(&mut self, unwanted: impl Fn(&str, &T) -> bool) -> Vec<String> {
+        let mut out = Vec::new();
+        self.waiting.retain(|entry| {
+            let goes = unwanted(&entry.id, &entry.what);
+            if goes {
+                out.push(entry.id.clone());
+            }
+            !goes
+        });
+        out
+    }
+
     /// Ends all of them.
     pub fn fail(&mut self, why: &str) -> Vec<Action> {
         self.waiting
@@ -64,14 +77,52 @@ impl<T> Pending<T> {
             .collect()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether one is `wanted`.
+    pub fn any(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.waiting.iter().any(|entry| wanted(&entry.what))
     }
 }
 
-/// A command has ended.
+/// A request has ended.
 pub(super) fn ended(id: &str, state: CommandState, reason: Option<String>) -> Action {
-    Action::Finish { id: id.to_string(), state, status: None, reason }
+    Action::Finish(Finish { id: id.to_string(), state, code: None, reason, readings: Vec::new(), text: None })
+}
+
+/// It has failed, for one of the reasons that have a name.
+pub(super) fn failed(id: &str, code: &'static str, reason: String) -> Action {
+    Action::Finish(Finish {
+        id: id.to_string(),
+        state: CommandState::Failed,
+        code: Some(code),
+        reason: Some(reason),
+        readings: Vec::new(),
+        text: None,
+    })
+}
+
+/// It was refused before a byte was sent.
+pub(super) fn refused(id: &str, no: No) -> Action {
+    Action::Finish(Finish {
+        id: id.to_string(),
+        state: CommandState::Rejected,
+        code: no.code,
+        reason: Some(no.why),
+        readings: Vec::new(),
+        text: None,
+    })
+}
+
+/// Why something is not done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct No {
+    pub code: Option<&'static str>,
+    pub why: String,
+}
+
+impl From<String> for No {
+    fn from(why: String) -> Self {
+        No { code: None, why }
+    }
 }
 
 #[cfg(test)]
@@ -85,12 +136,16 @@ mod tests {
             assert!(pending.push(&n.to_string(), n, Duration::from_secs(n as u64 / 8)).is_empty());
         }
         let refused = pending.push("x", 99, Duration::from_secs(2));
-        assert!(matches!(&refused[..], [Action::Finish { state: CommandState::Rejected, .. }]));
-        let (late, next) = pending.next(limits::COMMAND_TIME);
+        assert!(matches!(&refused[..], [Action::Finish(Finish { state: CommandState::Rejected, .. })]));
+        let late = pending.expire(limits::COMMAND_TIME);
         assert_eq!(late.len(), 8);
-        assert!(late.iter().all(|a| matches!(a, Action::Finish { state: CommandState::TimedOut, .. })));
-        assert_eq!(next, Some(("8".into(), 8)));
-        assert_eq!(pending.fail("the port was closed").len(), limits::INSTRUMENT_COMMANDS - 9);
-        assert!(pending.is_empty());
+        assert!(
+            late.iter().all(|a| matches!(a, Action::Finish(Finish { state: CommandState::TimedOut, .. })))
+        );
+        assert_eq!(pending.next(|_| true), Some(("8".into(), 8)));
+        assert_eq!(pending.next(|n| *n == 12), Some(("12".into(), 12)));
+        assert_eq!(pending.withdraw(|id, _| id == "10"), ["10"]);
+        assert_eq!(pending.fail("the port was closed").len(), limits::INSTRUMENT_COMMANDS - 11);
+        assert!(!pending.any(|_| true));
     }
 }

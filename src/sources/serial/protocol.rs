@@ -1,10 +1,10 @@
 //! What is spoken on a port, without the port: a protocol is given bytes and time and says what is to be done.
 //!
 //! Promises: no I/O, no clock of its own (`now` is the monotonic clock), bounded memory, and no input makes it panic.
-//! It does its own framing. The port's loop owns the device and its life.
+//! It does its own framing. The port's loop owns the device and its life, and knows who asked for what.
 
+use super::super::instruments::{Offer, Request};
 use super::super::reading::Reading;
-use crate::bus::Command;
 use crate::model::{CommandState, QualityReason};
 use serde_json::Value as Json;
 use std::time::Duration;
@@ -25,8 +25,17 @@ pub trait Protocol: Send {
         None
     }
 
-    /// A command for this source's instrument, one of [`Protocol::actions`]. It ends with [`Action::Finish`].
-    fn command(&mut self, command: &Command, now: Duration) -> Vec<Action>;
+    /// What its instrument can be asked, without its id and name; none: nothing, it only talks.
+    fn offer(&self) -> Option<Offer> {
+        None
+    }
+
+    /// A request to its instrument, under an id of the caller's. It ends with one [`Action::Finish`] of that id, sooner or
+    /// later: at the latest when the port is closed.
+    fn ask(&mut self, id: &str, request: &Request, now: Duration) -> Vec<Action>;
+
+    /// Nobody waits for this request any more: it need not end, and what was not sent of it is not sent.
+    fn give_up(&mut self, _id: &str) {}
 
     /// The commands it takes, such as `set` and `query`.
     fn actions(&self) -> Vec<&'static str> {
@@ -44,6 +53,10 @@ pub enum Action {
     Send(Vec<u8>),
     /// These values were read.
     Readings(Vec<Reading>),
+    /// How a channel moves.
+    Motion(Motion),
+    /// What changes seldom was read.
+    Settings(Vec<Reading>),
     /// The device was understood, though it said nothing of value.
     Heard,
     /// This was not understood, and why: a few words that follow "the line".
@@ -59,17 +72,36 @@ pub enum Action {
     Detail(&'static str, Json),
     /// What it last read is not current any more, although the port is open.
     Lost(QualityReason),
-    /// How a command ended.
-    Finish {
-        /// Of the command.
-        id: String,
-        /// How.
-        state: CommandState,
-        /// The state it led to, or the answer of a query.
-        status: Option<String>,
-        /// One sentence.
-        reason: Option<String>,
-    },
+    /// How a request ended.
+    Finish(Finish),
     /// Drop what waits in the port's input.
     Flush,
+}
+
+/// How a channel moves, as far as something new is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Motion {
+    /// Which.
+    pub channel: String,
+    /// Where it was sent.
+    pub target: Option<f64>,
+    /// Whether it moves.
+    pub moving: Option<bool>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finish {
+    /// The caller's id of it.
+    pub id: String,
+    /// How.
+    pub state: CommandState,
+    /// One of [`CODES`](super::super::instruments::CODES).
+    pub code: Option<&'static str>,
+    /// One sentence.
+    pub reason: Option<String>,
+    /// What was read.
+    pub readings: Vec<Reading>,
+    /// The answer of a query.
+    pub text: Option<String>,
 }

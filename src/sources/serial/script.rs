@@ -1,7 +1,10 @@
 //! Plays the other end of a [`Protocol`] in tests: what it sends is answered after a while, on a clock of our own.
 
-use super::protocol::{Action, Protocol};
+use super::pending::ended;
+use super::protocol::{Action, Finish, Protocol};
 use crate::bus::Command;
+use crate::model::CommandState;
+use crate::sources::instruments::Request;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,7 +59,16 @@ impl<P: Protocol> Rig<P> {
             by: None,
             reason: None,
         };
-        let actions = self.protocol.command(&command, self.now);
+        let offer = self.protocol.offer().unwrap_or_default();
+        let actions = match Request::of(&command, &offer) {
+            Ok(request) => self.protocol.ask(id, &request, self.now),
+            Err(why) => vec![ended(id, CommandState::Rejected, Some(why))],
+        };
+        self.did(actions, device);
+    }
+
+    pub fn ask(&mut self, id: &str, request: &Request, device: &mut dyn FnMut(&[u8]) -> Replies) {
+        let actions = self.protocol.ask(id, request, self.now);
         self.did(actions, device);
     }
 
@@ -138,8 +150,17 @@ pub(super) fn shown(action: &Action) -> String {
         Action::Count(name, n) => format!("count {name} {n}"),
         Action::Detail(name, value) => format!("detail {name} {value}"),
         Action::Lost(why) => format!("lost {}", json!(why).as_str().unwrap_or_default()),
-        Action::Finish { id, state, reason, .. } => {
-            let reason = reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+        Action::Motion(motion) => {
+            let target = motion.target.map(|t| format!(" to {t}")).unwrap_or_default();
+            let moving = motion.moving.map(|m| if m { " moves" } else { " stands" }).unwrap_or_default();
+            format!("motion {}{target}{moving}", motion.channel)
+        }
+        Action::Settings(readings) => {
+            let one = |r: &crate::sources::reading::Reading| format!("{}={:?}", r.name, r.value);
+            format!("settings {}", readings.iter().map(one).collect::<Vec<_>>().join(", "))
+        }
+        Action::Finish(Finish { id, state, reason, text, .. }) => {
+            let reason = reason.as_ref().or(text.as_ref()).map(|r| format!(": {r}")).unwrap_or_default();
             format!("finish {id} {}{reason}", json!(state).as_str().unwrap_or_default())
         }
         Action::Flush => "flush".into(),

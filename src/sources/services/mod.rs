@@ -136,6 +136,7 @@ impl Services {
                 state: CommandState::Completed,
                 status: Some("active".into()),
                 latency_ms: Wall::now().0.saturating_sub(order.at_ms),
+                code: None,
                 reason: order.reason,
             };
             let topic = Topic::parse("services").ok();

@@ -4,25 +4,23 @@ use super::camera::Camera;
 use super::fault::{Faults, Switches};
 use super::instruments::{Meter, Stage, Supply};
 use super::link::Link;
-use super::out::{Effect, Out};
+use super::out::Out;
 use super::plug::Plug;
-use super::queue::{self, Queue};
 use super::recorder::{self, Recorder};
 use super::services::Services;
 use super::streams::streams;
 use super::takes::Takes;
 use super::wire::Wire;
-use super::{Actions, At, Device, Moment, STEPS_PER_S, Wired, World, jobs};
-use crate::bus::{Bus, Command, Commands};
+use super::{At, Device, Moment, STEPS_PER_S, Wired, World, jobs};
+use crate::bus::Bus;
 use crate::clock::Wall;
 use crate::config;
 use crate::limits;
-use crate::model::{Draft, JobStatus, ScanStatus, TopicFilter};
+use crate::model::{Draft, JobStatus, TopicFilter};
 use crate::sources::{BenchControl, Context, Handles};
-use crate::threads;
-use crossbeam::channel::{Sender, bounded};
+use crate::threads::{self, Stop};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,10 +86,6 @@ pub fn start(
     };
     let mut bench = Bench::new(seed, Earlier::of(&context.bus), takes);
     let switches = Arc::new(Switches::new(bench.sources().into_iter()));
-    let (to, commands) = bounded(limits::BENCH_COMMANDS);
-    for (target, actions) in bench.owned() {
-        context.commands.own_with(&target, actions, to.clone());
-    }
     let folder = data.join("bench");
     let mut plugs: Vec<Plug> =
         bench.wired.iter().map(|(device, _)| Plug::new(&folder, device.id())).collect();
@@ -101,24 +95,18 @@ pub fn start(
     let faults = Arc::clone(&switches);
     let context = context.clone();
     let run = move || {
-        let mut hands = Hands { bus: context.bus, commands: context.commands, to, refused: false };
+        let mut voice = Voice { bus: context.bus, refused: false };
         let period = Duration::from_secs(1) / STEPS_PER_S as u32;
         let mut due = Instant::now();
         let mut step = 0;
         loop {
             let at = Moment { step, wall: Wall::now() };
-            for command in commands.try_iter() {
-                bench.command(&command, at);
-            }
             for (n, plug) in plugs.iter_mut().enumerate() {
                 plug.set(!faults.now(bench.wired_id(n)).disconnect);
-                bench.heard(n, &plug.read());
             }
             bench.step(at, |source| faults.now(source));
-            for (plug, bytes) in plugs.iter().zip(bench.said()) {
-                plug.write(&bytes);
-            }
-            hands.do_all(bench.out.take());
+            converse(&mut bench, &plugs, at);
+            voice.publish(bench.out.take());
             step += 1;
             due += period;
             let now = Instant::now();
@@ -126,7 +114,13 @@ pub fn start(
             if now > due + Duration::from_secs(1) {
                 due = now;
             }
-            if context.stop.wait(due.saturating_duration_since(now)) {
+            // What is said to a device between two steps is answered at once.
+            while !context.stop.is_stopped() && Instant::now() < due {
+                if hears(&plugs, due.saturating_duration_since(Instant::now()), &context.stop) {
+                    converse(&mut bench, &plugs, at);
+                }
+            }
+            if context.stop.is_stopped() {
                 let until = Instant::now() + LINGER;
                 plugs.iter().for_each(|plug| plug.wait_closed(until));
                 return;
@@ -138,22 +132,40 @@ pub fn start(
     Ok((handles, switches, ports))
 }
 
-/// What an earlier run left in the state: its numbers are not used again, what it did not end is ended.
+/// Waits for one of the devices to be spoken to, at most `time`; the stop is seen within a step.
+fn hears(plugs: &[Plug], time: Duration, stop: &Stop) -> bool {
+    let mut open: Vec<PollFd<'_>> =
+        plugs.iter().filter_map(Plug::open_end).map(|end| PollFd::new(end, PollFlags::IN)).collect();
+    if open.is_empty() {
+        stop.wait(time);
+        return false;
+    }
+    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+    poll(&mut open, Some(&time)).is_ok_and(|n| n > 0)
+}
+
+/// Every device hears what it is told, and answers.
+fn converse(bench: &mut Bench, plugs: &[Plug], at: Moment) {
+    for (n, plug) in plugs.iter().enumerate() {
+        bench.heard(n, &plug.read());
+    }
+    bench.listen(at);
+    for (plug, bytes) in plugs.iter().zip(bench.said()) {
+        plug.write(&bytes);
+    }
+}
+
+/// What an earlier run left in the state: what it did not end is ended.
 #[derive(Default)]
 pub(super) struct Earlier {
-    scans: Vec<ScanStatus>,
     jobs: Vec<JobStatus>,
 }
 
 impl Earlier {
     fn of(bus: &Bus) -> Self {
-        let mut scans: Vec<ScanStatus> = restored(bus, "scan/*", "scan_status");
-        scans.retain(|scan| {
-            scan.queue_id.as_deref() == Some(queue::ID) && scan.executor.as_deref() == Some("simulated")
-        });
         let mut jobs: Vec<JobStatus> = restored(bus, "job/*", "job_status");
         jobs.retain(|job| job.job_id.starts_with("encode-rec1-") || job.source.as_deref() == Some("dropbox"));
-        Earlier { scans, jobs }
+        Earlier { jobs }
     }
 }
 
@@ -179,13 +191,10 @@ pub(super) struct Bench {
     wired: Vec<(Box<dyn Wired>, Wire)>,
     world: World,
     pub out: Out,
-    /// Which device answers for a target.
-    owners: BTreeMap<String, usize>,
 }
 
 impl Bench {
     pub fn new(seed: u64, earlier: Earlier, takes: Takes) -> Self {
-        let wall = Wall::now();
         let wired: Vec<Box<dyn Wired>> = vec![
             Box::new(Recorder::new(seed, takes)),
             // What gives the voltage before what measures it.
@@ -197,26 +206,20 @@ impl Bench {
             let wire = Wire::new(seed, device.id());
             (device, wire)
         });
-        let mut devices: Vec<Box<dyn Device>> = vec![Box::new(Queue::new(seed, &earlier.scans))];
-        devices.extend(streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>));
+        let mut devices: Vec<Box<dyn Device>> =
+            streams(seed).into_iter().map(|stream| Box::new(stream) as Box<dyn Device>).collect();
         devices.push(Box::new(Camera::new(seed)));
         devices.push(Box::new(Services::new(seed)));
-        let owners =
-            devices.iter().enumerate().flat_map(|(n, d)| d.owned().into_iter().map(move |(t, _)| (t, n)));
-        let owners = owners.collect();
         let devices = devices.into_iter().map(|device| {
             let link = Link::new(seed, device.source(), device.timeout_s());
             (device, link)
         });
         // The first thing that is said: what an earlier run did not end, nobody will.
         let mut out = Out::default();
-        for scan in earlier.scans.into_iter().filter_map(|scan| queue::interrupted(scan, wall)) {
-            out.retire("scan_status", &scan.scan_id, &scan);
-        }
         for job in earlier.jobs.into_iter().filter_map(jobs::interrupted) {
             out.retire("job_status", &job.job_id, &job);
         }
-        Bench { devices: devices.collect(), wired: wired.collect(), world: World::default(), out, owners }
+        Bench { devices: devices.collect(), wired: wired.collect(), world: World::default(), out }
     }
 
     pub fn sources(&self) -> Vec<&'static str> {
@@ -224,26 +227,27 @@ impl Bench {
         wired.chain(self.devices.iter().map(|(device, _)| device.source())).collect()
     }
 
-    pub fn owned(&self) -> Vec<(String, Actions)> {
-        self.devices.iter().flat_map(|(device, _)| device.owned()).collect()
-    }
-
     pub fn step(&mut self, at: Moment, faults: impl Fn(&str) -> Faults) {
         for (device, link) in &mut self.devices {
             link.begin(faults(device.source()));
-            device.step(at, link, &mut self.world, &mut self.out);
+            device.step(at, link, &mut self.out);
             link.report(at, &mut self.out);
         }
-        // After the queue, which drives them.
         for (device, wire) in &mut self.wired {
             wire.begin(faults(device.id()));
-            while let Some(line) = wire.line() {
-                if let Some(answer) = device.hear(&line, at, &self.world) {
-                    wire.say(&answer);
-                }
-            }
             for line in device.step(at, &mut self.world, &mut self.out) {
                 wire.say(&line);
+            }
+        }
+    }
+
+    /// The devices at ports hear what they were told, and answer.
+    pub fn listen(&mut self, at: Moment) {
+        for (device, wire) in &mut self.wired {
+            while let Some(line) = wire.line() {
+                if let Some(answer) = device.hear(&line, at, &mut self.world) {
+                    wire.say(&answer);
+                }
             }
         }
     }
@@ -264,56 +268,21 @@ impl Bench {
     pub fn said(&mut self) -> Vec<Vec<u8>> {
         self.wired.iter_mut().map(|(_, wire)| wire.take()).collect()
     }
-
-    pub fn command(&mut self, command: &Command, at: Moment) {
-        // Scans come and go; they are the queue's.
-        let queue = || self.devices.iter().position(|(device, _)| device.source() == queue::SOURCE);
-        let owner = self.owners.get(&command.target).copied().or_else(queue);
-        if let Some((device, link)) = owner.and_then(|n| self.devices.get_mut(n)) {
-            device.command(command, at, link, &self.world, &mut self.out);
-        }
-    }
 }
 
-/// What does what the devices ask.
-struct Hands {
+/// What publishes what the devices say.
+struct Voice {
     bus: Arc<Bus>,
-    commands: Arc<Commands>,
-    to: Sender<Command>,
     refused: bool,
 }
 
-impl Hands {
-    /// In order: a status is published before the command it confirms is finished.
-    fn do_all(&mut self, effects: Vec<Effect>) {
-        let mut drafts = Vec::new();
-        for effect in effects {
-            let effect = match effect {
-                Effect::Publish(draft) => {
-                    drafts.push(draft);
-                    continue;
-                }
-                other => other,
-            };
-            self.publish(&mut drafts);
-            match effect {
-                Effect::Own(target, actions) => self.commands.own_with(&target, actions, self.to.clone()),
-                Effect::Disown(target) => self.commands.disown(&target),
-                Effect::Finish { id, state, status, reason } => {
-                    self.commands.finish(&id, state, status, reason.as_deref());
-                }
-                Effect::Publish(_) => {}
-            }
-        }
-        self.publish(&mut drafts);
-    }
-
-    fn publish(&mut self, drafts: &mut Vec<Draft>) {
+impl Voice {
+    fn publish(&mut self, drafts: Vec<Draft>) {
         if drafts.is_empty() {
             return;
         }
         let lost = drafts.len();
-        let refused = self.bus.publish_all(std::mem::take(drafts), None).err();
+        let refused = self.bus.publish_all(drafts, None).err();
         match refused {
             Some(why) if !self.refused => {
                 log::warn!("the simulated bench could not publish {lost} events: {why}")

@@ -4,7 +4,7 @@ use super::super::detections::planogram::Row;
 use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::{Device, Moment, STEPS_PER_S, World, compact, round};
+use super::{Device, Moment, STEPS_PER_S, compact, round};
 use crate::model::{BoundingBox, Detection};
 
 /// What should stand where: location, SKU, label, how many.
@@ -107,7 +107,7 @@ impl Device for Camera {
         5.0
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
+    fn step(&mut self, at: Moment, link: &mut Link, out: &mut Out) {
         if !at.every(STEPS_PER_S * LOOK_S) {
             if at.every(STEPS_PER_S) {
                 link.heard(at);

@@ -1,4 +1,7 @@
 //! Three instruments: a power supply and a multimeter around a diode, and an XY stage. They speak SCPI.
+//!
+//! The supply's output follows at once what it is set to; the multimeter measures what is at the diode and goes through it
+//! at the moment it is asked.
 
 use super::super::random::Random;
 use super::out::Out;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 /// How often an instrument is asked: its values are published as often.
 const POLL: Duration = Duration::from_millis(500);
-/// An answer takes a step, and there are eight a second.
+/// Answers come at once; a machine with too much to do may take a while.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A channel that is a part of the answer to `get`.
@@ -25,9 +28,24 @@ fn part(get: &str, n: u32, name: &str, unit: Option<&str>) -> ScpiChannel {
 }
 
 /// The port of the instrument `id`.
-fn port(id: &'static str, name: &str, at: At, identity: &str, channels: Vec<ScpiChannel>) -> SerialPort {
-    let scpi =
-        Scpi { expect: Some(identity.into()), poll: POLL, timeout: TIMEOUT, channels, ..Scpi::default() };
+fn port(
+    id: &'static str,
+    name: &str,
+    at: At,
+    identity: &str,
+    settings: &[(&str, &str)],
+    channels: Vec<ScpiChannel>,
+) -> SerialPort {
+    let settings = settings.iter().map(|(name, query)| ((*name).into(), (*query).into())).collect();
+    let scpi = Scpi {
+        settings,
+        expect: Some(identity.into()),
+        poll: POLL,
+        timeout: TIMEOUT,
+        gap: Duration::ZERO,
+        channels,
+        ..Scpi::default()
+    };
     SerialPort {
         name: Some(name.into()),
         stale_after: STALE,
@@ -52,27 +70,26 @@ struct SupplyUnit {
     random: Random,
     set: f64,
     on: bool,
-    out_volts: f64,
-    /// What it measured last: volts and milliamperes.
-    measured: (f64, f64),
-    driven: bool,
 }
 
 /// What the supply can be set to, in volts.
 const SUPPLY_V: (f64, f64) = (0.0, 5.0);
-const SUPPLY_ASKED: &str = "VOLT?;:MEAS:VOLT?;:MEAS:CURR?;:OUTP?;:STAT?;:SYST:LOCK:OWN?";
+/// What it gives at most: the diode takes no more than this.
+const SAMPLE_V: f64 = 0.8;
+const SUPPLY_ASKED: &str = "VOLT?;:MEAS:VOLT?;:MEAS:CURR?;:OUTP?;:STAT?";
 
 impl Supply {
     pub fn new(seed: u64) -> Self {
-        let unit = SupplyUnit {
-            random: Random::of(seed, "psu"),
-            set: 0.0,
-            on: true,
-            out_volts: 0.0,
-            measured: (0.0, 0.0),
-            driven: false,
-        };
+        let unit = SupplyUnit { random: Random::of(seed, "psu"), set: 0.0, on: true };
         Supply { front: Front::default(), unit }
+    }
+}
+
+impl SupplyUnit {
+    /// Gives the voltage to what is connected.
+    fn drive(&self, world: &mut World) {
+        world.volts = if self.on { self.set } else { 0.0 };
+        world.milliamps = diode_ma(world.volts.min(SAMPLE_V));
     }
 }
 
@@ -81,21 +98,31 @@ impl Commands for SupplyUnit {
         "telltale,simulated power supply,0,1".into()
     }
 
-    fn command(&mut self, header: &str, value: Option<&str>) -> Result<Option<String>, Refused> {
+    fn command(
+        &mut self,
+        header: &str,
+        value: Option<&str>,
+        world: &mut World,
+    ) -> Result<Option<String>, Refused> {
         Ok(Some(match header {
             "VOLT" => {
                 self.set = number(value, SUPPLY_V)?;
+                self.drive(world);
                 return Ok(None);
             }
             "OUTP" => {
                 self.on = number(value, (0.0, 1.0))? != 0.0;
+                self.drive(world);
                 return Ok(None);
             }
             "VOLT?" => format!("{:.3}", self.set),
-            "MEAS:VOLT?" => format!("{:.4}", self.measured.0),
-            "MEAS:CURR?" => format!("{:.4}", self.measured.1),
+            "MEAS:VOLT?" => format!("{:.4}", round(world.volts + 0.0004 * self.random.gauss(), 4)),
+            "MEAS:CURR?" => {
+                format!("{:.4}", round(world.milliamps * (1.0 + 0.002 * self.random.gauss()), 4))
+            }
+            "VOLT:PROT?" => format!("{:.2}", SUPPLY_V.1 + 0.5),
             "OUTP?" => u8::from(self.on).to_string(),
-            "STAT?" => if self.driven { "MEASURING" } else { "IDLE" }.into(),
+            "STAT?" => "IDLE".into(),
             other => return Err(unknown(other)),
         }))
     }
@@ -117,7 +144,7 @@ impl Wired for Supply {
                 min: Some(SUPPLY_V.0),
                 max: Some(SUPPLY_V.1),
                 tolerance: Some(0.01),
-                settle: Duration::from_secs(5),
+                settle: Duration::from_secs(2),
                 ..part(1, "voltage", Some("V"))
             },
             part(2, "current", Some("mA")),
@@ -128,36 +155,26 @@ impl Wired for Supply {
                 ..part(3, "output", None)
             },
             part(4, "status", None),
-            part(5, "used_by", None),
         ];
-        port("psu", "Power supply", at, "power supply", channels)
+        let mut port =
+            port("psu", "Power supply", at, "power supply", &[("protection_V", "VOLT:PROT?")], channels);
+        if let ProtocolConfig::Scpi(scpi) = &mut port.protocol {
+            scpi.safe = vec!["VOLT 0".into()];
+        }
+        port
     }
 
-    fn step(&mut self, at: Moment, world: &mut World, _: &mut Out) -> Vec<String> {
-        let unit = &mut self.unit;
-        unit.driven = world.drive.is_some();
-        if let Some(drive) = &world.drive {
-            (unit.set, unit.on) = (drive.volts, true);
-        }
-        let aim = if unit.on { unit.set } else { 0.0 };
-        unit.out_volts += (aim - unit.out_volts) * 0.7;
-        world.volts = unit.out_volts;
-        if at.every(4) {
-            let noise = unit.random.gauss();
-            unit.measured = (
-                round(unit.out_volts + 0.0004 * noise, 4),
-                round(diode_ma(unit.out_volts.min(0.8)) * (1.0 + 0.002 * noise), 4),
-            );
-        }
+    fn step(&mut self, _: Moment, world: &mut World, _: &mut Out) -> Vec<String> {
+        self.unit.drive(world);
         Vec::new()
     }
 
-    fn hear(&mut self, line: &str, _: Moment, world: &World) -> Option<String> {
+    fn hear(&mut self, line: &str, _: Moment, world: &mut World) -> Option<String> {
         self.front.hear(line, world, &mut self.unit)
     }
 }
 
-/// The multimeter: the voltage at the sample and its own temperature.
+/// The multimeter: the voltage at the sample, the current through it, and its own temperature.
 pub(super) struct Meter {
     front: Front,
     unit: MeterUnit,
@@ -166,14 +183,13 @@ pub(super) struct Meter {
 struct MeterUnit {
     random: Random,
     temperature: f64,
-    volts: f64,
 }
 
-const METER_ASKED: &str = "MEAS:VOLT?;:SYST:TEMP?;:STAT?;:SYST:LOCK:OWN?";
+const METER_ASKED: &str = "MEAS:VOLT?;:MEAS:CURR?;:SYST:TEMP?;:STAT?";
 
 impl Meter {
     pub fn new(seed: u64) -> Self {
-        let unit = MeterUnit { random: Random::of(seed, "dmm"), temperature: 31.0, volts: 0.0 };
+        let unit = MeterUnit { random: Random::of(seed, "dmm"), temperature: 31.0 };
         Meter { front: Front::default(), unit }
     }
 }
@@ -183,9 +199,19 @@ impl Commands for MeterUnit {
         "telltale,simulated multimeter,0,1".into()
     }
 
-    fn command(&mut self, header: &str, _: Option<&str>) -> Result<Option<String>, Refused> {
+    fn command(
+        &mut self,
+        header: &str,
+        _: Option<&str>,
+        world: &mut World,
+    ) -> Result<Option<String>, Refused> {
         Ok(Some(match header {
-            "MEAS:VOLT?" => format!("{:.5}", self.volts),
+            "MEAS:VOLT?" => format!("{:.5}", round(world.volts + 0.000_05 * self.random.gauss(), 5)),
+            "MEAS:CURR?" => {
+                let noise = (self.random.gauss(), self.random.gauss());
+                format!("{:.5}", round(world.milliamps * (1.0 + 0.005 * noise.0) + 0.002 * noise.1, 5))
+            }
+            "VOLT:NPLC?" => "1.0".into(),
             "SYST:TEMP?" => format!("{:.1}", self.temperature),
             "STAT?" => "MEASURING".into(),
             other => return Err(unknown(other)),
@@ -202,24 +228,20 @@ impl Wired for Meter {
         let part = |n, name, unit| part(METER_ASKED, n, name, unit);
         let channels = vec![
             part(0, "voltage", Some("V")),
-            part(1, "temperature", Some("degC")),
-            part(2, "status", None),
-            part(3, "used_by", None),
+            part(1, "current", Some("mA")),
+            part(2, "temperature", Some("degC")),
+            part(3, "status", None),
         ];
-        port("dmm", "Multimeter", at, "multimeter", channels)
+        port("dmm", "Multimeter", at, "multimeter", &[("cycles", "VOLT:NPLC?")], channels)
     }
 
-    fn step(&mut self, at: Moment, world: &mut World, _: &mut Out) -> Vec<String> {
+    fn step(&mut self, _: Moment, _: &mut World, _: &mut Out) -> Vec<String> {
         let unit = &mut self.unit;
         unit.temperature += (31.0 - unit.temperature) * 0.002 + 0.02 * unit.random.gauss();
-        let noise = unit.random.gauss();
-        if at.every(4) {
-            unit.volts = round(world.volts + 0.000_05 * noise, 5);
-        }
         Vec::new()
     }
 
-    fn hear(&mut self, line: &str, _: Moment, world: &World) -> Option<String> {
+    fn hear(&mut self, line: &str, _: Moment, world: &mut World) -> Option<String> {
         self.front.hear(line, world, &mut self.unit)
     }
 }
@@ -231,9 +253,11 @@ const STAGE_SPEED: f64 = 15.0;
 const TOLERANCE_MM: f64 = 0.005;
 /// Seconds it rests before it goes to its next place by itself.
 const REST_S: f64 = 9.0;
+/// Seconds that it stays where somebody has sent it or stopped it.
+const STAYS_S: f64 = 120.0;
 /// From one end to the other, and a little.
 const TRAVEL: Duration = Duration::from_millis(9_000);
-const STAGE_ASKED: &str = "POS:X?;:POS:Y?;:TARG:X?;:TARG:Y?;:MOV?;:STAT?";
+const STAGE_ASKED: &str = "POS:X?;:POS:Y?;:TARG:X?;:TARG:Y?;:STAT?";
 
 /// The XY stage.
 pub(super) struct Stage {
@@ -246,8 +270,10 @@ struct StageUnit {
     position: [f64; 2],
     target: [f64; 2],
     moving: bool,
-    /// It rests from now on: told to stop or to move.
+    /// It was told to stop or to move since the last step.
     told: bool,
+    /// It goes where it was told to, not by itself.
+    is_sent: bool,
     rests_until: f64,
 }
 
@@ -259,6 +285,7 @@ impl Stage {
             target: [50.0, 50.0],
             moving: false,
             told: false,
+            is_sent: false,
             rests_until: 2.0,
         };
         Stage { front: Front::default(), unit }
@@ -268,10 +295,12 @@ impl Stage {
 impl StageUnit {
     fn travel(&mut self, at: Moment) {
         if std::mem::take(&mut self.told) {
-            self.rests_until = at.t() + REST_S;
+            self.is_sent = true;
+            self.rests_until = at.t() + STAYS_S;
         }
         if !self.moving {
             if at.t() >= self.rests_until {
+                self.is_sent = false;
                 self.target = [0, 1].map(|_| round(self.random.between(STAGE_MM.0, STAGE_MM.1), 1));
                 self.moving = true;
             }
@@ -289,7 +318,7 @@ impl StageUnit {
         }
         if self.position == self.target {
             self.moving = false;
-            self.rests_until = at.t() + REST_S;
+            self.rests_until = at.t() + if self.is_sent { STAYS_S } else { REST_S };
         }
     }
 
@@ -305,7 +334,12 @@ impl Commands for StageUnit {
         "telltale,simulated XY stage,0,1".into()
     }
 
-    fn command(&mut self, header: &str, value: Option<&str>) -> Result<Option<String>, Refused> {
+    fn command(
+        &mut self,
+        header: &str,
+        value: Option<&str>,
+        _: &mut World,
+    ) -> Result<Option<String>, Refused> {
         let [x, y] = self.position;
         let [to_x, to_y] = self.target;
         Ok(Some(match header {
@@ -319,6 +353,7 @@ impl Commands for StageUnit {
             "POS:Y?" => format!("{y:.3}"),
             "TARG:X?" => format!("{to_x:.3}"),
             "TARG:Y?" => format!("{to_y:.3}"),
+            "VEL?" => format!("{STAGE_SPEED:.1}"),
             "MOV?" => u8::from(self.moving).to_string(),
             "STAT?" => if self.moving { "MOVING" } else { "IDLE" }.into(),
             other => return Err(unknown(other)),
@@ -340,19 +375,21 @@ impl Wired for Stage {
             max: Some(STAGE_MM.1),
             tolerance: Some(TOLERANCE_MM),
             settle: TRAVEL,
+            moving: Some("MOV?".into()),
             ..part(n, name, Some("mm"))
         };
         let channels = vec![
             axis(0, "x", 'X'),
             axis(1, "y", 'Y'),
-            part(0, "position.x", Some("mm")),
-            part(1, "position.y", Some("mm")),
             part(2, "target.x", Some("mm")),
             part(3, "target.y", Some("mm")),
-            part(4, "is_moving", None),
-            part(5, "status", None),
+            part(4, "status", None),
         ];
-        port("stage", "XY stage", at, "XY stage", channels)
+        let mut port = port("stage", "XY stage", at, "XY stage", &[("speed_mm_s", "VEL?")], channels);
+        if let ProtocolConfig::Scpi(scpi) = &mut port.protocol {
+            scpi.stop = "STOP".into();
+        }
+        port
     }
 
     fn step(&mut self, at: Moment, _: &mut World, _: &mut Out) -> Vec<String> {
@@ -360,9 +397,8 @@ impl Wired for Stage {
         Vec::new()
     }
 
-    fn hear(&mut self, line: &str, _: Moment, _: &World) -> Option<String> {
-        // No scan has the stage.
-        self.front.hear(line, &World::default(), &mut self.unit)
+    fn hear(&mut self, line: &str, _: Moment, world: &mut World) -> Option<String> {
+        self.front.hear(line, world, &mut self.unit)
     }
 }
 
@@ -416,20 +452,36 @@ mod tests {
     fn a_line_asks_several_things_and_errors_queue_up() {
         let mut supply = Supply::new(1);
         let mut world = World::default();
-        let at = |step| Moment { step, wall: Wall(0) };
-        let mut hear = |line: &str, world: &World| supply.hear(line, at(0), world);
-        assert_eq!(hear("VOLT 1.25;VOLT?;:OUTP?", &world).as_deref(), Some("1.250;1"));
-        assert_eq!(hear("volt 9", &world), None);
-        assert_eq!(hear("NONSENSE 1", &world), None);
-        assert_eq!(hear("VOLT", &world), None);
-        assert_eq!(hear("SYST:ERR?", &world).as_deref(), Some("-222,\"Data out of range;0 to 5\""));
-        assert_eq!(hear("SYST:ERR?", &world).as_deref(), Some("-113,\"Undefined header;NONSENSE\""));
-        assert_eq!(hear("*CLS;SYST:ERR?", &world).as_deref(), Some("0,\"No error\""));
-        world.drive = Some(super::super::Drive { scan_id: "SCAN_1".into(), volts: 0.5 });
-        assert_eq!(hear("VOLT 2;VOLT?;SYST:LOCK:OWN?", &world).as_deref(), Some("1.250;SCAN_1"));
-        assert!(hear("SYST:ERR?", &world).unwrap().contains("in use by SCAN_1"));
-        (0..200).for_each(|_| drop(hear("X", &world)));
-        let all = std::iter::from_fn(|| hear("SYST:ERR?", &world).filter(|e| !e.starts_with('0')));
+        let mut hear = |line: &str| supply.hear(line, Moment { step: 0, wall: Wall(0) }, &mut world);
+        assert_eq!(hear("VOLT 1.25;VOLT?;:OUTP?").as_deref(), Some("1.250;1"));
+        assert_eq!(hear("volt 9"), None);
+        assert_eq!(hear("NONSENSE 1"), None);
+        assert_eq!(hear("VOLT"), None);
+        assert_eq!(hear("SYST:ERR?").as_deref(), Some("-222,\"Data out of range;0 to 5\""));
+        assert_eq!(hear("SYST:ERR?").as_deref(), Some("-113,\"Undefined header;NONSENSE\""));
+        assert_eq!(hear("*CLS;SYST:ERR?").as_deref(), Some("0,\"No error\""));
+        (0..200).for_each(|_| drop(hear("X")));
+        let all = std::iter::from_fn(|| hear("SYST:ERR?").filter(|e| !e.starts_with('0')));
         assert!(all.last().unwrap().contains("-350"));
+    }
+
+    /// What a scan sees: set, and measured at once, without a step between.
+    #[test]
+    fn the_multimeter_sees_at_once_what_the_supply_gives() {
+        let (mut supply, mut meter, mut world) = (Supply::new(1), Meter::new(1), World::default());
+        let at = Moment { step: 0, wall: Wall(0) };
+        let mut last = f64::MIN;
+        for volts in [0.0, 0.4, 0.6, 0.7, 0.75] {
+            assert_eq!(supply.hear(&format!("VOLT {volts}"), at, &mut world), None);
+            let answer = meter.hear("MEAS:VOLT?;:MEAS:CURR?", at, &mut world).unwrap();
+            let seen: Vec<f64> = answer.split(';').map(|n| n.parse().unwrap()).collect();
+            assert!((seen[0] - volts).abs() < 0.001, "{answer}");
+            assert!((seen[1] - diode_ma(volts)).abs() < 0.05 * diode_ma(volts) + 0.02, "{answer} at {volts}");
+            assert!(seen[1] > last - 0.03);
+            last = seen[1];
+        }
+        assert!(last > 3.0, "{last} mA");
+        supply.hear("OUTP 0", at, &mut world);
+        assert!(meter.hear("MEAS:CURR?", at, &mut world).unwrap().parse::<f64>().unwrap() < 0.02);
     }
 }

@@ -1,14 +1,14 @@
 //! The simulated bench: one device of every kind, so that everything can be tried on a laptop.
 //!
-//! Owns: a recorder, three instruments, a queue of scans, two value streams, a camera, two services and
-//! the alerts on them. The recorder and the instruments are at the far end of pseudo-terminals, which the daemon reads,
-//! sets and commands as it does any port; the others publish on the bus as sources of kind `simulated`. Promises: what the devices
-//! do is a function of the seed, of the number of the step and of what they are told alone; wall time only labels. A command ends when its
-//! effect has been seen. Does not: pretend to be real anywhere, touch hardware, or keep anything itself; it goes on
-//! from the state the bus restored.
+//! Owns: a recorder, three instruments, two value streams, a camera, two services and the alerts on them. The recorder and
+//! the instruments are at the far end of pseudo-terminals, which the daemon reads, sets and commands as it does any port,
+//! and which the runner scans with (`runner::demonstration`); the others publish on the bus as sources of kind `simulated`.
+//! Promises: what the devices do is a function of the seed, of the number of the step and of what they are told alone; wall
+//! time only labels. What is at a port answers at once. Does not: pretend to be real anywhere, touch hardware, or keep
+//! anything itself; it goes on from the state the bus restored.
 //!
-//! Devices are pure (`Device`: state, step -> effects; `Wired`: state, step, line -> lines); one thread, `bench`, steps them
-//! and does what they ask.
+//! Devices are pure (`Device`: state, step -> effects; `Wired`: state, step, line -> lines); one thread, `bench`, steps them,
+//! listens for them and publishes what they say. `visa` is apart from it: devices that a configuration names.
 
 mod bench;
 mod camera;
@@ -18,10 +18,8 @@ mod jobs;
 mod link;
 mod out;
 mod plug;
-mod queue;
 mod recorder;
 mod rules;
-mod scan;
 mod scpi;
 mod services;
 mod streams;
@@ -35,7 +33,6 @@ pub use self::rules::rules;
 
 use self::link::Link;
 use self::out::Out;
-use crate::bus::Command;
 use crate::clock::Wall;
 use crate::config::{Device as At, SerialPort};
 use std::time::Duration;
@@ -72,21 +69,10 @@ impl Moment {
 /// What devices see of each other.
 #[derive(Debug, Default)]
 struct World {
-    /// The scan that drives the power supply.
-    drive: Option<Drive>,
-    /// The voltage at the sample, for the multimeter beside it.
+    /// The voltage at the sample, and the current through it in mA: what the supply gives and the multimeter measures.
     volts: f64,
+    milliamps: f64,
 }
-
-/// A scan has the instruments.
-#[derive(Clone, Debug)]
-struct Drive {
-    scan_id: String,
-    volts: f64,
-}
-
-/// Actions of a target.
-type Actions = &'static [&'static str];
 
 /// One simulated source.
 trait Device: Send {
@@ -94,17 +80,8 @@ trait Device: Send {
     fn source(&self) -> &'static str;
     /// Seconds without a sample after which it is stale.
     fn timeout_s(&self) -> f64;
-    /// The targets it answers for.
-    fn owned(&self) -> Vec<(String, Actions)> {
-        Vec::new()
-    }
     /// One step on.
-    fn step(&mut self, at: Moment, link: &mut Link, world: &mut World, out: &mut Out);
-    /// A command for one of its targets.
-    fn command(&mut self, command: &Command, at: Moment, link: &Link, world: &World, out: &mut Out) {
-        let _ = (at, link, world);
-        out.rejected(&command.id, "takes no commands");
-    }
+    fn step(&mut self, at: Moment, link: &mut Link, out: &mut Out);
 }
 
 /// One simulated device at the far end of a port. It knows nothing of the daemon.
@@ -116,7 +93,7 @@ trait Wired: Send {
     /// One step on; gives the lines that it says by itself.
     fn step(&mut self, at: Moment, world: &mut World, out: &mut Out) -> Vec<String>;
     /// It hears a line, and may answer.
-    fn hear(&mut self, line: &str, at: Moment, world: &World) -> Option<String>;
+    fn hear(&mut self, line: &str, at: Moment, world: &mut World) -> Option<String>;
 }
 
 /// Rounded to `digits` behind the point, as a device with so many digits would say it.

@@ -1,53 +1,31 @@
-//! What one step of the bench brings about, in order, before anything is done with it.
+//! What one step of the bench says, in order, before it is published.
 
 use super::Moment;
-use crate::model::{CommandState, Draft, Level, LogLine, Topic};
+use crate::model::{Draft, Level, LogLine};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Something to be done.
-#[derive(Debug)]
-pub(super) enum Effect {
-    Publish(Draft),
-    /// The source answers for this target from now on.
-    Own(String, &'static [&'static str]),
-    /// And no longer.
-    Disown(String),
-    /// A command ended.
-    Finish {
-        id: String,
-        state: CommandState,
-        status: Option<&'static str>,
-        reason: Option<String>,
-    },
-}
-
 /// State that has not changed is published again this often, so that its times stay true. Seconds.
 const REFRESH_S: f64 = 10.0;
 
-/// Collects effects. Remembers of each state key what was said last, so that nothing is said twice.
+/// Collects what is said. Remembers of each state key what was said last, so that nothing is said twice.
 #[derive(Default)]
 pub(super) struct Out {
-    effects: Vec<Effect>,
+    drafts: Vec<Draft>,
     said: HashMap<String, (u64, f64)>,
 }
 
 impl Out {
-    /// What came about since the last call.
-    pub fn take(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+    /// What was said since the last call.
+    pub fn take(&mut self) -> Vec<Draft> {
+        std::mem::take(&mut self.drafts)
     }
 
     /// Publishes a record.
     pub fn record(&mut self, kind: &str, payload: &impl Serialize) {
         self.draft(kind, Draft::of(kind, payload));
-    }
-
-    /// The same on a named topic.
-    pub fn record_on(&mut self, topic: &str, kind: &str, payload: &impl Serialize) {
-        self.draft(kind, Draft::on(kind, Topic::parse(topic).ok(), payload));
     }
 
     /// Publishes a state, when it differs in more than its times from what was published last, or that was long ago.
@@ -82,35 +60,9 @@ impl Out {
         self.record("log", &line);
     }
 
-    pub fn own(&mut self, target: String, actions: &'static [&'static str]) {
-        self.effects.push(Effect::Own(target, actions));
-    }
-
-    pub fn disown(&mut self, target: String) {
-        self.effects.push(Effect::Disown(target));
-    }
-
-    pub fn completed(&mut self, id: &str, status: &'static str) {
-        self.finish(id, CommandState::Completed, Some(status), None);
-    }
-
-    pub fn rejected(&mut self, id: &str, reason: impl Into<String>) {
-        self.finish(id, CommandState::Rejected, None, Some(reason.into()));
-    }
-
-    pub fn finish(
-        &mut self,
-        id: &str,
-        state: CommandState,
-        status: Option<&'static str>,
-        reason: Option<String>,
-    ) {
-        self.effects.push(Effect::Finish { id: id.into(), state, status, reason });
-    }
-
     fn draft(&mut self, kind: &str, draft: Result<Draft, crate::model::DraftError>) {
         match draft {
-            Ok(draft) => self.effects.push(Effect::Publish(draft)),
+            Ok(draft) => self.drafts.push(draft),
             // A fault of the bench itself; its tests look for it.
             Err(e) => {
                 debug_assert!(false, "{kind}: {e}");

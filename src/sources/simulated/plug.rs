@@ -81,6 +81,11 @@ impl Plug {
         }
     }
 
+    /// Our end, while the daemon has the other open.
+    pub fn open_end(&self) -> Option<&OwnedFd> {
+        self.master.as_ref().filter(|_| self.is_open())
+    }
+
     /// Whether the daemon has it open.
     fn is_open(&self) -> bool {
         !self.hangs_up_within(Duration::ZERO)

@@ -305,7 +305,7 @@ impl Wired for Recorder {
     }
 
     /// It answers by what it does, which its status tells.
-    fn hear(&mut self, line: &str, at: Moment, _: &World) -> Option<String> {
+    fn hear(&mut self, line: &str, at: Moment, _: &mut World) -> Option<String> {
         let action = ["START", "STOP", "SPLIT", "AUTO 1", "AUTO 0"].into_iter().find(|word| *word == line)?;
         if self.waiting.len() < COMMANDS {
             self.waiting.push_back(Waiting { action, due: at.step + LATENCY });

@@ -1,7 +1,6 @@
 //! What the simulated instruments have in common: they answer SCPI, a line for a line, and refuse by their error queue.
 //!
-//! Sources: IEEE 488.2-1992 10.3 (`*CLS`), 10.14 (`*IDN?`); SCPI-99 volume 2, 21.8.2 (error numbers), 21.13
-//! (`SYSTem:LOCK:OWNer?`, which answers `NONE`).
+//! Sources: IEEE 488.2-1992 10.3 (`*CLS`), 10.14 (`*IDN?`); SCPI-99 volume 2, 21.8.2 (error numbers).
 
 use super::World;
 use crate::limits;
@@ -30,10 +29,15 @@ pub(super) trait Commands {
     /// Who it is.
     fn identity(&self) -> String;
     /// One command or query: its header in capitals, and the rest. The answer to a query.
-    fn command(&mut self, header: &str, value: Option<&str>) -> Result<Option<String>, Refused>;
+    fn command(
+        &mut self,
+        header: &str,
+        value: Option<&str>,
+        world: &mut World,
+    ) -> Result<Option<String>, Refused>;
 }
 
-/// The error queue, and the lock of a scan.
+/// The error queue.
 #[derive(Default)]
 pub(super) struct Front {
     errors: VecDeque<Refused>,
@@ -41,7 +45,7 @@ pub(super) struct Front {
 
 impl Front {
     /// A line: commands and queries, a `;` between them. Gives the answers.
-    pub fn hear(&mut self, line: &str, world: &World, device: &mut impl Commands) -> Option<String> {
+    pub fn hear(&mut self, line: &str, world: &mut World, device: &mut impl Commands) -> Option<String> {
         let mut answers = Vec::new();
         for part in line.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             match self.one(part, world, device) {
@@ -55,7 +59,7 @@ impl Front {
     fn one(
         &mut self,
         part: &str,
-        world: &World,
+        world: &mut World,
         device: &mut impl Commands,
     ) -> Result<Option<String>, Refused> {
         let (header, value) = match part.split_once(' ') {
@@ -63,7 +67,6 @@ impl Front {
             None => (part, None),
         };
         let header = header.trim_start_matches(':').to_ascii_uppercase();
-        let owner = world.drive.as_ref().map(|drive| drive.scan_id.as_str());
         Ok(match header.as_str() {
             "*IDN?" => Some(device.identity()),
             "*CLS" => {
@@ -74,12 +77,7 @@ impl Front {
                 let (code, text) = self.errors.pop_front().unwrap_or((0, "No error".into()));
                 Some(format!("{code},\"{text}\""))
             }
-            "SYST:LOCK:OWN?" => Some(owner.unwrap_or("NONE").into()),
-            query if query.ends_with('?') => device.command(query, value)?,
-            command => match owner {
-                Some(owner) => return Err((-203, format!("Command protected;in use by {owner}"))),
-                None => device.command(command, value)?,
-            },
+            other => device.command(other, value, world)?,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::{Device, Moment, STEPS_PER_S, World};
+use super::{Device, Moment, STEPS_PER_S};
 use crate::clock::Wall;
 use crate::model::{Level, ServiceStatus};
 
@@ -51,7 +51,7 @@ impl Device for Services {
         5.0
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
+    fn step(&mut self, at: Moment, link: &mut Link, out: &mut Out) {
         if !at.every(STEPS_PER_S) {
             return;
         }

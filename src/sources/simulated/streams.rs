@@ -3,7 +3,7 @@
 use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
-use super::{Device, Moment, STEP_S, STEPS_PER_S, World, round};
+use super::{Device, Moment, STEP_S, STEPS_PER_S, round};
 use crate::clock::Wall;
 use crate::model::{Quality, Severity, SourceState, StreamState, StreamStatus, StreamValue};
 use serde_json::json;
@@ -108,7 +108,7 @@ impl Device for Stream {
         5.0
     }
 
-    fn step(&mut self, at: Moment, link: &mut Link, _: &mut World, out: &mut Out) {
+    fn step(&mut self, at: Moment, link: &mut Link, out: &mut Out) {
         let value = round(self.value(), self.shape.digits);
         let fresh = at.every(self.shape.every) && link.receive(at);
         if fresh {

@@ -79,6 +79,43 @@ async function send(method, path, { query, body, limit_ms = LIMIT_MS, signal } =
   }
 }
 
+/**
+ * GET of lines of JSON that come over time: `line(object)` for each, until the answer ends or `signal` aborts (which is
+ * no error). Only the beginning has a time limit.
+ */
+export async function read_lines(path, { query, line, signal, limit_ms = LIMIT_MS }) {
+  const abort = new AbortController();
+  const cancel = () => abort.abort('cancelled');
+  signal.addEventListener('abort', cancel);
+  const timer = setTimeout(() => abort.abort('timeout'), limit_ms);
+  try {
+    const response = await fetch(address(path, query), { signal: abort.signal, credentials: 'same-origin', cache: 'no-store', headers: { accept: 'application/x-ndjson' } });
+    clearTimeout(timer);
+    if (!response.ok) {
+      const problem = parse(await response.text());
+      throw new ApiError(problem?.detail ?? `${response.status}`, { status: response.status, code: problem?.type ?? '', problem });
+    }
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const lines = (rest + value).split('\n');
+      rest = lines.pop();
+      for (const text of lines) {
+        const said = text.trim() ? parse(text) : null;
+        if (said) line(said);
+      }
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error instanceof ApiError ? error : new ApiError(String(abort.signal.reason ?? 'network'), { code: abort.signal.aborted ? 'timeout' : 'network' });
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', cancel);
+  }
+}
+
 function parse(text) {
   try {
     return text ? JSON.parse(text) : null;

@@ -1,8 +1,19 @@
 // Queues: `queue_status`.
 
-import { keyed_slice, ranked } from './keyed.js';
+import { ranked, reduce_keyed } from './keyed.js';
 
-export const queues = keyed_slice('queues', 'queue_status', 'queue_id');
+const keyed = reduce_keyed('queue_id');
+
+export const queues = {
+  name: 'queues',
+  types: ['queue_status'],
+  initial: () => new Map(),
+  reduce(before, entries, whole) {
+    const after = keyed(before, entries, whole);
+    for (const [id, { payload }] of after) if (payload.removed) after.delete(id);
+    return after;
+  },
+};
 
 const RANK = { running: 0, stopping: 1, paused: 2, idle: 3, completed: 4 };
 

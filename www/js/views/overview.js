@@ -9,6 +9,7 @@ import { box_card, services_card, sources_card } from '../parts/box.js';
 import { card, empty } from '../parts/card.js';
 import { chip } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
+import { queue_row, reading, scan_row } from '../parts/lab_rows.js';
 import { progress } from '../parts/progress.js';
 import { recorder_actions, recorder_level, recorder_state } from '../parts/recorder.js';
 import { sparkline } from '../parts/sparkline.js';
@@ -17,7 +18,7 @@ import { shown_recorders } from '../state/recorders.js';
 import { LIMIT_S } from '../state/freshness.js';
 import { instrument_counts, readings, shown_instruments } from '../state/instruments.js';
 import { job_counts, shown_jobs } from '../state/jobs.js';
-import { queue_progress, top_queues } from '../state/queues.js';
+import { top_queues } from '../state/queues.js';
 import { running_scans } from '../state/scans.js';
 import { shown_signals } from '../state/signals.js';
 import { shown_streams } from '../state/streams.js';
@@ -45,6 +46,9 @@ function draw(app) {
     </div>
   </div>`;
 }
+
+/** A title that leads to its page. */
+const to_page = (name, title) => html`<a class="card-link" href=${`#/${name}`}>${title}${icon('chevron-right')}</a>`;
 
 /** A list of at most `most` rows, and how many there are besides. */
 function list(rows, most, row) {
@@ -114,7 +118,7 @@ function queues_card(app) {
   const top = top_queues(queues, QUEUES);
   const active = running_scans(scans);
   return card('queues', {
-    title: t('queues.title'),
+    title: html`<a class="card-link" href="#/queues">${t('queues.title')}${icon('chevron-right')}</a>`,
     summary: queues.size > QUEUES ? t('queues.more', { n: queues.size - QUEUES }) : null,
     body: () => (queues.size || active.length ? html`
       <ul class="rows">${repeat(top, ({ id }) => id, ({ id, entry }) => queue_row(app, id, entry))}</ul>
@@ -122,35 +126,6 @@ function queues_card(app) {
       ${active.length ? html`<ul class="rows">${repeat(active.slice(0, SCANS), ({ id }) => id, ({ id, entry }) => scan_row(app, id, entry))}</ul>`
         : html`<p class="empty">${t('scans.none')}</p>`}` : empty(app, t('queues.none'))),
   });
-}
-
-function queue_row(app, id, entry) {
-  const p = entry.payload;
-  return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><span class="row-name">${p.name ?? id}</span>${chip('queue', p.status, { quiet: true })}</div>
-    ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
-    <div class="row-sub"><span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>
-      ${p.failed_scans ? html`<strong data-tone="bad">${t('queues.failed', { n: p.failed_scans })}</strong>` : nothing}
-      ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : nothing}
-      ${p.pause_reason ? html`<span class="clip">${p.pause_reason}</span>` : nothing}
-      ${typeof p.eta_s === 'number' && p.status === 'running' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
-      ${age_tag(app.judge(entry))}</div>
-  </li>`;
-}
-
-function scan_row(app, id, entry) {
-  const p = entry.payload;
-  const points = typeof p.points_total === 'number'
-    ? t('scans.points', { done: count(p.points_done ?? 0), total: count(p.points_total) })
-    : typeof p.points_done === 'number' ? t('scans.points_open', { done: count(p.points_done) }) : nothing;
-  return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><span class="row-name">${p.name ?? id}</span>${chip('scan', p.status, { quiet: true })}</div>
-    ${progress(p.progress, { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'warn' })}
-    <div class="row-sub"><span class="num">${points}</span>
-      ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : p.message ? html`<span class="clip">${p.message}</span>` : nothing}
-      ${typeof p.eta_s === 'number' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
-      ${age_tag(app.judge(entry))}</div>
-  </li>`;
 }
 
 // ---- instruments ----
@@ -164,7 +139,7 @@ function instruments_card(app) {
     counts.disconnected ? html`<strong data-tone="bad">${t('instruments.disconnected', { n: counts.disconnected })}</strong>` : null,
   ].filter(Boolean);
   return card('instruments', {
-    title: t('instruments.title'),
+    title: html`<a class="card-link" href="#/instruments">${t('instruments.title')}${icon('chevron-right')}</a>`,
     summary: instruments.size ? parts.map((part, i) => html`${i ? ', ' : ''}${part}`) : null,
     body: () => (instruments.size
       ? list(shown_instruments(instruments), INSTRUMENTS, ({ id, entry }) => instrument_row(app, id, entry))
@@ -176,21 +151,11 @@ function instrument_row(app, id, entry) {
   const p = entry.payload;
   const values = readings(p);
   return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><span class="row-name">${p.instrument_name ?? id}</span>${chip('instrument', p.status, { quiet: true })}</div>
+    <div class="row-head"><a class="row-name row-link" href=${`#/instrument/${encodeURIComponent(id)}`}>${p.instrument_name ?? id}</a>${chip('instrument', p.status, { quiet: true })}</div>
     ${p.error ? html`<p class="row-error" data-tone="bad">${p.error}</p>` : nothing}
     ${values.length ? html`<dl class="readings">${values.slice(0, VALUES).map((r) => reading(app, entry, r))}</dl>` : html`<p class="muted">${t('instruments.no_values')}</p>`}
     ${p.used_by ? html`<div class="row-sub"><span class="clip">${t('instruments.used_by', { who: p.used_by })}</span></div>` : nothing}
   </li>`;
-}
-
-function reading(app, entry, r) {
-  const own = r.last_updated ? { ...entry, born: app.store.clock.born(r.last_updated) ?? entry.born } : entry;
-  const fresh = app.judge({ ...own, payload: r }, r.timeout_s ?? LIMIT_S.instrument);
-  const good = r.quality === undefined || r.quality === 'good' || fresh.stale;
-  return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? measure(r.value), { unit: r.unit, fresh })}
-    ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: measure(r.target) })}</span>` : nothing}
-    ${good ? nothing : chip('quality', r.quality, { quiet: true, text: r.quality_reason ? word('reason', r.quality_reason) : undefined })}
-    ${r.severity && r.severity !== 'NO_ALARM' ? chip('severity', r.severity, { quiet: true }) : nothing}</dd></div>`;
 }
 
 // ---- streams ----
@@ -198,7 +163,7 @@ function reading(app, entry, r) {
 function streams_card(app) {
   const { streams } = app.store.slices;
   return card('streams', {
-    title: t('streams.title'),
+    title: to_page('streams', t('streams.title')),
     body: () => (streams.size
       ? list(shown_streams(streams), STREAMS, ({ id, entry }) => stream_row(app, id, entry))
       : empty(app, t('streams.none'))),
@@ -229,7 +194,7 @@ function stream_row(app, id, { value: entry, feed, history }) {
 function signals_card(app) {
   const { signals } = app.store.slices;
   return card('signals', {
-    title: t('signals.title'),
+    title: to_page('signals', t('signals.title')),
     body: () => (signals.size
       ? list(shown_signals(signals), SIGNALS, ({ id, entry }) => signal_row(app, id, entry))
       : empty(app, t('signals.none'))),
@@ -255,7 +220,7 @@ function detections_card(app) {
   const { summary, recent } = app.store.slices.detections;
   const p = summary?.payload;
   return card('detections', {
-    title: t('detections.title'),
+    title: to_page('detections', t('detections.title')),
     summary: summary ? age_tag(app.judge(summary)) : null,
     body: () => (summary || recent.length ? html`
       ${p ? html`<dl class="facts dense">

@@ -8,16 +8,21 @@
 //! no source has spoken of once all have been heard are dropped.
 //! **Bounds.** A target has at most [`limits::CHANNELS`] values; more are refused, one by one.
 
+mod instrument;
+
+use self::instrument::{Instrument, Standing};
+use super::instruments::{Instruments, Offer};
 use super::publish;
 use super::reading::{Reading, Value};
 use super::recorder::Recorders;
+use super::serial::protocol::Motion;
 use crate::bus::Bus;
 use crate::clock::Wall;
 use crate::config::Sink;
 use crate::limits;
 use crate::model::{
-    Channel, InstrumentState, InstrumentStatus, Quality, QualityReason, StreamState, StreamStatus,
-    StreamValue, Topic, TopicFilter,
+    Channel, InstrumentStatus, Quality, QualityReason, Severity, StreamState, StreamStatus, StreamValue,
+    Topic, TopicFilter,
 };
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
@@ -62,6 +67,7 @@ pub struct Fold {
     bus: Arc<Bus>,
     recorders: Arc<Recorders>,
     streams: Option<Arc<super::streams::Streams>>,
+    instruments: Arc<Instruments>,
     inner: Mutex<Inner>,
 }
 
@@ -69,31 +75,6 @@ pub struct Fold {
 struct Inner {
     instruments: BTreeMap<String, Instrument>,
     streams: BTreeMap<String, Streams>,
-}
-
-/// How a source of a target stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Unheard,
-    Live,
-    Lost(QualityReason),
-}
-
-type Sources = BTreeMap<String, Standing>;
-
-#[derive(Default)]
-struct Instrument {
-    name: String,
-    sources: Sources,
-    status: Option<(String, InstrumentState)>,
-    error: Option<String>,
-    is_moving: Option<bool>,
-    /// Who has locked it, as it says itself.
-    used_by: Option<String>,
-    position: BTreeMap<String, Option<f64>>,
-    target: BTreeMap<String, Option<f64>>,
-    /// Each with the source it came from; none: restored.
-    channels: BTreeMap<String, (Option<String>, Channel)>,
 }
 
 #[derive(Default)]
@@ -114,17 +95,18 @@ impl Fold {
     pub fn new(bus: Arc<Bus>) -> Self {
         let commands = Arc::new(crate::bus::Commands::new(Arc::clone(&bus)));
         let recorders = Recorders::new(Arc::clone(&bus), commands, Arc::default());
-        Fold::with(bus, Arc::new(recorders), None)
+        Fold::with(bus, Arc::new(recorders), None, Arc::default())
     }
 
     /// A fold that publishes on `bus` and has `recorders` fold what is said of them.
-    /// `streams` gives values the limits that are configured.
+    /// `streams` gives values the limits that are configured; `instruments` knows who has taken which.
     pub fn with(
         bus: Arc<Bus>,
         recorders: Arc<Recorders>,
         streams: Option<Arc<super::streams::Streams>>,
+        instruments: Arc<Instruments>,
     ) -> Self {
-        Fold { bus, recorders, streams, inner: Mutex::default() }
+        Fold { bus, recorders, streams, instruments, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -143,8 +125,7 @@ impl Fold {
                     && let Some(old) =
                         restored.and_then(|p| serde_json::from_value::<InstrumentStatus>(p).ok())
                 {
-                    instrument.channels =
-                        old.channels.into_iter().map(|(n, c)| (n, (None, initial(c)))).collect();
+                    instrument.restore(old);
                 }
                 instrument.sources.insert(feed.source.clone(), Standing::Unheard);
                 name_it(&mut instrument.name, feed, id);
@@ -195,10 +176,7 @@ impl Fold {
                 let instrument = inner.instruments.entry(id.clone()).or_default();
                 readings.iter().for_each(|reading| taken.note(instrument.take(feed, reading, at)));
                 if taken.used > 0 {
-                    instrument.sources.insert(feed.source.clone(), Standing::Live);
-                    if !instrument.sources.values().any(|s| *s == Standing::Unheard) {
-                        instrument.channels.retain(|_, (source, _)| source.is_some());
-                    }
+                    instrument.heard(&feed.source);
                     name_it(&mut instrument.name, feed, id);
                     self.publish_instrument(id, instrument);
                 }
@@ -222,17 +200,7 @@ impl Fold {
             Sink::Recorder(id) => self.recorders.lost(id, feed, why),
             Sink::Instrument(id) => {
                 let Some(instrument) = inner.instruments.get_mut(id) else { return };
-                instrument.sources.insert(feed.source.clone(), Standing::Lost(why));
-                for (source, channel) in instrument.channels.values_mut() {
-                    if source.as_ref() == Some(&feed.source) {
-                        doubt(channel, why);
-                    }
-                }
-                if !instrument.sources.values().any(|s| *s == Standing::Live) {
-                    instrument.is_moving = None;
-                    instrument.used_by = None;
-                    instrument.position.values_mut().for_each(|v| *v = None);
-                }
+                instrument.lost(&feed.source, why, Wall::now());
                 self.publish_instrument(id, instrument);
             }
             Sink::Stream(id) => {
@@ -269,28 +237,51 @@ impl Fold {
     }
 
     fn publish_instrument(&self, id: &str, instrument: &Instrument) {
-        let (status, error) = instrument.status();
-        publish(
-            &self.bus,
-            "instrument_status",
-            &InstrumentStatus {
-                instrument_id: id.into(),
-                instrument_name: instrument.name.clone(),
-                status,
-                timestamp: Wall::now(),
-                position: instrument.position.clone(),
-                target: instrument.target.clone(),
-                is_moving: instrument.is_moving,
-                channels: instrument
-                    .channels
-                    .iter()
-                    .map(|(name, (_, c))| (name.clone(), c.clone()))
-                    .collect(),
-                settings: BTreeMap::new(),
-                error,
-                used_by: instrument.used_by.clone(),
-            },
-        );
+        let used_by = self.instruments.used_by(id);
+        publish(&self.bus, "instrument_status", &instrument.told(id, used_by, Wall::now()));
+    }
+
+    /// What the configuration says of an instrument.
+    pub fn describe(&self, id: &str, offer: &Offer) {
+        let mut inner = self.lock();
+        let instrument = inner.instruments.entry(id.to_string()).or_default();
+        instrument.describe(offer);
+        self.publish_instrument(id, instrument);
+    }
+
+    /// How a channel of an instrument moves; published when it is new.
+    pub fn motion(&self, feed: &Feed, motion: &Motion) {
+        let Sink::Instrument(id) = &feed.sink else { return };
+        let mut inner = self.lock();
+        if let Some(instrument) = inner.instruments.get_mut(id)
+            && instrument.moved(motion)
+        {
+            self.publish_instrument(id, instrument);
+        }
+    }
+
+    /// What changes seldom of an instrument.
+    pub fn settings(&self, feed: &Feed, settings: &[Reading]) {
+        let Sink::Instrument(id) = &feed.sink else { return };
+        let mut inner = self.lock();
+        if let Some(instrument) = inner.instruments.get_mut(id) {
+            instrument.set(settings, Wall::now());
+            self.publish_instrument(id, instrument);
+        }
+    }
+
+    /// Somebody took or gave back an instrument: shows it, also in what a program has said of one.
+    pub fn claimed(&self, id: &str) {
+        let inner = self.lock();
+        if let Some(instrument) = inner.instruments.get(id) {
+            return self.publish_instrument(id, instrument);
+        }
+        let Some(Json::Object(mut told)) = self.restored(&format!("instrument_status/{id}")) else { return };
+        match self.instruments.used_by(id) {
+            Some(by) => told.insert("used_by".into(), by.into()),
+            None => told.remove("used_by"),
+        };
+        publish(&self.bus, "instrument_status", &told);
     }
 
     fn update_streams(
@@ -413,94 +404,6 @@ pub(super) fn publish_on(bus: &Bus, kind: &str, topic: &str, payload: &Map<Strin
     }
 }
 
-impl Instrument {
-    fn status(&self) -> (InstrumentState, Option<String>) {
-        let said =
-            self.status.as_ref().filter(|(source, _)| self.sources.get(source) == Some(&Standing::Live));
-        if self.sources.values().any(|s| *s == Standing::Live) {
-            return (said.map_or(InstrumentState::Connected, |(_, status)| *status), self.error.clone());
-        }
-        let lost = |why| self.sources.values().any(|s| *s == Standing::Lost(why));
-        if lost(QualityReason::Stale) {
-            (InstrumentState::Error, Some("not heard within its time".into()))
-        } else if lost(QualityReason::CommError) {
-            (InstrumentState::Error, Some("what it sends is not understood".into()))
-        } else {
-            (InstrumentState::Disconnected, None)
-        }
-    }
-
-    fn take(&mut self, feed: &Feed, reading: &Reading, at: Wall) -> Result<(), String> {
-        let name = reading.name.as_str();
-        if name == "status"
-            && let Value::Text(word) = &reading.value
-            && let Some(status) = instrument_word(word)
-        {
-            self.status = Some((feed.source.clone(), status));
-            return Ok(());
-        }
-        match (name, &reading.value) {
-            ("error", Value::Text(text)) => {
-                self.error = Some(text.clone()).filter(|t| !t.is_empty());
-                return Ok(());
-            }
-            // `SYSTem:LOCK:OWNer?` answers NONE (SCPI-99 volume 2, 21.13).
-            ("used_by", Value::Text(who)) => {
-                self.used_by = Some(who.clone()).filter(|w| !w.is_empty() && !w.eq_ignore_ascii_case("none"));
-                return Ok(());
-            }
-            ("is_moving", value) if value.as_number().is_some() => {
-                self.is_moving = value.as_number().map(|n| n != 0.0);
-                return Ok(());
-            }
-            _ => {}
-        }
-        let full = |len: usize| len >= limits::CHANNELS;
-        for (prefix, map) in [("position.", &mut self.position), ("target.", &mut self.target)] {
-            if let Some(axis) = name.strip_prefix(prefix) {
-                if !map.contains_key(axis) && full(map.len()) {
-                    return Err(format!("has more than {} axes", limits::CHANNELS));
-                }
-                map.insert(axis.to_string(), reading.value.as_number());
-                return Ok(());
-            }
-        }
-        let old = self.channels.get(name).map(|(_, c)| c);
-        if old.is_none() && full(self.channels.len()) {
-            return Err(format!("has more than {} channels", limits::CHANNELS));
-        }
-        let (value, quality, quality_reason) = judged(&reading.value);
-        let text = match &reading.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        };
-        let same = old.filter(|c| c.value == value && c.text == text && c.quality == quality);
-        let channel = Channel {
-            value,
-            quality,
-            quality_reason,
-            last_changed: same.map_or(at, |c| c.last_changed),
-            text,
-            unit: reading.unit.clone(),
-            target: None,
-            severity: None,
-            last_updated: at,
-            timeout_s: feed.timeout.map(|t| t.as_secs_f64()),
-        };
-        self.channels.insert(name.to_string(), (Some(feed.source.clone()), channel));
-        Ok(())
-    }
-}
-
-/// The wire's words, and two that instruments use for them.
-fn instrument_word(word: &str) -> Option<InstrumentState> {
-    match word.to_ascii_lowercase().as_str() {
-        "busy" => Some(InstrumentState::Measuring),
-        "homing" => Some(InstrumentState::Moving),
-        word => serde_json::from_value(word.into()).ok(),
-    }
-}
-
 fn judged(value: &Value) -> (Option<f64>, Quality, Option<QualityReason>) {
     match value {
         Value::Missing(why) => (None, Quality::Bad, Some(*why)),
@@ -518,6 +421,7 @@ fn doubt(channel: &mut Channel, why: QualityReason) {
     let has_value = channel.value.is_some() || channel.text.is_some();
     channel.quality = if has_value { Quality::Uncertain } else { Quality::Bad };
     channel.quality_reason = Some(why);
+    channel.severity = Some(Severity::Invalid);
 }
 
 fn name_it(name: &mut String, feed: &Feed, id: &str) {

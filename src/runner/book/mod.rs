@@ -1,0 +1,784 @@
+//! The book: the rows that scans measure, from the moment they are told to the disk, and read back as a page, a chart, a
+//! file or a replay.
+//!
+//! **Promises.** The rows of a measurement are numbered from 0 or 1 without a gap; the same row given twice is one row. Rows
+//! and what is published beside them are one step on the bus. A row is durable through the log (within its commit window)
+//! and moves from there into blocks of its own; after a kill at any moment it is there once. The log never forgets a row
+//! that is in no block. What is read is of one moment and never loads a long scan as a whole.
+//! **Does not**: run scans, know their states, or decide when data has to go: the lab does.
+//! **Bounds** are in `limits`: `BOOK_BYTES`, `BOOK_SCANS`, `COLUMNS`, `ROWS_*`.
+//!
+//! Rows of a fast scan wait for each other up to [`limits::ROWS_HELD`] and are told as one `data_batch`. The book's thread
+//! tells them, writes blocks, and follows the log for rows that others published (a `data_point` posted to `/api/events`):
+//! they are kept too where their numbering has no gap.
+
+pub mod chart;
+pub mod export;
+mod frames;
+mod ledger;
+pub mod playback;
+pub mod rows;
+
+pub use self::frames::row;
+use self::ledger::{Checked, Ledger, cells, check_columns, same};
+pub use self::rows::{Page, View};
+use crate::bus::{Bus, Refused};
+use crate::clock::Wall;
+use crate::limits;
+use crate::model::{Draft, Topic};
+use crate::runner::data::{Column, Row};
+use crate::sources::follow::Follower;
+use crate::store::{BLOCK, Chunk, Store, StoreError, Written};
+use crate::threads::{self, Stop};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Blocks that one transaction writes at most; what is more comes in the next.
+const BLOCKS_AT_ONCE: usize = 2_000;
+/// A scan that was not used for so long and is all on the disk is let go from memory.
+const IDLE: Duration = Duration::from_secs(60);
+/// Our own events whose rows need not be read from the log; more of them are read and found to be known.
+const OWN: usize = 10_000;
+
+/// What came of appending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// New rows.
+    pub accepted: u64,
+    /// Rows that were there.
+    pub duplicates: u64,
+    /// The index of the last row of the measurement.
+    pub last_index: Option<u64>,
+}
+
+/// Why nothing was appended.
+#[derive(Debug)]
+pub enum BookError {
+    /// A row of this number is there with other values: 409.
+    Conflict {
+        /// Its measurement.
+        measurement: String,
+        /// Its number.
+        index: u64,
+    },
+    /// Rows are missing before this one: 409 `gap`.
+    Gap {
+        /// Its measurement.
+        measurement: String,
+        /// The number that comes next.
+        expected: u64,
+        /// The number that was given.
+        got: u64,
+    },
+    /// A row that does not fit its columns, in one sentence: 422.
+    Columns(String),
+    /// The bus takes nothing now.
+    Refused(Refused),
+    /// The store can't be read.
+    Store(StoreError),
+}
+
+impl fmt::Display for BookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BookError::Conflict { measurement, index } => {
+                write!(f, "row {index} of {measurement} is there already, with other values")
+            }
+            BookError::Gap { measurement, expected, got } => {
+                write!(f, "row {got} of {measurement} was sent; expected {expected}")
+            }
+            BookError::Columns(why) => f.write_str(why),
+            BookError::Refused(why) => why.fmt(f),
+            BookError::Store(why) => why.fmt(f),
+        }
+    }
+}
+impl std::error::Error for BookError {}
+
+impl From<StoreError> for BookError {
+    fn from(e: StoreError) -> Self {
+        BookError::Store(e)
+    }
+}
+
+/// See the module above.
+pub struct Book {
+    bus: Arc<Bus>,
+    store: Arc<Store>,
+    scans: Mutex<HashMap<String, Arc<Mutex<Ledger>>>>,
+    /// Scans with rows that wait to be told.
+    holding: Mutex<BTreeSet<String>>,
+    /// Events of ours that the follower has not come to: the last seq of each, and the first.
+    own: Mutex<BTreeMap<u64, u64>>,
+    /// Scans that are being removed.
+    removed: Mutex<HashMap<String, Removal>>,
+    /// Taken by the thread while it works; none while it does.
+    follower: Mutex<Option<Follower>>,
+    /// Where it is.
+    followed: AtomicU64,
+    /// Something has ended: blocks are written at the next look.
+    ended: AtomicBool,
+    /// Nothing waits any more: the daemon stops.
+    stopping: AtomicBool,
+    written: Mutex<Instant>,
+}
+
+impl Book {
+    /// The book over a store, with what of the log is in no block yet. Before the writer thread begins.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn open(bus: Arc<Bus>, store: Arc<Store>) -> Result<Book, StoreError> {
+        let begin = store.points_begin();
+        // From here on the log keeps what is in no block.
+        store.set_points_through(begin);
+        let removed = store.removed_scans()?.into_iter();
+        let removed = removed.map(|(scan, through)| (scan, Removal { through, empty: false })).collect();
+        let follower = Follower::new(Arc::clone(&bus), Arc::clone(&store), begin);
+        let book = Book {
+            bus,
+            store,
+            scans: Mutex::default(),
+            holding: Mutex::default(),
+            own: Mutex::default(),
+            removed: Mutex::new(removed),
+            follower: Mutex::new(Some(follower)),
+            followed: AtomicU64::new(begin),
+            ended: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            written: Mutex::new(Instant::now()),
+        };
+        book.follow()?;
+        Ok(book)
+    }
+
+    /// Starts the thread `book`, which tells what waits, writes blocks and removes what is to go. It ends with `stop`, after
+    /// everything that waited was told.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(self: &Arc<Self>, stop: &Stop) -> std::io::Result<JoinHandle<()>> {
+        let (book, stop) = (Arc::clone(self), stop.clone());
+        threads::spawn("book", limits::STACK, move || {
+            let mut failing = false;
+            loop {
+                let stopping = stop.wait(limits::ROWS_HELD);
+                book.tick();
+                if stopping {
+                    // Who appends from now on, while others stop, does not wait for us.
+                    book.stopping.store(true, Ordering::SeqCst);
+                    book.tick();
+                    return;
+                }
+                match book.work() {
+                    Ok(()) => failing = false,
+                    Err(e) if !failing => {
+                        failing = true;
+                        log::error!("failed to put rows of scans in blocks, they stay in the log: {e}");
+                    }
+                    Err(_) => {}
+                }
+            }
+        })
+    }
+
+    /// Declares the columns of a measurement, before its first row. The same again is nothing; others are refused once there
+    /// are rows.
+    ///
+    /// # Errors
+    /// The columns are wrong, or there are rows with others.
+    pub fn declare(&self, scan_id: &str, measurement: &str, columns: Vec<Column>) -> Result<(), BookError> {
+        check_columns(&columns)?;
+        self.with(scan_id, |_, ledger| {
+            let page = ledger.page(measurement)?;
+            if page.declared && page.columns == columns {
+                return Ok(());
+            }
+            if page.next > 0 {
+                let said = format!("{measurement} has rows already; its columns stay as they are");
+                return Err(BookError::Columns(said));
+            }
+            (page.columns, page.declared, page.fresh) = (columns, true, true);
+            Ok(())
+        })
+    }
+
+    /// Appends rows and publishes them with what is `beside` them (a status, lines) as one step; all or none. Rows that are
+    /// there with the same values are left out. With no rows, what waits is told, then `beside`.
+    ///
+    /// # Errors
+    /// Nothing was appended or published.
+    pub fn append(
+        &self,
+        scan_id: &str,
+        measurement: &str,
+        rows: Vec<Row>,
+        beside: Vec<Draft>,
+    ) -> Result<Appended, BookError> {
+        self.with(scan_id, |scan, ledger| {
+            let appended = if rows.is_empty() {
+                Entered {
+                    appended: Appended { last_index: last(ledger, measurement), ..Appended::default() },
+                    from: None,
+                }
+            } else {
+                self.enter(scan, ledger, measurement, rows, false)?
+            };
+            let new = appended.from.is_some();
+            if beside.is_empty() && (!new || self.may_wait(ledger)) {
+                if new {
+                    lock(&self.holding).insert(scan.to_string());
+                }
+                return Ok(appended.appended);
+            }
+            if let Err(why) = self.tell(scan, ledger, beside) {
+                if let (Some((from, learnt)), Ok(page)) = (appended.from, ledger.page(measurement)) {
+                    page.cut(from);
+                    page.columns.truncate(page.columns.len() - learnt);
+                    if page.next == 0 && !page.declared {
+                        ledger.pages.remove(measurement);
+                    }
+                }
+                return Err(BookError::Refused(why));
+            }
+            Ok(appended.appended)
+        })
+    }
+
+    /// Rows of each measurement.
+    pub fn counts(&self, scan_id: &str) -> BTreeMap<String, u64> {
+        let count = |page: &ledger::Page| page.next - page.first.unwrap_or(page.next);
+        self.look(scan_id, |l| l.pages.iter().map(|(name, page)| (name.clone(), count(page))).collect())
+    }
+
+    /// The columns of each measurement.
+    pub fn measurements(&self, scan_id: &str) -> BTreeMap<String, Vec<Column>> {
+        self.look(scan_id, |l| l.pages.iter().map(|(name, p)| (name.clone(), p.columns.clone())).collect())
+    }
+
+    /// The index of the last row of a measurement.
+    pub fn last_index(&self, scan_id: &str, measurement: &str) -> Option<u64> {
+        self.look(scan_id, |ledger| last(ledger, measurement))
+    }
+
+    /// The scan has ended: what waits is told now, its rows go into blocks soon.
+    pub fn end(&self, scan_id: &str) {
+        let ended = self.with(scan_id, |scan, ledger| {
+            if ledger.pages.is_empty() {
+                return Ok(());
+            }
+            ledger.ended = true;
+            if let Err(why) = self.tell(scan, ledger, Vec::new()) {
+                log::warn!("the last rows of {scan} wait: {why}");
+            }
+            Ok(())
+        });
+        if let Err(e) = ended {
+            log::error!("failed to end the rows of {scan_id}: {e}");
+        }
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes the rows of a scan: none is found from now on, their room is given back bit by bit.
+    pub fn forget(&self, scan_id: &str) {
+        let through = self.bus.head().seq;
+        lock(&self.removed).insert(scan_id.to_string(), Removal { through, empty: false });
+        if let Some(ledger) = lock(&self.scans).remove(scan_id) {
+            let mut ledger = lock(&ledger);
+            ledger.gone = true;
+            ledger.pages.clear();
+        }
+        lock(&self.holding).remove(scan_id);
+        if let Err(e) = self.store.remove_scan(scan_id, through) {
+            log::error!("failed to remove the rows of {scan_id}: {e}");
+        }
+    }
+
+    /// Bytes of all rows on the disk.
+    pub fn bytes(&self) -> u64 {
+        self.store.points_bytes()
+    }
+
+    /// Scans that have to go so that no more than `keep` bytes of rows are on the disk, those that ended longest ago first.
+    /// Empty while there is room, or is being made.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn surplus(&self, keep: u64) -> Result<Vec<String>, StoreError> {
+        let mut bytes = self.bytes();
+        if bytes <= keep || lock(&self.removed).values().any(|removal| !removal.empty) {
+            return Ok(Vec::new());
+        }
+        let mut kept = self.store.scans_kept()?;
+        let live = lock(&self.scans).clone();
+        // Who has not been heard of for an hour has ended, whatever was said.
+        let old = Wall(Wall::now().0.saturating_sub(3_600_000));
+        kept.retain(|k| k.ended || (!live.contains_key(&k.scan) && k.last_at.is_some_and(|at| at < old)));
+        kept.sort_by_key(|k| (!k.ended, k.last_at));
+        let mut going = Vec::new();
+        for scan in kept {
+            if bytes <= keep {
+                break;
+            }
+            bytes = bytes.saturating_sub(scan.bytes);
+            going.push(scan.scan);
+        }
+        Ok(going)
+    }
+
+    /// Tells rows that have waited long enough. The thread does this ten times a second; nobody else needs to.
+    pub fn tick(&self) {
+        let holding: Vec<String> = lock(&self.holding).iter().cloned().collect();
+        for scan in holding {
+            let told = self
+                .with(&scan, |scan, ledger| self.tell(scan, ledger, Vec::new()).map_err(BookError::Refused));
+            if let Err(e) = told {
+                // They wait on; appending is refused by the same bus.
+                log::debug!("rows of {scan} wait on: {e}");
+            }
+        }
+    }
+
+    // ---- under the lock of a scan ----
+
+    /// Runs `act` on a scan, which is read from the disk where it is not in memory.
+    fn with<T>(
+        &self,
+        scan: &str,
+        act: impl FnOnce(&str, &mut Ledger) -> Result<T, BookError>,
+    ) -> Result<T, BookError> {
+        loop {
+            let ledger = self.ledger(scan)?;
+            let mut ledger = lock(&ledger);
+            // It was let go between finding and locking it.
+            if !ledger.gone {
+                ledger.used = Instant::now();
+                return act(scan, &mut ledger);
+            }
+        }
+    }
+
+    fn ledger(&self, scan: &str) -> Result<Arc<Mutex<Ledger>>, BookError> {
+        if let Some(ledger) = lock(&self.scans).get(scan) {
+            return Ok(Arc::clone(ledger));
+        }
+        if lock(&self.removed).contains_key(scan) {
+            let said = format!("the data of {scan} was deleted; its id can't be used again yet");
+            return Err(BookError::Columns(said));
+        }
+        let loaded = self.load(scan)?;
+        let mut scans = lock(&self.scans);
+        let ledger = scans.entry(scan.to_string()).or_insert_with(|| Arc::new(Mutex::new(loaded)));
+        Ok(Arc::clone(ledger))
+    }
+
+    /// A scan as the disk has it.
+    fn load(&self, scan: &str) -> Result<Ledger, BookError> {
+        let topic = Topic::of("scan", scan).map_err(|e| BookError::Columns(e.to_string()))?;
+        let mut known = Vec::new();
+        for (name, measured) in self.store.measurements(scan)? {
+            let begin = measured.next / BLOCK * BLOCK;
+            let last = self.store.read_points(scan, &name, (begin, measured.next), 1)?.pop();
+            known.push((name, measured, last));
+        }
+        Ok(Ledger::new(topic, known))
+    }
+
+    /// Looks at a scan without keeping it in memory.
+    fn look<T: Default>(&self, scan: &str, look: impl FnOnce(&Ledger) -> T) -> T {
+        let known = lock(&self.scans).get(scan).cloned();
+        if let Some(ledger) = known {
+            return look(&lock(&ledger));
+        }
+        if lock(&self.removed).contains_key(scan) {
+            return T::default();
+        }
+        match self.load(scan) {
+            Ok(ledger) => look(&ledger),
+            Err(e) => {
+                log::debug!("failed to look up the rows of {scan}: {e}");
+                T::default()
+            }
+        }
+    }
+
+    /// Puts new rows on their page. With `loose` (rows of the log) what does not fit is left out instead.
+    fn enter(
+        &self,
+        scan: &str,
+        ledger: &mut Ledger,
+        measurement: &str,
+        rows: Vec<Row>,
+        loose: bool,
+    ) -> Result<Entered, BookError> {
+        let was_there = ledger.pages.contains_key(measurement);
+        let page = ledger.page(measurement)?;
+        let mut learnt = Vec::new();
+        let mut new: Vec<Checked> = Vec::new();
+        let mut appended = Appended::default();
+        let mut known: Option<Chunk> = None;
+        let checked = rows.into_iter().try_for_each(|row| {
+            let row = match page.check(row, &mut learnt) {
+                Err(_) if loose => return Ok(()),
+                checked => checked?,
+            };
+            let first = page.first.or_else(|| new.first().map(|r| r.index.unwrap_or(0)));
+            let next = match first {
+                Some(first) => page.next.max(first) + new.len() as u64,
+                // The first one says where numbering begins.
+                None => row.index.filter(|n| *n <= 1).unwrap_or(0),
+            };
+            match row.index {
+                Some(got) if got > next && loose => {}
+                Some(got) if got > next => {
+                    return Err(BookError::Gap { measurement: measurement.into(), expected: next, got });
+                }
+                Some(got) if got < next => {
+                    appended.duplicates += 1;
+                    if !loose && !self.is_same(scan, measurement, page, &new, &mut known, &row, got)? {
+                        return Err(BookError::Conflict { measurement: measurement.into(), index: got });
+                    }
+                }
+                _ => new.push(Checked { index: Some(next), ..row }),
+            }
+            Ok(())
+        });
+        if let Err(e) = checked {
+            if !was_there {
+                ledger.pages.remove(measurement);
+            }
+            return Err(e);
+        }
+        let Some(first) = new.first().and_then(|row| row.index) else {
+            appended.last_index = page.next.checked_sub(1).filter(|_| page.first.is_some());
+            return Ok(Entered { appended, from: None });
+        };
+        let learnt_count = learnt.len();
+        page.columns.extend(learnt);
+        if page.first.is_none() {
+            (page.next, page.told, page.stored) = (first, first, first);
+        }
+        new.iter().for_each(|row| page.push(row));
+        appended.accepted = new.len() as u64;
+        appended.last_index = page.next.checked_sub(1);
+        Ok(Entered { appended, from: Some((first, learnt_count)) })
+    }
+
+    /// Whether the row of this index that is there says the same.
+    #[allow(clippy::too_many_arguments)]
+    fn is_same(
+        &self,
+        scan: &str,
+        measurement: &str,
+        page: &ledger::Page,
+        new: &[Checked],
+        known: &mut Option<Chunk>,
+        row: &Checked,
+        index: u64,
+    ) -> Result<bool, BookError> {
+        let mine: Vec<_> = row.cells.iter().map(|(name, cell)| (&**name, cell)).collect();
+        if let Some(other) = new.iter().find(|other| other.index == Some(index)) {
+            let other: Vec<_> = other.cells.iter().map(|(name, cell)| (&**name, cell)).collect();
+            return Ok(same(&mine, &other));
+        }
+        if let Some(other) = page.cells(index) {
+            return Ok(same(&mine, &other));
+        }
+        if known.as_ref().is_none_or(|c| !(c.first..c.end()).contains(&index)) {
+            let begin = index / BLOCK * BLOCK;
+            *known = self.store.read_points(scan, measurement, (begin, begin + BLOCK), 1)?.pop();
+        }
+        // Before the first row there is none to compare with.
+        Ok(known
+            .as_ref()
+            .is_some_and(|c| (c.first..c.end()).contains(&index) && same(&mine, &cells(c, index))))
+    }
+
+    /// Whether new rows may wait for others: when some were told a moment ago.
+    fn may_wait(&self, ledger: &Ledger) -> bool {
+        !self.stopping.load(Ordering::SeqCst)
+            && ledger.last_frame.is_some_and(|at| at.elapsed() < limits::ROWS_HELD)
+            && ledger.pages.values().all(|p| p.next - p.told < limits::BATCH as u64)
+    }
+
+    /// Publishes what waits of a scan, and what is beside it.
+    fn tell(&self, scan: &str, ledger: &mut Ledger, beside: Vec<Draft>) -> Result<(), Refused> {
+        let mut drafts = Vec::new();
+        let mut ends = Vec::new();
+        for (name, page) in &ledger.pages {
+            for rows in page.rows(page.told, page.next) {
+                for frame in frames::frames(&ledger.topic, scan, name, &rows) {
+                    drafts.push(frame.draft);
+                    ends.push((name.clone(), frame.end));
+                }
+            }
+        }
+        drafts.extend(beside);
+        if !drafts.is_empty() {
+            let count = drafts.len() as u64;
+            let published = self.bus.publish_all(drafts, None)?;
+            let first = (published.cursor.seq + 1).saturating_sub(count);
+            if !ends.is_empty() {
+                let mut own = lock(&self.own);
+                own.insert(first + ends.len() as u64 - 1, first);
+                if own.len() > OWN {
+                    own.pop_first();
+                }
+                ledger.last_frame = Some(Instant::now());
+            }
+            for (n, (name, end)) in ends.into_iter().enumerate() {
+                if let Some(page) = ledger.pages.get_mut(&name) {
+                    page.told(first + n as u64, end);
+                }
+            }
+        }
+        lock(&self.holding).remove(scan);
+        Ok(())
+    }
+
+    // ---- the thread ----
+
+    /// One look of the thread: follows the log, writes blocks when it is time, removes what is to go.
+    ///
+    /// # Errors
+    /// The store failed; what was to be written is written another time.
+    pub fn work(&self) -> Result<(), StoreError> {
+        self.follow()?;
+        self.remove()?;
+        let wanted = self.store.wants_points();
+        let ended = self.ended.swap(false, Ordering::Relaxed);
+        let due = lock(&self.written).elapsed() >= limits::ROWS_WRITTEN;
+        if (ended || wanted || due)
+            && let Err(e) = self.write(wanted)
+        {
+            self.ended.store(ended, Ordering::Relaxed);
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    /// Takes rows from the log that were not appended here: after a start, and those that others published.
+    fn follow(&self) -> Result<(), StoreError> {
+        let Some(mut follower) = lock(&self.follower).take() else { return Ok(()) };
+        let followed = self.follow_with(&mut follower);
+        *lock(&self.follower) = Some(follower);
+        followed
+    }
+
+    fn follow_with(&self, follower: &mut Follower) -> Result<(), StoreError> {
+        let mut since_write = 0;
+        loop {
+            // Taken first, worked on after: a read of the log is not held up by reads of scans.
+            let mut seen: Vec<(u64, String, Wall, String)> = Vec::new();
+            let more = follower.visit(|event| {
+                if event.kind.starts_with("data_") && !self.is_own(event.seq) {
+                    seen.extend(
+                        payload(event.data)
+                            .map(|(at, text)| (event.seq, event.kind.to_string(), at, text.to_string())),
+                    );
+                }
+            })?;
+            since_write += seen.len();
+            let at = follower.seq();
+            for (seq, kind, at, text) in seen {
+                if let Some((scan, measurement, rows)) = frames::read(&kind, &text, at) {
+                    self.take(&scan, &measurement, rows, seq)?;
+                }
+            }
+            self.followed.store(at, Ordering::Relaxed);
+            if !more {
+                return Ok(());
+            }
+            if since_write > 50_000 {
+                // A long log: its rows are written on the way.
+                since_write = 0;
+                self.write(true)?;
+            }
+        }
+    }
+
+    fn is_own(&self, seq: u64) -> bool {
+        let mut own = lock(&self.own);
+        while let Some(entry) = own.first_entry() {
+            match (*entry.key(), *entry.get()) {
+                (last, _) if last < seq => drop(entry.remove()),
+                (_, first) => return first <= seq,
+            }
+        }
+        false
+    }
+
+    /// Rows of an event that was published elsewhere or in an earlier run.
+    fn take(&self, scan: &str, measurement: &str, rows: Vec<Row>, seq: u64) -> Result<(), StoreError> {
+        if lock(&self.removed).get(scan).is_some_and(|removal| seq <= removal.through) {
+            return Ok(());
+        }
+        let taken = self.with(scan, |scan, ledger| {
+            let waits = ledger.holds();
+            let entered = self.enter(scan, ledger, measurement, rows, true)?;
+            if let (Some(_), false, Ok(page)) = (entered.from, waits, ledger.page(measurement)) {
+                let end = page.next;
+                page.told(seq, end);
+            }
+            Ok(())
+        });
+        match taken {
+            Err(BookError::Store(e)) => Err(e),
+            // What is no row of a scan stays what it is: an event.
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes full blocks of all scans; those of ended ones, of rows that have waited for long, and with `all` everything.
+    fn write(&self, all: bool) -> Result<(), StoreError> {
+        let committed = self.bus.committed();
+        let followed = self.followed.load(Ordering::Relaxed);
+        let scans: Vec<(String, Arc<Mutex<Ledger>>)> =
+            lock(&self.scans).iter().map(|(id, ledger)| (id.clone(), Arc::clone(ledger))).collect();
+        let bytes: usize = scans.iter().map(|(_, ledger)| lock(ledger).bytes()).sum();
+        let crowded = all || bytes > limits::BOOK_BYTES || scans.len() > limits::BOOK_SCANS;
+        let mut batch: Vec<Written> = Vec::new();
+        let mut blocks = 0;
+        for (id, ledger) in &scans {
+            let ledger = lock(ledger);
+            if ledger.gone {
+                continue;
+            }
+            for (name, page) in &ledger.pages {
+                let old = page.waits_since.is_some_and(|since| since.elapsed() > limits::ROWS_IN_LOG);
+                let ends = ledger.ended && !ledger.end_written;
+                let to = page.storable(committed, crowded || ends || old);
+                if to > page.stored || page.fresh || ends {
+                    let written = page.written(id, name, to, ledger.ended);
+                    blocks += written.chunks.len();
+                    batch.push(written);
+                }
+            }
+            drop(ledger);
+            if blocks > BLOCKS_AT_ONCE {
+                self.write_batch(&std::mem::take(&mut batch))?;
+                blocks = 0;
+            }
+        }
+        self.write_batch(&batch)?;
+        *lock(&self.written) = Instant::now();
+        let mut through = committed.min(followed);
+        for (_, ledger) in &scans {
+            if let Some(oldest) = lock(ledger).oldest() {
+                through = through.min(oldest.saturating_sub(1));
+            }
+        }
+        self.store.set_points_through(through);
+        self.let_go(&scans, crowded);
+        Ok(())
+    }
+
+    fn write_batch(&self, batch: &[Written]) -> Result<(), StoreError> {
+        self.store.write_points(batch)?;
+        for written in batch {
+            let Some(ledger) = lock(&self.scans).get(&written.scan).cloned() else { continue };
+            let mut ledger = lock(&ledger);
+            if let Some(page) = ledger.pages.get_mut(&written.measurement) {
+                page.is_written(written.measured.next);
+                page.fresh &= page.columns.len() != written.measured.columns.as_array().map_or(0, Vec::len);
+            }
+            let all = ledger.pages.values().all(|page| page.stored == page.next);
+            ledger.end_written |= written.measured.ended && all;
+        }
+        Ok(())
+    }
+
+    /// Lets go of scans that are on the disk and that nobody uses.
+    fn let_go(&self, scans: &[(String, Arc<Mutex<Ledger>>)], crowded: bool) {
+        let mut order: Vec<(Instant, &String)> = Vec::new();
+        for (id, ledger) in scans {
+            let ledger = lock(ledger);
+            if ledger.is_stored() && (crowded || ledger.ended || ledger.used.elapsed() > IDLE) {
+                order.push((ledger.used, id));
+            }
+        }
+        order.sort();
+        let mut map = lock(&self.scans);
+        for (_, id) in order {
+            let Some(ledger) = map.get(id).cloned() else { continue };
+            // Held by somebody: it is in use.
+            if let Ok(mut ledger) = ledger.try_lock()
+                && ledger.is_stored()
+            {
+                ledger.gone = true;
+                map.remove(id);
+            }
+        }
+    }
+
+    /// Gives back room of what was removed.
+    fn remove(&self) -> Result<(), StoreError> {
+        let removed: Vec<(String, Removal)> =
+            lock(&self.removed).iter().map(|(id, removal)| (id.clone(), *removal)).collect();
+        for (scan, removal) in removed {
+            // Once the log is never read from before it again, nothing has to be known of it any more.
+            let forget = self.store.points_begin() >= removal.through;
+            if removal.empty && !forget {
+                continue;
+            }
+            let empty = self.store.remove_some(&scan, forget)?;
+            if empty && forget {
+                lock(&self.removed).remove(&scan);
+            } else if let Some(removal) = lock(&self.removed).get_mut(&scan) {
+                removal.empty = empty;
+            }
+            // One bounded step a look.
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Book").finish_non_exhaustive()
+    }
+}
+
+/// A scan that is being removed.
+#[derive(Clone, Copy, Debug)]
+struct Removal {
+    /// Nothing of it that was published up to here counts.
+    through: u64,
+    /// Its rows are gone from the disk.
+    empty: bool,
+}
+
+struct Entered {
+    appended: Appended,
+    /// The index of the first new row and how many columns were learnt; none when nothing was new.
+    from: Option<(u64, usize)>,
+}
+
+fn last(ledger: &Ledger, measurement: &str) -> Option<u64> {
+    let page = ledger.pages.get(measurement)?;
+    page.first.and_then(|_| page.next.checked_sub(1))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// The time and the payload of an envelope.
+fn payload(envelope: &str) -> Option<(Wall, &str)> {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        timestamp: Wall,
+        #[serde(borrow)]
+        payload: &'a serde_json::value::RawValue,
+    }
+    let envelope: Envelope<'_> = serde_json::from_str(envelope).ok()?;
+    Some((envelope.timestamp, envelope.payload.get()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1071 @@
+//! Scans that a program at the bench executes: it registers, posts rows, hears what is wanted of it in every answer, and
+//! says what it has really done.
+//!
+//! **Promises.** A status changes when the program says so, or when it is lost; never because somebody asked. What is
+//! wanted stays wanted until the program does it, also over a restart. A registration and an end are on the disk when they
+//! are answered. After a restart a scan stays as it was, and its program gets a fresh lease: it may well have gone on.
+//! **Blocking.** A post takes the lock of its own scan and of nothing else, and the shelf is written only when a status
+//! changes. [`External::wait`] holds its caller's thread, ends with the daemon, and is bounded in number and time.
+//! **Does not** keep rows (the book does) or judge them.
+
+mod one;
+#[cfg(test)]
+mod tests;
+
+use self::one::{Kept, One, Times, row, word};
+use super::lease::Overdue;
+use super::{Conflict, Judged, LabError, ScanDetail, unknown};
+use crate::bus::Command;
+use crate::clock::Wall;
+use crate::limits;
+use crate::model::{CommandState, Draft, Level, QueueLog, ScanState, ScanStatus, Severity, Topic};
+use crate::runner::book::{Book, BookError};
+use crate::runner::data::{Column, Row};
+use crate::runner::machine::{Ask, Eta, Executor, ExitReason, ScanEvent, ScanMachine, Verdict};
+use crate::sources::Context;
+use crossbeam::channel::Sender;
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
+use std::time::{Duration, Instant};
+
+/// Where they are on the shelf.
+const SHELF: &str = "external/";
+/// What can be asked of one.
+const ACTIONS: [&str; 5] = ["start", "pause", "resume", "stop", "abort"];
+/// While nothing but points changes, a status is published at most this often.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// The time a command has beyond that of its confirmation, so that it is ended here and not by the desk.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A scan that a program wants to execute.
+#[derive(Clone, Debug, Default)]
+pub struct NewExternal {
+    /// Its id; the id of one of its own that lives goes on with that. None: the next number.
+    pub scan_id: Option<String>,
+    /// The name people see.
+    pub name: Option<String>,
+    /// How many points it will have.
+    pub points_total: Option<u64>,
+    /// The columns it knows beforehand, by measurement.
+    pub columns: BTreeMap<String, Vec<Column>>,
+    /// It speaks at least this often; none: 30 s.
+    pub lease: Option<Duration>,
+    /// It does what it is asked within this time; none: 30 s.
+    pub ack: Option<Duration>,
+    /// It begins when somebody starts it, not at once.
+    pub waits: bool,
+    /// The scan it repeats.
+    pub retry_of: Option<String>,
+    /// All of it as it was sent.
+    pub description: Value,
+}
+
+/// What came of a registration.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// How the scan stands.
+    pub status: ScanStatus,
+    /// The last row there is, by measurement.
+    pub last_index: BTreeMap<String, u64>,
+    /// What is wanted of the program.
+    pub control: Control,
+    /// False: the scan was there and goes on.
+    pub is_new: bool,
+}
+
+/// What is wanted of a program; part of every answer to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Control {
+    /// `start`, `pause`, `resume`, `stop`, `abort`, or nothing. It is `abort` as well once the scan has ended here and the
+    /// program has not said that it knows.
+    pub pending: Option<&'static str>,
+    /// The command that asked for it.
+    pub command_id: Option<String>,
+    /// How the scan stands here.
+    pub status: ScanState,
+    /// The longest the program may be silent.
+    pub lease_s: f64,
+}
+
+/// What came of a post.
+#[derive(Clone, Debug)]
+pub struct Posted {
+    /// Rows that are new.
+    pub accepted: u64,
+    /// Rows that had been posted before.
+    pub duplicates: u64,
+    /// The last row of the measurement that was posted last.
+    pub last_index: Option<u64>,
+    /// What is wanted of the program.
+    pub control: Control,
+}
+
+/// One scan, and what wakes those who wait for news of it.
+struct Entry {
+    one: Mutex<One>,
+    news: Condvar,
+}
+
+impl Entry {
+    fn lock(&self) -> MutexGuard<'_, One> {
+        self.one.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// See the module above.
+pub(super) struct External {
+    context: Context,
+    book: Arc<Book>,
+    inbox: Sender<Command>,
+    /// Ended ones that are kept.
+    keep: usize,
+    scans: RwLock<BTreeMap<String, Arc<Entry>>>,
+    /// Those whose row on the shelf is not the newest.
+    unsaved: Mutex<BTreeSet<String>>,
+    /// Held while the shelf is written, so that rows are written in the order in which they came about.
+    saving: Mutex<()>,
+    /// Threads that wait.
+    waiting: AtomicUsize,
+}
+
+fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+impl External {
+    /// Takes up what is on the shelf. `inbox` is where commands for the scans go; whoever owns its other end calls
+    /// [`External::command`].
+    ///
+    /// # Errors
+    /// The shelf can't be read.
+    pub fn open(
+        context: &Context,
+        book: &Arc<Book>,
+        inbox: Sender<Command>,
+        keep: usize,
+    ) -> Result<External, crate::store::StoreError> {
+        let external = External {
+            context: context.clone(),
+            book: Arc::clone(book),
+            inbox,
+            keep,
+            scans: RwLock::default(),
+            unsaved: Mutex::default(),
+            saving: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        };
+        let (now, boot) = (monotonic(), context.bus.time().boot());
+        for (key, row) in context.store.shelf(SHELF)? {
+            let Ok(mut kept) = serde_json::from_slice::<Kept>(&row) else {
+                log::error!("what is kept as {key} is no scan of a program; it is left alone");
+                continue;
+            };
+            if kept.boot != boot {
+                kept.boot.clone_from(&boot);
+                kept.times.at = kept.times.at.map(|_| now);
+            }
+            external.restore(kept, now);
+        }
+        Ok(external)
+    }
+
+    fn restore(&self, kept: Kept, now: Duration) {
+        let id = kept.scan_id.clone();
+        let mut one = One::new(kept, now);
+        one.restored = true;
+        let ended = one.kept.machine.is_ended();
+        if !ended {
+            one.kept.num_points = self.book.counts(&id);
+            let done = one.points();
+            one.progress.reached(done);
+            one.timed = done;
+            one.eta = Eta::new(Duration::ZERO, one.kept.points_total.map(|n| n.saturating_sub(done)));
+            one.advance(now);
+            one.eta.begin(one.kept.times.active);
+            one.timed_at = one.kept.times.active;
+            if one.kept.machine.pending().is_some() {
+                one.lease.ask(now);
+            }
+            self.context.commands.own_with(&format!("scan/{id}"), &ACTIONS, self.inbox.clone());
+            self.publish(&mut one, now);
+        }
+        self.insert(&id, one);
+    }
+
+    fn insert(&self, id: &str, one: One) {
+        let entry = Arc::new(Entry { one: Mutex::new(one), news: Condvar::new() });
+        self.scans.write().unwrap_or_else(|e| e.into_inner()).insert(id.to_string(), entry);
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Entry>> {
+        self.scans.read().unwrap_or_else(|e| e.into_inner()).get(id).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Entry>> {
+        self.scans.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
+    }
+
+    /// Whether the scan is one of these.
+    pub fn has(&self, id: &str) -> bool {
+        self.scans.read().unwrap_or_else(|e| e.into_inner()).contains_key(id)
+    }
+
+    /// How each of them stands.
+    pub fn statuses(&self) -> Vec<ScanStatus> {
+        let now = monotonic();
+        self.all().iter().map(|entry| entry.lock().status(now)).collect()
+    }
+
+    /// One of them.
+    pub fn detail(&self, id: &str) -> Option<ScanDetail> {
+        let entry = self.find(id)?;
+        let one = entry.lock();
+        let (status, description) = (one.status(monotonic()), one.kept.description.clone());
+        drop(one);
+        let num_points = self.book.counts(id);
+        Some(ScanDetail {
+            status,
+            description,
+            columns: self.book.measurements(id),
+            last_index: self.last_indices(id, num_points.keys()),
+            num_points,
+        })
+    }
+
+    fn last_indices<'a>(&self, id: &str, of: impl Iterator<Item = &'a String>) -> BTreeMap<String, u64> {
+        of.filter_map(|name| Some((name.clone(), self.book.last_index(id, name)?))).collect()
+    }
+
+    /// A program wants to execute a scan. `id` is the one it is to have, unless the wish names one; `is_taken` says
+    /// whether somebody else has it.
+    ///
+    /// # Errors
+    /// The wish is not one, its id is taken, there are too many, or it could not be kept.
+    pub fn register(
+        &self,
+        wish: NewExternal,
+        id: impl FnOnce() -> Result<String, LabError>,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<Registered, LabError> {
+        let now = monotonic();
+        let (lease, ack) = check(&wish)?;
+        let id = match &wish.scan_id {
+            None => id()?,
+            Some(id) => id.clone(),
+        };
+        // One at a time, as each goes on the shelf and an id must not be given twice.
+        let _saving = self.saving.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(entry) = self.find(&id) {
+            let mut one = entry.lock();
+            if one.kept.machine.is_ended() {
+                return Err(
+                    one.conflict("exists", format!("{id} has ended already; register another scan_id"))
+                );
+            }
+            // Its program was started anew, or did not get the answer.
+            self.hear(&mut one, now);
+            self.told(&mut one, now);
+            return Ok(self.registered(&one, now, false));
+        }
+        if is_taken(&id) {
+            let detail = format!("there is a scan {id} already, and it is none of a program");
+            return Err(LabError::Conflict(Box::new(Conflict {
+                code: "exists",
+                detail,
+                ..Conflict::default()
+            })));
+        }
+        let live = self.all().iter().filter(|e| !e.lock().kept.machine.is_ended()).count();
+        if live >= limits::EXTERNAL_SCANS {
+            return Err(LabError::Full(format!("programs execute {live} scans already; at most that many")));
+        }
+        for (measurement, columns) in &wish.columns {
+            self.book.declare(&id, measurement, columns.clone()).map_err(|e| refused(e, &Map::new()))?;
+        }
+        let mut machine = ScanMachine::new(Executor::External);
+        let mut times = Times::default();
+        let at = Wall::now();
+        if !wish.waits {
+            machine.event(ScanEvent::Started);
+            times.at = Some(now);
+        }
+        let kept = Kept {
+            scan_id: id.clone(),
+            name: wish.name,
+            points_total: wish.points_total,
+            lease_s: lease.as_secs_f64(),
+            ack_s: ack.as_secs_f64(),
+            retry_of: wish.retry_of,
+            description: wish.description,
+            machine,
+            revision: 1,
+            created_at: at,
+            started_at: (!wish.waits).then_some(at),
+            ended_at: None,
+            message: None,
+            error: None,
+            told: false,
+            times,
+            boot: self.context.bus.time().boot(),
+            num_points: BTreeMap::new(),
+        };
+        self.context.store.shelve(&[row(&kept)])?;
+        let mut one = One::new(kept, now);
+        self.context.commands.own_with(&format!("scan/{id}"), &ACTIONS, self.inbox.clone());
+        self.publish(&mut one, now);
+        let name = one.shown();
+        let what = if wish.waits { "is registered and waits to be started" } else { "is running" };
+        self.line(&id, Level::Info, &format!("{name} {what}"), "scan_registered");
+        let registered = self.registered(&one, now, true);
+        self.insert(&id, one);
+        Ok(registered)
+    }
+
+    fn registered(&self, one: &One, now: Duration, is_new: bool) -> Registered {
+        let id = &one.kept.scan_id;
+        Registered {
+            status: one.status(now),
+            last_index: self.last_indices(id, self.book.counts(id).keys()),
+            control: one.control(),
+            is_new,
+        }
+    }
+
+    /// Whether a column was declared to hold arrays.
+    pub fn is_array(&self, id: &str, measurement: &str, column: &str) -> bool {
+        let declared = self.book.measurements(id);
+        let columns = declared.get(measurement).map(Vec::as_slice).unwrap_or_default();
+        columns.iter().any(|c| c.name == column && c.dtype.as_deref() == Some("array"))
+    }
+
+    /// The program posts rows, by measurement. `received` is the timestamp of those that came without.
+    ///
+    /// # Errors
+    /// There is no such scan, it does not take rows now, or the book refuses them; what came before in the same post is in.
+    pub fn post(
+        &self,
+        id: &str,
+        groups: Vec<(String, Vec<Row>)>,
+        received: Wall,
+    ) -> Result<Posted, LabError> {
+        let entry = self.find(id).ok_or_else(|| unregistered(id))?;
+        let mut one = entry.lock();
+        let now = monotonic();
+        let was_silent = self.hear(&mut one, now);
+        if one.kept.machine.is_ended() {
+            let detail = format!("{id} is {} and takes no more rows", one.word());
+            return Err(one.conflict("ended", detail));
+        }
+        if one.kept.machine.status() == ScanState::Queued {
+            self.told(&mut one, now);
+            let detail = format!("{id} has not begun; confirm \"start\" with the state running first");
+            return Err(one.conflict("not_started", detail));
+        }
+        one.advance(now);
+        let mut posted = Posted { accepted: 0, duplicates: 0, last_index: None, control: one.control() };
+        let many = groups.len();
+        for (n, (measurement, mut rows)) in groups.into_iter().enumerate() {
+            for row in &mut rows {
+                row.t_rel.get_or_insert_with(|| one.since_start(row.timestamp, received));
+            }
+            let before = one.kept.num_points.get(&measurement).copied().unwrap_or(0);
+            let after = self.expected(id, &measurement, &rows, before);
+            one.count(&measurement, after);
+            let due = was_silent || one.is_due(now);
+            let beside = if n + 1 == many && due { one.draft(now).into_iter().collect() } else { Vec::new() };
+            let told = !beside.is_empty();
+            match self.book.append(id, &measurement, rows, beside) {
+                Ok(appended) => {
+                    posted.accepted += appended.accepted;
+                    posted.duplicates += appended.duplicates;
+                    posted.last_index = appended.last_index;
+                    one.dirty |= appended.accepted > 0 && !told;
+                    if told {
+                        one.published = Some(now);
+                        one.dirty = false;
+                    }
+                }
+                Err(e) => {
+                    match before {
+                        0 => drop(one.kept.num_points.remove(&measurement)),
+                        _ => drop(one.kept.num_points.insert(measurement.clone(), before)),
+                    }
+                    self.told(&mut one, now);
+                    let mut more = Map::new();
+                    more.insert("measurement".into(), measurement.as_str().into());
+                    more.insert("accepted".into(), posted.accepted.into());
+                    more.insert("last_index".into(), json!(self.book.last_index(id, &measurement)));
+                    more.insert("control".into(), json!(one.control()));
+                    return Err(refused(e, &more));
+                }
+            }
+        }
+        Ok(posted)
+    }
+
+    /// How many rows the measurement has once these are in: indices are dense, so the last one says it.
+    fn expected(&self, id: &str, measurement: &str, rows: &[Row], before: u64) -> u64 {
+        let unnumbered = rows.iter().filter(|row| row.sequence_index.is_none()).count() as u64;
+        let last = rows.iter().filter_map(|row| row.sequence_index).max();
+        let first = match (before, self.book.last_index(id, measurement)) {
+            (1.., Some(last)) => (last + 1).saturating_sub(before),
+            _ => rows.iter().filter_map(|row| row.sequence_index).min().unwrap_or(0),
+        };
+        before.max(last.map_or(0, |last| (last + 1).saturating_sub(first))) + unnumbered
+    }
+
+    /// The program says what it does now.
+    ///
+    /// # Errors
+    /// There is no such scan, it can't do that as it stands, or it could not be kept.
+    pub fn report(
+        &self,
+        id: &str,
+        state: ScanState,
+        message: Option<String>,
+        error: Option<String>,
+    ) -> Result<(ScanStatus, Control), LabError> {
+        let entry = self.find(id).ok_or_else(|| unregistered(id))?;
+        let mut one = entry.lock();
+        let now = monotonic();
+        self.hear(&mut one, now);
+        let ends = matches!(state, ScanState::Completed | ScanState::Aborted | ScanState::Failed);
+        if one.kept.machine.is_ended() {
+            // Ended here without it: it has cleaned up now. Otherwise it says the same once more.
+            if !ends || (one.kept.told && state != one.kept.machine.status()) {
+                let detail = format!("{id} is {} already", one.word());
+                return Err(one.conflict("ended", detail));
+            }
+            if !std::mem::replace(&mut one.kept.told, true) {
+                self.mark(id);
+            }
+            let answer = (one.status(now), one.control());
+            drop(one);
+            self.save()?;
+            return Ok(answer);
+        }
+        let was = one.kept.machine.status();
+        one.advance(now);
+        one.kept.machine.event(ScanEvent::Confirmed(state));
+        if one.kept.machine.status() != state {
+            self.told(&mut one, now);
+            let detail = format!("{id} is {}; it can't become {} from there", one.word(), word(state));
+            return Err(one.conflict("not_now", detail));
+        }
+        if state == ScanState::Running && was == ScanState::Queued {
+            one.kept.times.at = Some(now);
+            one.kept.started_at = Some(Wall::now());
+            one.eta.begin(Duration::ZERO);
+        }
+        one.kept.message = message;
+        if state == ScanState::Failed {
+            one.kept.error =
+                Some(error.unwrap_or_else(|| "the bench program says that it has failed".into()));
+        }
+        if ends {
+            one.kept.told = true;
+        }
+        self.changed(&mut one, now);
+        let answer = (one.status(now), one.control());
+        drop(one);
+        entry.news.notify_all();
+        self.save()?;
+        Ok(answer)
+    }
+
+    /// What is wanted of the program.
+    ///
+    /// # Errors
+    /// There is no such scan.
+    pub fn control(&self, id: &str) -> Result<Control, LabError> {
+        let entry = self.find(id).ok_or_else(|| unregistered(id))?;
+        let mut one = entry.lock();
+        let now = monotonic();
+        self.hear(&mut one, now);
+        self.told(&mut one, now);
+        Ok(one.control())
+    }
+
+    /// The same as soon as something is, or after this time. The program counts as heard meanwhile.
+    ///
+    /// # Errors
+    /// There is no such scan, or too many wait already.
+    pub fn wait(&self, id: &str, time: Duration) -> Result<Control, LabError> {
+        let entry = self.find(id).ok_or_else(|| unregistered(id))?;
+        let _place = Place::take(&self.waiting)?;
+        let until = Instant::now() + time.min(limits::CONTROL_WAIT);
+        let mut one = entry.lock();
+        loop {
+            let now = monotonic();
+            self.hear(&mut one, now);
+            self.told(&mut one, now);
+            let control = one.control();
+            let left = until.saturating_duration_since(Instant::now());
+            if control.pending.is_some() || left.is_zero() || self.context.stop.is_stopped() {
+                return Ok(control);
+            }
+            // Often enough that its lease does not run out while it listens.
+            let rest = left.min(Duration::from_secs_f64(one.kept.lease_s / 3.0));
+            one = entry.news.wait_timeout(one, rest).unwrap_or_else(|e| e.into_inner()).0;
+        }
+    }
+
+    /// The program writes into the log of its scan, also of one that is over.
+    ///
+    /// # Errors
+    /// There is no such scan, or the bus takes nothing.
+    pub fn log(&self, id: &str, lines: Vec<Draft>) -> Result<Control, LabError> {
+        let control = self.control(id)?;
+        self.context.bus.publish_all(lines, None).map_err(|e| LabError::Full(e.to_string()))?;
+        Ok(control)
+    }
+
+    /// What would become of a command for one of them; none: it is none of these.
+    pub fn judge(&self, id: &str, action: &str, forced: bool) -> Option<Judged> {
+        let entry = self.find(id)?;
+        let one = entry.lock();
+        let mut machine = one.kept.machine;
+        let verdict = match Ask::from_name(action)? {
+            Ask::Abort if forced && machine.pending() == Some(Ask::Abort) => Verdict::Accepted,
+            ask => machine.command(ask),
+        };
+        Some(match verdict {
+            Verdict::Accepted => Judged::Possible,
+            Verdict::Already => Judged::Already,
+            Verdict::Impossible => Judged::Impossible(Conflict {
+                code: "not_now",
+                detail: format!("{id} is {}; {action} is not possible then", one.word()),
+                from: Some(one.word()),
+                allowed_actions: one.kept.machine.allowed(),
+                revision: Some(one.kept.revision),
+                ..Conflict::default()
+            }),
+        })
+    }
+
+    /// Somebody commands one of them. False: it is none of these.
+    pub fn command(&self, command: &Command) -> bool {
+        let Some((id, entry)) =
+            command.target.strip_prefix("scan/").and_then(|id| Some((id, self.find(id)?)))
+        else {
+            return false;
+        };
+        let mut one = entry.lock();
+        let now = monotonic();
+        let Some(ask) = Ask::from_name(&command.action) else {
+            let reason = format!("{id} has no {}", command.action);
+            self.finish(&command.id, CommandState::Rejected, &one, Some(&reason));
+            return true;
+        };
+        one.advance(now);
+        let forced = command.params.get("force") == Some(&Value::Bool(true)) && ask == Ask::Abort;
+        if forced && one.kept.machine.pending() == Some(Ask::Abort) {
+            one.kept.machine.event(ScanEvent::Confirmed(ScanState::Aborted));
+            one.kept.message = Some("ended by force; the bench program has not confirmed it".into());
+            one.waiting.push((command.id.clone(), ask));
+            self.line(id, Level::Warning, &format!("{id} was ended by force without its program"), "forced");
+            self.changed(&mut one, now);
+        } else {
+            self.ask(&mut one, ask, command, now);
+        }
+        drop(one);
+        entry.news.notify_all();
+        true
+    }
+
+    fn ask(&self, one: &mut One, ask: Ask, command: &Command, now: Duration) {
+        let id = one.kept.scan_id.clone();
+        match one.kept.machine.command(ask) {
+            Verdict::Impossible => {
+                let reason = format!("{id} is {}; {} is not possible then", one.word(), ask.name());
+                self.finish(&command.id, CommandState::Rejected, one, Some(&reason));
+            }
+            Verdict::Already if one.kept.machine.pending() == Some(ask) => {
+                self.context.commands.allow(&command.id, one.ack() + GRACE);
+                one.waiting.push((command.id.clone(), ask));
+            }
+            Verdict::Already => {
+                let reason = format!("{id} is {} already", one.word());
+                self.finish(&command.id, CommandState::Completed, one, Some(&reason));
+            }
+            Verdict::Accepted => {
+                let by = command.by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
+                let why = command.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+                self.line(&id, Level::Info, &format!("{} asked for{by}{why}", ask.name()), "command");
+                let earlier = std::mem::take(&mut one.waiting);
+                one.late = false;
+                let pending = one.kept.machine.pending() == Some(ask);
+                if pending {
+                    self.context.commands.allow(&command.id, one.ack() + GRACE);
+                    one.waiting.push((command.id.clone(), ask));
+                    one.lease.ask(now);
+                }
+                self.changed(one, now);
+                for (earlier, _) in earlier {
+                    let reason = format!("{} was asked for after it", ask.name());
+                    self.finish(&earlier, CommandState::Superseded, one, Some(&reason));
+                }
+                if !pending {
+                    self.finish(&command.id, CommandState::Completed, one, None);
+                }
+            }
+        }
+    }
+
+    /// About once a second: leases, statuses that wait, and what is to be kept.
+    pub fn tick(&self) {
+        for entry in self.all() {
+            // One that is being posted to at this moment is not silent.
+            let Ok(mut one) = entry.one.try_lock() else { continue };
+            if one.kept.machine.is_ended() {
+                continue;
+            }
+            let now = monotonic();
+            let idle = one.kept.machine.status() == ScanState::Queued && one.kept.machine.pending().is_none();
+            let overdue = if idle { Vec::new() } else { one.lease.tick(now) };
+            one.advance(now);
+            for what in overdue {
+                self.overdue(&mut one, what, now);
+            }
+            if one.kept.machine.is_ended() {
+                drop(one);
+                entry.news.notify_all();
+            } else if one.dirty && one.is_due(now) {
+                self.publish(&mut one, now);
+            }
+        }
+        self.drop_oldest();
+        if let Err(e) = self.save() {
+            log::error!("failed to keep scans of programs: {e}");
+        }
+    }
+
+    fn overdue(&self, one: &mut One, what: Overdue, now: Duration) {
+        let (id, name) = (one.kept.scan_id.clone(), one.shown());
+        match what {
+            Overdue::Unconfirmed => {
+                let ask = one.kept.machine.pending().map_or("", Ask::name);
+                one.late = true;
+                let seconds = one.kept.ack_s;
+                self.line(
+                    &id,
+                    Level::Warning,
+                    &format!("{ask} was not confirmed within {seconds} s"),
+                    "unconfirmed",
+                );
+                if ask == "abort" {
+                    self.context.alerts.raise(
+                        &alert(&id, "abort"),
+                        Severity::Major,
+                        &format!("The abort of {name} is not confirmed: its bench program may still be driving outputs."),
+                        "Look at the bench. If the program hangs, end it; abort once more with force ends the scan here.",
+                    );
+                }
+                if one.kept.machine.status() == ScanState::Queued {
+                    one.kept.machine.event(ScanEvent::NoAnswer);
+                    one.kept.error = Some("the bench program did not begin".into());
+                }
+                let waiting = std::mem::take(&mut one.waiting);
+                self.changed(one, now);
+                for (command, _) in waiting {
+                    let reason = "the bench program did not confirm";
+                    self.finish(&command, CommandState::TimedOut, one, Some(reason));
+                }
+            }
+            Overdue::Silent => {
+                self.context.alerts.raise(
+                    &alert(&id, "silent"),
+                    Severity::Minor,
+                    &format!(
+                        "The bench program of {name} has been silent for more than {} s.",
+                        one.kept.lease_s
+                    ),
+                    "Is the program still running, and does the network carry? Its values are stale.",
+                );
+                self.line(&id, Level::Warning, "the bench program is silent", "silent");
+                self.publish(one, now);
+            }
+            Overdue::Lost => {
+                one.kept.machine.event(ScanEvent::Failed(ExitReason::PublisherLost));
+                let minutes = one.lease.silence(now).as_secs();
+                one.kept.error = Some(format!("the bench program has been silent for {minutes} s"));
+                self.changed(one, now);
+            }
+        }
+    }
+
+    /// The program speaks; true when it had been silent.
+    fn hear(&self, one: &mut One, now: Duration) -> bool {
+        let was_silent = one.lease.heard(now);
+        let back = std::mem::take(&mut one.restored) || was_silent;
+        if was_silent && !one.kept.machine.is_ended() {
+            let id = &one.kept.scan_id;
+            self.context.alerts.clear(&alert(id, "silent"), "Its bench program is heard again.");
+            self.line(id, Level::Info, "the bench program is heard again", "heard");
+        }
+        one.dirty |= back;
+        back
+    }
+
+    /// Has the status published where the program came back without rows.
+    fn told(&self, one: &mut One, now: Duration) {
+        if one.dirty && one.is_due(now) && !one.kept.machine.is_ended() {
+            self.publish(one, now);
+        }
+    }
+
+    /// The status or what is pending has changed: tells everybody, then ends the commands that waited for it.
+    fn changed(&self, one: &mut One, now: Duration) {
+        let id = one.kept.scan_id.clone();
+        let status = one.kept.machine.status();
+        one.kept.revision += 1;
+        let pending = one.kept.machine.pending();
+        if pending.is_none() {
+            one.lease.answered();
+            one.late = false;
+        }
+        let ended = one.kept.machine.is_ended();
+        if ended {
+            self.book.end(&id);
+            one.kept.num_points = self.book.counts(&id);
+            one.kept.ended_at = Some(Wall::now());
+            one.progress.end(one.kept.machine.exit() == Some(ExitReason::Finished));
+            self.context.commands.disown(&format!("scan/{id}"));
+        }
+        self.publish(one, now);
+        let done = |ask: &Ask| match ask {
+            Ask::Start | Ask::Resume => status == ScanState::Running,
+            Ask::Pause => status == ScanState::Paused,
+            Ask::Stop => status == ScanState::Completed,
+            Ask::Abort => status == ScanState::Aborted,
+        };
+        let over = |(_, ask): &(String, Ask)| pending != Some(*ask);
+        let (finished, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut one.waiting).into_iter().partition(over);
+        one.waiting = waiting;
+        for (command, ask) in finished {
+            if done(&ask) {
+                self.finish(&command, CommandState::Completed, one, None);
+            } else {
+                let reason = format!("{id} is {} instead", one.word());
+                self.finish(&command, CommandState::Failed, one, Some(&reason));
+            }
+        }
+        if ended {
+            let over = format!("{} is {}.", one.shown(), one.word());
+            self.context.alerts.clear(&alert(&id, "silent"), &over);
+            let (level, why) = match (status, &one.kept.error) {
+                (ScanState::Failed, Some(error)) => (Level::Error, format!(": {error}")),
+                (ScanState::Failed, None) => (Level::Error, String::new()),
+                _ => (Level::Info, String::new()),
+            };
+            self.line(&id, level, &format!("{id} is {}{why}", one.word()), "scan_ended");
+            if one.kept.told {
+                self.context.alerts.clear(&alert(&id, "abort"), &over);
+            }
+        } else if pending.is_none() {
+            self.line(&id, Level::Info, &format!("{id} is {}", one.word()), "scan_status");
+        }
+        self.mark(&id);
+    }
+
+    fn finish(&self, command: &str, state: CommandState, one: &One, reason: Option<&str>) {
+        self.context.commands.finish(command, state, Some(one.word()), reason);
+    }
+
+    fn publish(&self, one: &mut One, now: Duration) {
+        one.published = Some(now);
+        one.dirty = false;
+        if let Some(draft) = one.draft(now)
+            && let Err(e) = self.context.bus.publish(draft)
+        {
+            // It comes again with the next point or the next look.
+            one.dirty = true;
+            log::warn!("failed to publish the status of {}: {e}", one.kept.scan_id);
+        }
+    }
+
+    fn line(&self, id: &str, level: Level, message: &str, code: &str) {
+        let line = QueueLog {
+            level,
+            message: message.into(),
+            timestamp: Wall::now(),
+            queue_id: None,
+            scan_id: Some(id.into()),
+            source: Some("runner".into()),
+            code: Some(code.into()),
+            data: None,
+        };
+        if let Ok(draft) = Draft::of("queue_log", &line) {
+            let _ = self.context.bus.publish(draft);
+        }
+    }
+
+    /// Removes one that has ended, with its rows.
+    ///
+    /// # Errors
+    /// It has not ended, or the shelf can't be written.
+    pub fn remove(&self, id: &str) -> Result<(), LabError> {
+        let entry = self.find(id).ok_or_else(|| unknown("scan", id))?;
+        let one = entry.lock();
+        if !one.kept.machine.is_ended() {
+            let detail = format!("{id} is {}; abort it first", one.word());
+            return Err(one.conflict("not_now", detail));
+        }
+        drop(one);
+        self.forget(&[id.to_string()])
+    }
+
+    fn forget(&self, ids: &[String]) -> Result<(), LabError> {
+        let _saving = self.saving.lock().unwrap_or_else(|e| e.into_inner());
+        let rows: Vec<_> = ids.iter().map(|id| (format!("{SHELF}{id}"), None)).collect();
+        self.context.store.shelve(&rows)?;
+        let mut scans = self.scans.write().unwrap_or_else(|e| e.into_inner());
+        for id in ids {
+            scans.remove(id);
+        }
+        drop(scans);
+        for id in ids {
+            self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).remove(id);
+            self.book.forget(id);
+        }
+        Ok(())
+    }
+
+    fn drop_oldest(&self) {
+        let mut ended: Vec<(Wall, String)> = Vec::new();
+        for entry in self.all() {
+            let one = entry.lock();
+            if one.kept.machine.is_ended() {
+                ended.push((one.kept.ended_at.unwrap_or(one.kept.created_at), one.kept.scan_id.clone()));
+            }
+        }
+        let Some(more) = ended.len().checked_sub(self.keep).filter(|more| *more > 0) else { return };
+        ended.sort();
+        let ids: Vec<String> = ended.into_iter().take(more).map(|(_, id)| id).collect();
+        if let Err(e) = self.forget(&ids) {
+            log::error!("failed to remove {} old scans: {e}", ids.len());
+        }
+    }
+
+    fn mark(&self, id: &str) {
+        self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).insert(id.to_string());
+    }
+
+    /// Writes what has changed on the shelf, for all who wait for it in one transaction.
+    ///
+    /// # Errors
+    /// Nothing was written; it is tried again.
+    pub fn save(&self) -> Result<(), LabError> {
+        let _saving = self.saving.lock().unwrap_or_else(|e| e.into_inner());
+        let ids = std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(|e| e.into_inner()));
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> =
+            ids.iter().filter_map(|id| self.find(id)).map(|entry| row(&entry.lock().kept)).collect();
+        if let Err(e) = self.context.store.shelve(&rows) {
+            self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).extend(ids);
+            return Err(e.into());
+        }
+        Ok(())
+    }
+
+    /// The daemon stops: nobody waits any longer.
+    pub fn stop(&self) {
+        for entry in self.all() {
+            drop(entry.lock());
+            entry.news.notify_all();
+        }
+        if let Err(e) = self.save() {
+            log::error!("failed to keep scans of programs: {e}");
+        }
+    }
+}
+
+/// A place among the threads that wait.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(of: &'a AtomicUsize) -> Result<Place<'a>, LabError> {
+        let place = Place(of);
+        if of.fetch_add(1, Ordering::Relaxed) >= limits::CONTROL_WAITS {
+            return Err(LabError::Full(format!(
+                "{} programs wait already; ask without wait",
+                limits::CONTROL_WAITS
+            )));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The id of an alert about a scan, which is an id like all others: at most 64 characters.
+fn alert(id: &str, what: &str) -> String {
+    let room = 64 - "scan..".len() - what.len();
+    format!("scan.{}.{what}", &id[..id.len().min(room)])
+}
+
+fn unregistered(id: &str) -> LabError {
+    let LabError::Unknown(detail) = unknown("scan", id) else { return unknown("scan", id) };
+    LabError::Unknown(format!(
+        "{detail} that a program executes; register it with POST /api/scans and \"executor\":\"external\""
+    ))
+}
+
+/// What a wish must be; gives lease and time to confirm.
+fn check(wish: &NewExternal) -> Result<(Duration, Duration), LabError> {
+    if let Some(id) = &wish.scan_id
+        && (Topic::of("scan", id).is_err() || id.contains('/'))
+    {
+        let shown: String = id.chars().filter(|c| !c.is_control()).take(64).collect();
+        return Err(LabError::Invalid(
+            "scan_id",
+            format!("scan_id is {shown:?}; expected 1 to 64 characters of A-Z a-z 0-9 _ . : -"),
+        ));
+    }
+    let (least, most) = limits::LEASES;
+    let within = |name: &'static str, time: Option<Duration>| match time.unwrap_or(limits::LEASE) {
+        time if (least..=most).contains(&time) => Ok(time),
+        time => Err(LabError::Invalid(
+            name,
+            format!(
+                "{name} is {}; expected {} to {} seconds",
+                time.as_secs_f64(),
+                least.as_secs_f64(),
+                most.as_secs()
+            ),
+        )),
+    };
+    Ok((within("lease_s", wish.lease)?, within("ack_timeout_s", wish.ack)?))
+}
+
+/// What the book refuses, as an answer to the program.
+fn refused(why: BookError, more: &Map<String, Value>) -> LabError {
+    let mut more = more.clone();
+    let mut conflict = |code: &'static str, detail: String, members: Value| {
+        if let Value::Object(members) = members {
+            more.extend(members);
+        }
+        LabError::Conflict(Box::new(Conflict { code, detail, more: more.clone(), ..Conflict::default() }))
+    };
+    match why {
+        BookError::Conflict { measurement, index } => conflict(
+            "conflict",
+            format!("row {index} of {measurement} is there already with other data; rows are never changed"),
+            json!({ "measurement": measurement, "sequence_index": index }),
+        ),
+        BookError::Gap { measurement, expected, got } => conflict(
+            "gap",
+            format!("row {got} of {measurement} does not follow; expected row {expected}"),
+            json!({ "measurement": measurement, "expected": expected, "sequence_index": got }),
+        ),
+        BookError::Columns(detail) => LabError::Invalid("data", detail),
+        BookError::Refused(why) => LabError::Full(why.to_string()),
+        BookError::Store(e) => LabError::Store(e.to_string()),
+    }
+}
+
+impl super::Lab {
+    /// A program registers a scan that it executes, or goes on with one of its own.
+    ///
+    /// # Errors
+    /// The wish is not one, its id is taken, there are too many, or it could not be kept.
+    pub fn register(&self, wish: NewExternal) -> Result<Registered, LabError> {
+        let next = || {
+            let id = {
+                let mut inner = self.lock();
+                let id = self.new_scan_id(&mut inner);
+                self.keep_counters(&mut inner);
+                id
+            };
+            self.on_disk()?;
+            Ok(id)
+        };
+        self.external.register(wish, next, |id| self.lock().scans.contains_key(id))
+    }
+
+    /// Whether a program executes the scan.
+    pub fn is_external(&self, scan: &str) -> bool {
+        self.external.has(scan)
+    }
+
+    /// Whether a column of a program's scan was declared to hold arrays.
+    pub fn is_array(&self, scan: &str, measurement: &str, column: &str) -> bool {
+        self.external.is_array(scan, measurement, column)
+    }
+
+    /// Waits until what was posted is on the disk; false when that takes longer than `time`.
+    pub fn wait_durable(&self, time: Duration) -> bool {
+        // Rows of a fast scan may wait for each other.
+        self.book.tick();
+        let bus = &self.external.context.bus;
+        bus.wait_durable(bus.head().seq, time)
+    }
+
+    /// Whether there is such a scan here.
+    pub fn knows_scan(&self, id: &str) -> bool {
+        self.external.has(id) || self.lock().scans.contains_key(id)
+    }
+
+    /// A program posts rows, by measurement; `received` is the timestamp of those that came without.
+    ///
+    /// # Errors
+    /// There is no such scan, it does not take rows now, or rows are refused; what came before in the same post is in.
+    pub fn post_rows(
+        &self,
+        scan: &str,
+        groups: Vec<(String, Vec<Row>)>,
+        received: Wall,
+    ) -> Result<Posted, LabError> {
+        self.external.post(scan, groups, received)
+    }
+
+    /// A program says what it does now.
+    ///
+    /// # Errors
+    /// There is no such scan, it can't do that as it stands, or it could not be kept.
+    pub fn report(
+        &self,
+        scan: &str,
+        state: ScanState,
+        message: Option<String>,
+        error: Option<String>,
+    ) -> Result<(ScanStatus, Control), LabError> {
+        self.external.report(scan, state, message, error)
+    }
+
+    /// What is wanted of a program.
+    ///
+    /// # Errors
+    /// There is no such scan.
+    pub fn control(&self, scan: &str) -> Result<Control, LabError> {
+        self.external.control(scan)
+    }
+
+    /// The same as soon as something is, or after this time.
+    ///
+    /// # Errors
+    /// There is no such scan, or too many wait already.
+    pub fn wait_control(&self, scan: &str, time: Duration) -> Result<Control, LabError> {
+        self.external.wait(scan, time)
+    }
+
+    /// A program writes into the log of its scan.
+    ///
+    /// # Errors
+    /// There is no such scan, or the bus takes nothing.
+    pub fn log_lines(&self, scan: &str, lines: Vec<Draft>) -> Result<Control, LabError> {
+        self.external.log(scan, lines)
+    }
+}

@@ -1,0 +1,1060 @@
+//! Instruments that speak SCPI over a serial line, or any language in which a line asks and a line answers. Pure.
+//!
+//! **Promises.** One question is under way at a time. After a time-out the input is dropped and, where the device says
+//! who it is, nothing is believed until it has said so again: a late answer is never taken for the next one. A set is
+//! checked against its limits before a byte is sent, and is done when it has arrived (`drive`). A device that is not the
+//! one expected is neither asked nor set. Requests go before polling, and stopping before all else; while a set is on its
+//! way the rest of the instrument is asked and set as ever. Does not: handle service requests, or more than one
+//! instrument on a line.
+//!
+//! Sources: IEEE 488.2-1992 8.7.9 and 8.7.10 (blocks), 7.7.4 (`#H`, `#Q`, `#B`), 10.3 (`*CLS`), 10.14 (`*IDN?`);
+//! SCPI-99 volume 2, 21.8 (`SYSTem:ERRor?`, `0,"No error"`).
+
+mod answers;
+mod drive;
+#[cfg(test)]
+mod tests;
+
+use self::answers::{Answer, Answers, value_of};
+use self::drive::{Drive, Purpose, Verdict, command_of, moves_of, readback_query};
+use super::pending::{No, Pending, ended, failed, refused};
+use super::protocol::{Action, Finish, Motion, Protocol};
+use crate::config::{self, ScpiChannel, place_of_value};
+use crate::limits;
+use crate::model::{CommandState, QualityReason};
+use crate::sources::instruments::{ChannelOffer, Offer, Request, Setting};
+use crate::sources::reading::{Reading, Value};
+use regex_lite::Regex;
+use serde_json::json;
+use std::time::Duration;
+
+/// Quiet after a time-out, so that most late answers fall into it.
+const QUIET: Duration = Duration::from_millis(100);
+/// How often a wrong device is asked again who it is.
+const WRONG_AGAIN: Duration = Duration::from_secs(5);
+/// Time-outs in a row after which the instrument counts as gone, and a query's channels as without a value.
+const MISSES: u32 = 3;
+/// How often settings are asked.
+const SETTINGS: Duration = Duration::from_secs(60);
+/// A poll that is overdue by this much, or by three of its own periods, goes before the next request: whoever asks
+/// without a pause must not make the rest of an instrument go stale.
+const STARVED: Duration = Duration::from_secs(2);
+
+/// See the module above.
+pub struct Scpi {
+    config: config::Scpi,
+    expect: Option<Regex>,
+    asks: Vec<Ask>,
+    state: State,
+    /// What has the line until it is done, or on its way.
+    job: Option<Job>,
+    /// What has been sent and has not arrived, between two looks.
+    under_way: Vec<Drive>,
+    pending: Pending<Job>,
+    answers: Answers,
+    idn: Option<String>,
+    standing: Standing,
+    /// The instrument is shown as a wrong one, perhaps from before the port was opened again.
+    said_wrong: bool,
+    /// Since a time-out it has not said who it is.
+    adrift: bool,
+    misses: u32,
+    lost: bool,
+    rounds: u32,
+    /// The error queue is looked into next.
+    errors: Option<Drain>,
+    /// When settings are asked next, and which of them.
+    settings_due: Duration,
+    settings_next: usize,
+    settings: Vec<Reading>,
+    /// When it is asked anything, having nothing to be polled.
+    alive_due: Duration,
+    last_sent: String,
+}
+
+/// A query that is polled, and the channels that share its answer.
+struct Ask {
+    query: String,
+    channels: Vec<usize>,
+    /// Of these it says whether they move.
+    movers: Vec<usize>,
+    every: Duration,
+    due: Duration,
+    misses: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed,
+    /// Something may be sent from then on.
+    Free {
+        from: Duration,
+    },
+    Asked {
+        question: Question,
+        deadline: Duration,
+        /// Bytes of the answer so far.
+        heard: usize,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Standing {
+    Unknown,
+    Known,
+    Wrong { why: String, again: Duration },
+}
+
+#[derive(Clone, Debug)]
+enum Question {
+    Identify,
+    Poll(usize),
+    Setting,
+    Errors(Drain),
+    /// The next of what has the line.
+    Job,
+    /// Of a request that was given up.
+    Nobody,
+}
+
+/// The error queue on its way to being empty.
+#[derive(Clone, Debug)]
+struct Drain {
+    /// So many more are read.
+    left: u32,
+    found: Vec<String>,
+    /// For what has the line; else because it was time.
+    of_job: bool,
+}
+
+impl Drain {
+    fn new(of_job: bool) -> Drain {
+        Drain { left: limits::SCPI_ERRORS, found: Vec::new(), of_job }
+    }
+}
+
+/// A request, from when it waits until it has ended.
+#[derive(Clone, Debug)]
+enum Job {
+    Drive(Box<Drive>),
+    Read(Read),
+    Query { id: String, text: String },
+}
+
+/// Channels that are read, by their queries.
+#[derive(Clone, Debug)]
+struct Read {
+    id: String,
+    queries: Vec<(String, Vec<usize>)>,
+    next: usize,
+    readings: Vec<Reading>,
+    faults: Vec<String>,
+}
+
+impl Job {
+    fn id(&self) -> &str {
+        match self {
+            Job::Drive(drive) => &drive.id,
+            Job::Read(Read { id, .. }) | Job::Query { id, .. } => id,
+        }
+    }
+
+    /// It goes before all else, and ends sets.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Job::Drive(drive) if matches!(drive.purpose, Purpose::Stop | Purpose::Safe))
+    }
+
+    fn is_set(&self) -> bool {
+        matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Set)
+    }
+
+    /// It may be done with a device that is not the one expected: somebody wants to see what it is.
+    fn is_harmless(&self) -> bool {
+        match self {
+            Job::Query { .. } => true,
+            Job::Drive(drive) => matches!(drive.purpose, Purpose::Write | Purpose::Clear),
+            Job::Read(_) => false,
+        }
+    }
+}
+
+impl Scpi {
+    /// # Errors
+    /// One sentence, when the configuration can't be used.
+    pub fn new(config: &config::Scpi) -> Result<Self, String> {
+        let expect = config
+            .expect
+            .as_deref()
+            .map(|e| Regex::new(e).map_err(|why| format!("expect {e:?} can't be used: {why}")))
+            .transpose()?;
+        let mut asks: Vec<Ask> = Vec::new();
+        for (n, channel) in config.channels.iter().enumerate() {
+            if let Some(set) = &channel.set {
+                place_of_value(set).map_err(|why| format!("set {set:?} can't be used: {why}"))?;
+            }
+            let every = channel.poll.unwrap_or(config.poll);
+            for (query, of_value) in [(&channel.moving, false), (&channel.get, true)] {
+                let Some(query) = query else { continue };
+                let at = asks.iter().position(|ask| ask.query == *query).unwrap_or_else(|| {
+                    asks.push(Ask {
+                        query: query.clone(),
+                        channels: Vec::new(),
+                        movers: Vec::new(),
+                        every,
+                        due: Duration::ZERO,
+                        misses: 0,
+                    });
+                    asks.len() - 1
+                });
+                if let Some(ask) = asks.get_mut(at) {
+                    ask.every = ask.every.min(every);
+                    if of_value { &mut ask.channels } else { &mut ask.movers }.push(n);
+                }
+            }
+        }
+        Ok(Scpi {
+            answers: Answers::new(&config.read_end),
+            config: config.clone(),
+            expect,
+            asks,
+            state: State::Closed,
+            job: None,
+            under_way: Vec::new(),
+            pending: Pending::default(),
+            idn: None,
+            standing: Standing::Unknown,
+            said_wrong: false,
+            adrift: false,
+            misses: 0,
+            lost: false,
+            rounds: 0,
+            errors: None,
+            settings_due: Duration::ZERO,
+            settings_next: 0,
+            settings: Vec::new(),
+            alive_due: Duration::ZERO,
+            last_sent: String::new(),
+        })
+    }
+
+    /// Does what can be done now.
+    fn go(&mut self, now: Duration) -> Vec<Action> {
+        let mut actions = self.pending.expire(now);
+        loop {
+            match &self.state {
+                State::Closed => return actions,
+                State::Asked { deadline, .. } if now < *deadline => return actions,
+                State::Asked { .. } => self.timed_out(now, &mut actions),
+                State::Free { from } if now < *from => return actions,
+                State::Free { .. } => {
+                    if !self.next(now, &mut actions) {
+                        return actions;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what is to be done next on the free line; false when there is nothing.
+    fn next(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
+        let identify = !self.config.identify.is_empty();
+        let is_wrong = matches!(self.standing, Standing::Wrong { .. });
+        let again = match &self.standing {
+            Standing::Unknown => identify,
+            Standing::Known => self.adrift && identify,
+            Standing::Wrong { again, .. } => now >= *again,
+        };
+        if again {
+            let identify = self.config.identify.clone();
+            self.ask_it(Question::Identify, &identify, now, actions);
+        } else if let Some((_, job)) = self.pending.next(Job::is_urgent) {
+            self.grant(job, now, actions);
+        } else if self.job.is_some() {
+            self.go_on(now, actions);
+        } else if let Some(n) = self.starved(now).filter(|_| !is_wrong) {
+            self.poll(n, now, actions);
+        } else if let Some((_, job)) = self.pending.next(|job| is_free(job, &self.under_way)) {
+            self.grant(job, now, actions);
+        } else if is_wrong {
+            return false;
+        } else if let Some(n) = self.under_way.iter().position(|drive| now >= drive.look_at) {
+            self.job = Some(Job::Drive(Box::new(self.under_way.remove(n))));
+            self.go_on(now, actions);
+        } else if let Some(drain) = self.errors.take() {
+            self.ask_errors(drain, now, actions);
+        } else if let Some(n) = self.most_due(now) {
+            if n == 0 && !self.config.errors.is_empty() {
+                self.rounds += 1;
+                if self.rounds >= self.config.errors_every {
+                    self.rounds = 0;
+                    self.errors = Some(Drain::new(false));
+                }
+            }
+            self.poll(n, now, actions);
+        } else if let Some(query) = self.setting_due(now) {
+            self.ask_it(Question::Setting, &query, now, actions);
+        } else if self.asks.is_empty() && now >= self.alive_due {
+            // It has nothing to be polled; whether it is there is worth a question.
+            self.alive_due = now + self.config.poll;
+            if !self.config.errors.is_empty() {
+                self.ask_errors(Drain::new(false), now, actions);
+            } else if identify {
+                let identify = self.config.identify.clone();
+                self.ask_it(Question::Identify, &identify, now, actions);
+            } else {
+                return false;
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// The query whose time has come.
+    fn most_due(&self, now: Duration) -> Option<usize> {
+        let (n, ask) = self.asks.iter().enumerate().min_by_key(|(_, ask)| ask.due)?;
+        (now >= ask.due).then_some(n)
+    }
+
+    /// One that requests have kept waiting for too long.
+    fn starved(&self, now: Duration) -> Option<usize> {
+        let n = self.most_due(now)?;
+        let ask = self.asks.get(n)?;
+        (now >= ask.due + (ask.every * 3).max(STARVED)).then_some(n)
+    }
+
+    fn poll(&mut self, n: usize, now: Duration, actions: &mut Vec<Action>) {
+        let Some(ask) = self.asks.get_mut(n) else { return };
+        // A round that is late is not made up for.
+        ask.due = if now < ask.due + ask.every { ask.due + ask.every } else { now + ask.every };
+        let query = ask.query.clone();
+        self.ask_it(Question::Poll(n), &query, now, actions);
+    }
+
+    fn setting_due(&self, now: Duration) -> Option<String> {
+        if now < self.settings_due {
+            return None;
+        }
+        self.config.settings.values().nth(self.settings_next).cloned()
+    }
+
+    /// A request whose turn has come.
+    fn grant(&mut self, job: Job, now: Duration, actions: &mut Vec<Action>) {
+        if let Standing::Wrong { why, .. } = &self.standing
+            && !job.is_harmless()
+        {
+            actions.push(ended(job.id(), CommandState::Rejected, Some(why.clone())));
+            return;
+        }
+        if job.is_urgent() {
+            self.end_sets(actions);
+        }
+        self.job = Some(job);
+        self.go_on(now, actions);
+    }
+
+    /// What is on its way has been stopped by somebody.
+    fn end_sets(&mut self, actions: &mut Vec<Action>) {
+        const WHY: &str = "it was told to stop";
+        let job = self.job.take_if(|job| job.is_set());
+        let mut ends: Vec<String> = job.map(|job| job.id().to_string()).into_iter().collect();
+        ends.extend(self.under_way.extract_if(.., |d| d.purpose == Purpose::Set).map(|drive| drive.id));
+        ends.extend(self.pending.withdraw(|_, job| job.is_set()));
+        actions.extend(ends.iter().map(|id| failed(id, "stopped_externally", WHY.into())));
+    }
+
+    /// The next step of what has the line.
+    fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let Some(job) = &mut self.job else { return };
+        let query = match job {
+            Job::Query { text, .. } => text.clone(),
+            Job::Read(read) => match read.queries.get(read.next) {
+                Some((query, _)) => query.clone(),
+                None => return self.end_read(actions),
+            },
+            Job::Drive(drive) => {
+                if let Some(command) = drive.commands.pop_front() {
+                    drive.sent = now + self.config.gap;
+                    drive.checked = self.config.errors.is_empty();
+                    let begun = if drive.commands.is_empty() { drive.legs.clone() } else { Vec::new() };
+                    self.state = State::Free { from: now + self.config.gap };
+                    actions.push(self.send(&command));
+                    for leg in begun {
+                        let target = match leg.wanted {
+                            Some(drive::Wanted::Number { value, .. }) => Some(value),
+                            _ => None,
+                        };
+                        if let (Some(channel), true) =
+                            (self.config.channels.get(leg.channel), target.is_some())
+                        {
+                            let channel = channel.name.clone();
+                            actions.push(Action::Motion(Motion { channel, target, moving: None }));
+                        }
+                    }
+                    return;
+                }
+                let first = (!std::mem::replace(&mut drive.checked, true)).then(|| Drain::new(true));
+                if let Some(drain) = first.or(self.errors.take_if(|drain| drain.of_job)) {
+                    return self.ask_errors(drain, now, actions);
+                }
+                let waits = drive.arrive && !drive.queries.is_empty();
+                match drive.queries.get(drive.asked).filter(|_| waits) {
+                    Some(query) => query.clone(),
+                    None => return self.end_drive(actions),
+                }
+            }
+        };
+        self.ask_it(Question::Job, &query, now, actions);
+    }
+
+    /// A drive without a look ends.
+    fn end_drive(&mut self, actions: &mut Vec<Action>) {
+        let Some(Job::Drive(drive)) = self.job.take() else { return };
+        if !drive.errors.is_empty() {
+            let reason = format!("the device reports {}", drive.errors.join("; "));
+            actions.push(failed(&drive.id, "device_error", reason));
+            return;
+        }
+        let asked = !self.config.errors.is_empty();
+        if drive.purpose == Purpose::Clear {
+            actions.push(Action::Readings(vec![word("error", "")]));
+        }
+        let reason = match drive.purpose {
+            Purpose::Clear if asked => None,
+            Purpose::Set if drive.arrive => Some("the device took it; it can't be read back"),
+            _ if asked => Some("sent; the device reports no error"),
+            _ => Some("sent; this device can't be asked for its errors"),
+        };
+        actions.push(ended(&drive.id, CommandState::Completed, reason.map(str::to_string)));
+    }
+
+    fn end_read(&mut self, actions: &mut Vec<Action>) {
+        let Some(Job::Read(read)) = self.job.take() else { return };
+        let faulty = !read.faults.is_empty();
+        actions.push(Action::Finish(Finish {
+            id: read.id,
+            state: if faulty { CommandState::Failed } else { CommandState::Completed },
+            code: faulty.then_some("device_error"),
+            reason: faulty.then(|| read.faults.join("; ")),
+            readings: read.readings,
+            text: None,
+        }));
+    }
+
+    fn ask_errors(&mut self, drain: Drain, now: Duration, actions: &mut Vec<Action>) {
+        let query = self.config.errors.clone();
+        self.ask_it(Question::Errors(drain), &query, now, actions);
+    }
+
+    fn ask_it(&mut self, question: Question, text: &str, now: Duration, actions: &mut Vec<Action>) {
+        self.answers.begin();
+        self.state = State::Asked { question, deadline: now + self.config.timeout, heard: 0 };
+        actions.push(self.send(text));
+    }
+
+    fn send(&mut self, text: &str) -> Action {
+        self.last_sent = text.to_string();
+        Action::Send([text.as_bytes(), self.config.write_end.as_bytes()].concat())
+    }
+
+    fn timed_out(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let free = State::Free { from: now + self.config.gap.max(QUIET) };
+        let asked = self.last_sent.clone();
+        let State::Asked { question, heard, .. } = std::mem::replace(&mut self.state, free) else { return };
+        actions.extend([Action::Count("timeouts", 1), Action::Flush]);
+        if heard > 0 {
+            let line = self.answers.half().to_vec();
+            let why = format!("does not end within {:?} of the last byte", self.config.timeout);
+            actions.push(Action::Bad { line, why });
+        }
+        self.answers.begin();
+        self.adrift = true;
+        self.misses = self.misses.saturating_add(1);
+        if !self.config.clear.is_empty() {
+            let clear = self.config.clear.clone();
+            actions.push(self.send(&clear));
+        }
+        let no_answer = format!("no answer to `{asked}` within {:?}", self.config.timeout);
+        match question {
+            Question::Identify => {
+                if self.misses >= MISSES {
+                    // Whoever answers next may be another device.
+                    self.idn = None;
+                    self.standing = Standing::Unknown;
+                }
+            }
+            Question::Poll(n) => {
+                if let Some(ask) = self.asks.get_mut(n) {
+                    ask.misses = ask.misses.saturating_add(1);
+                    if ask.misses >= MISSES && self.misses < MISSES && !ask.channels.is_empty() {
+                        let channels = ask.channels.clone();
+                        actions.push(Action::Readings(self.missing(&channels, QualityReason::CommError)));
+                    }
+                }
+            }
+            Question::Setting => self.setting_heard(None, now, actions),
+            Question::Errors(drain) if drain.of_job => match &mut self.job {
+                // Whether it has worked shows when it is read back.
+                Some(Job::Drive(drive)) if !drive.queries.is_empty() && drive.arrive => {
+                    drive.errors = drain.found;
+                }
+                _ => self.drop_job(actions, no_answer),
+            },
+            Question::Errors(_) | Question::Nobody => {}
+            Question::Job => self.drop_job(actions, no_answer),
+        }
+        if self.misses >= MISSES && !self.lost {
+            self.lost = true;
+            actions.push(Action::Lost(QualityReason::NotConnected));
+        }
+    }
+
+    /// What had the line was not answered.
+    fn drop_job(&mut self, actions: &mut Vec<Action>, why: String) {
+        if let Some(job) = self.job.take() {
+            actions.push(failed(job.id(), "timeout", why));
+        }
+    }
+
+    fn missing(&self, channels: &[usize], why: QualityReason) -> Vec<Reading> {
+        let named = channels.iter().filter_map(|n| self.config.channels.get(*n));
+        named.map(|channel| reading(channel, Value::Missing(why))).collect()
+    }
+
+    /// One whole answer.
+    fn answered(&mut self, answer: Answer, now: Duration, actions: &mut Vec<Action>) {
+        if !self.last_sent.is_empty() && answer.line == self.last_sent.as_bytes() {
+            return actions.push(Action::Count("echoes", 1));
+        }
+        let question = match std::mem::replace(&mut self.state, State::Free { from: now + self.config.gap }) {
+            State::Asked { question, .. } => question,
+            other => {
+                self.state = other;
+                return actions.push(Action::Count("unasked", 1));
+            }
+        };
+        if answer.skipped > 0 {
+            actions.push(Action::Count("blocks_skipped", 1));
+        }
+        if answer.overlong {
+            actions.push(Action::Count("overlong", 1));
+        }
+        if let Question::Identify = question {
+            return self.identified(&answer, now, actions);
+        }
+        self.misses = 0;
+        self.lost = false;
+        match question {
+            Question::Identify => {}
+            Question::Nobody => actions.push(Action::Heard),
+            Question::Poll(n) => self.polled(n, &answer, actions),
+            Question::Setting => self.setting_heard(Some(&answer), now, actions),
+            Question::Errors(drain) => self.error_heard(drain, &answer, actions),
+            Question::Job => match self.job.take() {
+                None => {}
+                Some(Job::Query { id, .. }) => {
+                    actions.push(Action::Heard);
+                    actions.push(Action::Finish(Finish {
+                        id,
+                        state: CommandState::Completed,
+                        code: None,
+                        reason: None,
+                        readings: Vec::new(),
+                        text: Some(answer.shown()),
+                    }));
+                }
+                Some(Job::Read(read)) => self.read(read, &answer, now, actions),
+                Some(Job::Drive(drive)) => self.looked(drive, &answer, now, actions),
+            },
+        }
+    }
+
+    fn identified(&mut self, answer: &Answer, now: Duration, actions: &mut Vec<Action>) {
+        let deadline = now + self.config.timeout;
+        let Some(text) = answer.text() else {
+            self.state = State::Asked { question: Question::Identify, deadline, heard: 0 };
+            return actions.push(answer.bad("is not text"));
+        };
+        if self.adrift && self.idn.as_ref().is_some_and(|known| *known != text) {
+            // An answer to what was asked before the time-out; who it is is still to come.
+            self.state = State::Asked { question: Question::Identify, deadline, heard: 0 };
+            return actions.push(Action::Count("late", 1));
+        }
+        self.adrift = false;
+        self.misses = 0;
+        self.lost = false;
+        actions.push(Action::Heard);
+        if self.idn.as_ref() != Some(&text) {
+            actions.push(Action::Detail("idn", text.clone().into()));
+        }
+        let fits = self.expect.as_ref().is_none_or(|e| e.is_match(&text));
+        let was_wrong = matches!(self.standing, Standing::Wrong { .. });
+        if fits {
+            self.standing = Standing::Known;
+            if std::mem::take(&mut self.said_wrong) {
+                actions.push(Action::Readings(vec![word("status", "connected"), word("error", "")]));
+            }
+        } else {
+            let expect = self.config.expect.as_deref().unwrap_or_default();
+            let why = format!(
+                "it answers `{}` to `{}`, which does not match `{expect}`: is another device plugged in here?",
+                shortened(&text),
+                self.config.identify
+            );
+            if !was_wrong || self.idn.as_ref() != Some(&text) {
+                let all: Vec<usize> = (0..self.config.channels.len()).collect();
+                let mut readings = self.missing(&all, QualityReason::DeviceError);
+                readings.extend([word("status", "error"), word("error", &why)]);
+                self.said_wrong = true;
+                actions.push(Action::Count("wrong_device", 1));
+                actions.push(Action::Readings(readings));
+            }
+            let job = self.job.take().map(|job| job.id().to_string());
+            let drives = self.under_way.drain(..).map(|drive| drive.id);
+            let reject = |id: String| ended(&id, CommandState::Rejected, Some(why.clone()));
+            actions.extend(job.into_iter().chain(drives).map(reject));
+            self.standing = Standing::Wrong { why, again: now + WRONG_AGAIN };
+        }
+        self.idn = Some(text);
+    }
+
+    fn polled(&mut self, n: usize, answer: &Answer, actions: &mut Vec<Action>) {
+        let Some(ask) = self.asks.get_mut(n) else { return };
+        ask.misses = 0;
+        let (mut readings, mut bad, mut good) = (Vec::new(), None, 0);
+        for channel in ask.channels.iter().filter_map(|n| self.config.channels.get(*n)) {
+            match value_of(channel, answer, channel.part) {
+                Ok(value) => {
+                    good += 1;
+                    readings.push(reading(channel, value));
+                }
+                Err(why) => {
+                    bad.get_or_insert_with(|| answer.bad(&format!("{why} (asked {})", ask.query)));
+                    readings.push(reading(channel, Value::Missing(QualityReason::CommError)));
+                }
+            }
+        }
+        let mut motion = Vec::new();
+        for channel in ask.movers.iter().filter_map(|n| self.config.channels.get(*n)) {
+            match moves_of(channel, answer) {
+                Ok(moves) => motion.push(motion_of(channel, moves)),
+                Err(why) => {
+                    bad.get_or_insert_with(|| answer.bad(&format!("{why} (asked {})", ask.query)));
+                }
+            }
+        }
+        if good == 0 && !motion.is_empty() {
+            actions.push(Action::Heard);
+        }
+        actions.extend(motion);
+        // With nothing understood at all the values stay and go stale, as with any line that is not understood.
+        if good > 0 {
+            actions.push(Action::Readings(readings));
+        }
+        actions.extend(bad);
+    }
+
+    /// A setting was answered, or was not: one that a device does not know is left out.
+    fn setting_heard(&mut self, answer: Option<&Answer>, now: Duration, actions: &mut Vec<Action>) {
+        let name = self.config.settings.keys().nth(self.settings_next).cloned().unwrap_or_default();
+        if let Some(text) = answer.and_then(Answer::text) {
+            let text = text.trim_matches(['"', '\'']);
+            self.settings.push(Reading { name, value: Value::text(text), unit: None });
+        }
+        actions.push(Action::Heard);
+        self.settings_next += 1;
+        if self.settings_next >= self.config.settings.len() {
+            self.settings_next = 0;
+            self.settings_due = now + SETTINGS;
+            let settings = std::mem::take(&mut self.settings);
+            if !settings.is_empty() {
+                actions.push(Action::Settings(settings));
+            }
+        }
+    }
+
+    fn error_heard(&mut self, mut drain: Drain, answer: &Answer, actions: &mut Vec<Action>) {
+        let text = answer.text().unwrap_or_default();
+        let code = text.split(',').next().and_then(|code| code.trim().parse::<i64>().ok());
+        match code {
+            None => actions.push(answer.bad(&format!("is no error number (asked {})", self.config.errors))),
+            Some(0) => actions.push(Action::Heard),
+            Some(_) => {
+                let shown = shortened(&text);
+                actions.push(Action::Heard);
+                actions.push(Action::Count("device_errors", 1));
+                actions.push(Action::Detail("last_device_error", json!(shown)));
+                actions.push(Action::Readings(vec![word("error", &shown)]));
+                drain.found.push(shown);
+                drain.left -= 1;
+                if drain.left > 0 {
+                    self.errors = Some(drain);
+                    return;
+                }
+            }
+        }
+        if let (true, Some(Job::Drive(drive))) = (drain.of_job, &mut self.job) {
+            drive.errors = drain.found;
+        }
+    }
+
+    /// The answer to one question of a read.
+    fn read(&mut self, mut read: Read, answer: &Answer, now: Duration, actions: &mut Vec<Action>) {
+        let Some((query, wanted)) = read.queries.get(read.next) else { return };
+        read.next += 1;
+        // Who shares the answer is told of it as well, and need not be polled so soon.
+        let mut told = wanted.clone();
+        if let Some(ask) = self.asks.iter_mut().find(|ask| ask.query == *query) {
+            told.extend(ask.channels.iter().filter(|n| !wanted.contains(n)));
+            ask.due = now + ask.every;
+            ask.misses = 0;
+        }
+        let (mut readings, mut bad, mut good) = (Vec::new(), None, 0);
+        for n in told {
+            let Some(channel) = self.config.channels.get(n) else { continue };
+            let part = if channel.get.as_ref() == Some(query) { channel.part } else { None };
+            let value = value_of(channel, answer, part);
+            let reading = match value {
+                Ok(value) => {
+                    good += 1;
+                    reading(channel, value)
+                }
+                Err(why) => {
+                    bad.get_or_insert_with(|| answer.bad(&format!("{why} (asked {query})")));
+                    if wanted.contains(&n) {
+                        let shown = shortened(&answer.shown());
+                        read.faults.push(format!("`{shown}`, the answer to `{query}`, {why}"));
+                    }
+                    reading(channel, Value::Missing(QualityReason::CommError))
+                }
+            };
+            if wanted.contains(&n) {
+                read.readings.push(reading.clone());
+            }
+            readings.push(reading);
+        }
+        if good > 0 {
+            actions.push(Action::Readings(readings));
+        }
+        actions.extend(bad);
+        let is_over = read.next >= read.queries.len();
+        self.job = Some(Job::Read(read));
+        if is_over {
+            self.end_read(actions);
+        }
+    }
+
+    /// The answer to one question of a look at what is on its way.
+    fn looked(&mut self, mut drive: Box<Drive>, answer: &Answer, now: Duration, actions: &mut Vec<Action>) {
+        let query = drive.queries.get(drive.asked).cloned().unwrap_or_default();
+        let channels = &self.config.channels;
+        match drive.heard(&query, answer, channels) {
+            Err(why) => {
+                let reason = format!("the read-back `{}` {why}", shortened(&answer.shown()));
+                actions.extend([answer.bad(&why), failed(&drive.id, "device_error", reason)]);
+                return;
+            }
+            Ok((readings, motion)) => {
+                if readings.is_empty() {
+                    actions.push(Action::Heard);
+                } else {
+                    actions.push(Action::Readings(readings));
+                }
+                let named = motion.into_iter().filter_map(|(n, moves)| Some((channels.get(n)?, moves)));
+                actions.extend(named.map(|(channel, moves)| motion_of(channel, moves)));
+            }
+        }
+        drive.asked += 1;
+        if drive.asked < drive.queries.len() {
+            self.job = Some(Job::Drive(drive));
+            return;
+        }
+        drive.asked = 0;
+        let verdict = drive.judge(now, channels);
+        let (state, code, reason) = match verdict {
+            Verdict::Look(at) => {
+                drive.look_at = at.max(now + self.config.gap);
+                return self.under_way.push(*drive);
+            }
+            Verdict::Arrived => (CommandState::Completed, None, None),
+            Verdict::Failed(code, why) => (CommandState::Failed, Some(code), Some(why)),
+        };
+        let readings = drive.readings(channels);
+        actions.push(Action::Finish(Finish { id: drive.id, state, code, reason, readings, text: None }));
+    }
+
+    /// A request as it is to be done.
+    fn job_of(&self, id: &str, request: &Request) -> Result<Job, No> {
+        let drive = match request {
+            Request::Set { channel, to, tolerance, within, arrive } => {
+                let mut drive = self.set(id, &[(channel.clone(), to.clone())], *tolerance)?;
+                drive.within = within.unwrap_or(drive.within);
+                drive.arrive = *arrive;
+                drive
+            }
+            Request::Move { to, within } => {
+                let mut drive = self.set(id, to, None)?;
+                drive.within = within.unwrap_or(drive.within);
+                drive
+            }
+            Request::Read { channels } => return self.read_of(id, channels).map(Job::Read),
+            Request::Query(text) => {
+                if text.is_empty() || text.len() > 256 || text.contains(char::is_control) {
+                    return Err(format!(
+                        "`text` is {:?}; expected a line of 1 to 256 bytes, such as \"MEAS:VOLT?\"",
+                        shortened(text)
+                    )
+                    .into());
+                }
+                if text.contains('?') {
+                    return Ok(Job::Query { id: id.to_string(), text: text.clone() });
+                }
+                // No question has no answer; the error queue tells whether it was understood.
+                Drive::new(id, Purpose::Write, [text.clone()])
+            }
+            Request::Stop if self.config.stop.is_empty() => {
+                return Err("it has no command that stops it: `stop` is not configured".to_string().into());
+            }
+            Request::Stop => {
+                let mut drive = Drive::new(id, Purpose::Stop, [self.config.stop.clone()]);
+                for (n, channel) in
+                    self.config.channels.iter().enumerate().filter(|(_, c)| c.moving.is_some())
+                {
+                    drive.leg(n, channel, None);
+                }
+                drive
+            }
+            Request::Safe if self.config.safe.is_empty() => {
+                return Err("nothing is known to bring it into a safe state: `safe` is not configured"
+                    .to_string()
+                    .into());
+            }
+            Request::Safe => Drive::new(id, Purpose::Safe, self.config.safe.iter().cloned()),
+            Request::ClearError if self.config.clear.is_empty() => {
+                return Err("it has no command that clears its errors".to_string().into());
+            }
+            Request::ClearError => Drive::new(id, Purpose::Clear, [self.config.clear.clone()]),
+        };
+        Ok(Job::Drive(Box::new(drive)))
+    }
+
+    /// Channels to be set, each checked before any is.
+    fn set(&self, id: &str, to: &[(String, Setting)], tolerance: Option<f64>) -> Result<Drive, No> {
+        let mut drive = Drive::new(id, Purpose::Set, []);
+        for (name, to) in to {
+            let found = self.config.channels.iter().enumerate().find(|(_, c)| c.name == *name);
+            let Some((n, channel)) = found.filter(|(_, c)| c.set.is_some()) else {
+                let all = self.config.channels.iter().filter(|c| c.set.is_some()).map(|c| c.name.as_str());
+                let all = all.collect::<Vec<_>>().join(", ");
+                return Err(format!("`channel` is {name:?}; expected one that can be set: {all}").into());
+            };
+            let (command, wanted) = command_of(channel, to, tolerance)?;
+            drive.commands.push_back(command);
+            drive.leg(n, channel, Some(wanted));
+        }
+        Ok(drive)
+    }
+
+    fn read_of(&self, id: &str, names: &[String]) -> Result<Read, No> {
+        let mut queries: Vec<(String, Vec<usize>)> = Vec::new();
+        for name in names {
+            let found = self.config.channels.iter().enumerate().find(|(_, c)| c.name == *name);
+            let Some((n, query)) =
+                found.and_then(|(n, c)| Some((n, c.get.as_deref().or(c.readback.as_deref())?)))
+            else {
+                let all = self.config.channels.iter().filter(|c| readback_query(c).is_some());
+                let all = all.map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(format!("{name:?} can't be read; expected one of {all}").into());
+            };
+            match queries.iter_mut().find(|(q, _)| q == query) {
+                Some((_, channels)) => channels.push(n),
+                None => queries.push((query.to_string(), vec![n])),
+            }
+        }
+        Ok(Read { id: id.to_string(), queries, next: 0, readings: Vec::new(), faults: Vec::new() })
+    }
+}
+
+/// It may begin although these are on their way: it sets none of their channels.
+fn is_free(job: &Job, under_way: &[Drive]) -> bool {
+    match job {
+        Job::Drive(drive) => !under_way.iter().any(|other| other.touches(drive)),
+        _ => true,
+    }
+}
+
+impl Protocol for Scpi {
+    fn opened(&mut self, now: Duration) -> Vec<Action> {
+        self.answers.begin();
+        // What the port sends by way of greeting needs its pause as well.
+        self.state = State::Free { from: now + self.config.gap };
+        self.idn = None;
+        self.standing = if self.config.identify.is_empty() { Standing::Known } else { Standing::Unknown };
+        (self.adrift, self.misses, self.lost, self.rounds) = (false, 0, false, 0);
+        self.errors = None;
+        self.alive_due = now;
+        (self.settings_due, self.settings_next) = (now, 0);
+        self.settings.clear();
+        for ask in &mut self.asks {
+            (ask.due, ask.misses) = (now, 0);
+        }
+        let mut actions = vec![Action::Flush];
+        actions.extend(self.go(now));
+        actions
+    }
+
+    fn received(&mut self, bytes: &[u8], now: Duration) -> Vec<Action> {
+        if let State::Closed = self.state {
+            return Vec::new();
+        }
+        let mut actions = Vec::new();
+        for byte in bytes {
+            if let Some(answer) = self.answers.feed(*byte) {
+                self.answered(answer, now, &mut actions);
+            }
+        }
+        let talks_on = self.answers.is_endless();
+        if let State::Asked { deadline, heard, .. } = &mut self.state {
+            *heard = self.answers.heard();
+            if *heard > 0 && !talks_on {
+                *deadline = now + self.config.timeout;
+            }
+        }
+        actions.extend(self.go(now));
+        actions
+    }
+
+    fn tick(&mut self, now: Duration) -> Vec<Action> {
+        self.go(now)
+    }
+
+    fn wake(&self) -> Option<Duration> {
+        match &self.state {
+            State::Closed => None,
+            State::Asked { deadline, .. } => Some(*deadline),
+            State::Free { from } => {
+                let identify = !self.config.identify.is_empty();
+                let looks = self.under_way.iter().map(|drive| drive.look_at).min();
+                let settings = (!self.config.settings.is_empty()).then_some(self.settings_due);
+                let polls = match self.asks.iter().map(|ask| ask.due).min() {
+                    None => Some(self.alive_due),
+                    polls => polls,
+                };
+                let next = match &self.standing {
+                    Standing::Unknown if identify => *from,
+                    Standing::Known if self.adrift && identify => *from,
+                    _ if self.job.is_some() => *from,
+                    _ if self.pending.any(|job| is_free(job, &self.under_way)) => *from,
+                    Standing::Wrong { again, .. } => *again,
+                    _ if self.errors.is_some() => *from,
+                    _ => [looks, settings, polls].into_iter().flatten().min()?,
+                };
+                Some(next.max(*from))
+            }
+        }
+    }
+
+    fn offer(&self) -> Option<Offer> {
+        let channels = self.config.channels.iter().map(|channel| ChannelOffer {
+            name: channel.name.clone(),
+            unit: channel.unit.clone(),
+            settable: channel.set.is_some(),
+            readable: readback_query(channel).is_some(),
+            min: channel.min,
+            max: channel.max,
+            tolerance: channel.tolerance,
+            settle: channel.settle,
+            words: channel.words.values().cloned().collect(),
+            moves: channel.moving.is_some(),
+            bands: channel.bands(),
+        });
+        let movement = match self.config.kind.as_deref() {
+            Some(kind) => kind == "movement",
+            None => self.config.channels.iter().any(|c| c.moving.is_some()),
+        };
+        Some(Offer {
+            channels: channels.collect(),
+            stops: !self.config.stop.is_empty(),
+            queries: true,
+            safe: self.config.safe.clone(),
+            timeout: self.config.timeout,
+            movement,
+            ..Offer::default()
+        })
+    }
+
+    fn ask(&mut self, id: &str, request: &Request, now: Duration) -> Vec<Action> {
+        if let State::Closed = self.state {
+            return vec![ended(id, CommandState::Failed, Some("the port is not open".into()))];
+        }
+        let mut actions = match self.job_of(id, request) {
+            Ok(job) => self.pending.push(id, job, now),
+            Err(no) => return vec![refused(id, no)],
+        };
+        actions.extend(self.go(now));
+        actions
+    }
+
+    fn give_up(&mut self, id: &str) {
+        self.pending.withdraw(|waiting, _| waiting == id);
+        self.under_way.retain(|drive| drive.id != id);
+        if self.job.take_if(|job| job.id() == id).is_none() {
+            return;
+        }
+        // What was asked is answered all the same, and what the device has to complain of is still to be heard.
+        if let Some(drain) = &mut self.errors {
+            drain.of_job = false;
+        }
+        if let State::Asked { question, .. } = &mut self.state {
+            match question {
+                Question::Job => *question = Question::Nobody,
+                Question::Errors(drain) => drain.of_job = false,
+                _ => {}
+            }
+        }
+    }
+
+    fn actions(&self) -> Vec<&'static str> {
+        let mut actions = vec!["query"];
+        if self.config.channels.iter().any(|c| c.set.is_some()) {
+            actions.extend(["set", "move"]);
+        }
+        for (text, action) in [(&self.config.clear, "clear_error"), (&self.config.stop, "stop")] {
+            if !text.is_empty() {
+                actions.push(action);
+            }
+        }
+        if !self.config.safe.is_empty() {
+            actions.push("safe");
+        }
+        actions
+    }
+
+    fn closed(&mut self) -> Vec<Action> {
+        const WHY: &str = "the port was closed";
+        self.state = State::Closed;
+        self.errors = None;
+        let job = self.job.take().map(|job| job.id().to_string());
+        let drives = self.under_way.drain(..).map(|drive| drive.id);
+        let ends: Vec<String> = job.into_iter().chain(drives).collect();
+        let mut actions: Vec<Action> = ends.iter().map(|id| failed(id, "device_error", WHY.into())).collect();
+        actions.extend(self.pending.fail(WHY));
+        actions
+    }
+}
+
+fn reading(channel: &ScpiChannel, value: Value) -> Reading {
+    Reading { name: channel.name.clone(), value, unit: channel.unit.clone() }
+}
+
+fn motion_of(channel: &ScpiChannel, moves: bool) -> Action {
+    Action::Motion(Motion { channel: channel.name.clone(), target: None, moving: Some(moves) })
+}
+
+fn word(name: &str, text: &str) -> Reading {
+    Reading { name: name.into(), value: Value::Text(text.into()), unit: None }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(limits::BAD_LINE).collect()
+}

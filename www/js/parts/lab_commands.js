@@ -1,0 +1,38 @@
+// What can be asked of a queue or a scan, as a row of buttons. They follow what the target itself allows; a button that
+// can't work says why. While the target reports that it is at it, its button does so too, however long that takes.
+
+import { html, nothing } from '../../vendor/lit-html/lit-html.js';
+import { t, word } from '../core/i18n.js';
+import { effect } from '../state/lab_queue.js';
+import { command_button, command_note } from './command_button.js';
+
+const SHAPES = { start: 'play', pause: 'pause', resume: 'play', stop: 'square', abort: 'octagon-alert' };
+
+/**
+ * `kind` is queue or scan; `blocked` a reason that holds for all. `rows` are lists of actions, a row each; 'pause_after' is
+ * a pause after the scan that runs.
+ */
+export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, aborting }) {
+  const target = `${kind}/${id}`;
+  const name = p.name ?? id;
+  const allowed = Array.isArray(p.allowed_actions) ? p.allowed_actions : [];
+  const made = rows.map((actions) => actions.map((action) => {
+    const verb = action === 'pause_after' ? 'pause' : action;
+    const order = {
+      target, action, path: `api/${kind === 'queue' ? 'queues' : 'scans'}/${encodeURIComponent(id)}/${verb}`, effect: effect(kind, verb, p.status),
+      body: action === 'pause_after' ? { mode: 'after_scan' } : {},
+    };
+    const held = p.pending === verb && (action === verb ? !app.commands.of(target, 'pause_after') : Boolean(app.commands.of(target, action)));
+    return {
+      order, held,
+      button: command_button(app, {
+        order, held, name, shape: SHAPES[verb], label: t(`action.${action}`), primary: (verb === 'start' || verb === 'resume') && allowed.includes(verb),
+        blocked: blocked ?? (allowed.includes(verb) ? null : t('action.not_now', { state: word(kind, p.status) })),
+        destructive: verb === 'abort' ? aborting : null,
+      }),
+    };
+  }));
+  return html`${made.map((row, i) => html`<div class="actions lab-commands ${i ? 'apart' : ''}">${row.map(({ button }) => button)}</div>`)}
+    <div class="notes">${made.flat().map(({ order, held }) => command_note(app, { order, held }))}</div>
+    ${p.pending ? html`<p class="visually-hidden" role="status">${word('pending', p.pending)}</p>` : nothing}`;
+}

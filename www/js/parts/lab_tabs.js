@@ -1,0 +1,10 @@
+// The pages of the lab, side by side, at the top of each.
+
+import { html } from '../../vendor/lit-html/lit-html.js';
+import { live } from '../../vendor/lit-html/directives/live.js';
+import { t } from '../core/i18n.js';
+
+const PAGES = ['queues', 'scans', 'instruments'];
+
+export const lab_tabs = (current) => html`<nav class="tabs" aria-label=${t('lab.label')}>${PAGES.map((name) => html`
+  <a class="button" href=${`#/${name}`} aria-current=${live(name === current ? 'page' : 'false')}>${t(`nav.${name}`)}</a>`)}</nav>`;

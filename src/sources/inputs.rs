@@ -10,7 +10,7 @@ use super::simulated::Ports;
 use super::simulated::visa::VisaPorts;
 use super::streams::Streams;
 use super::streams::feed::Feed;
-use super::{Context, Handles, HostExtras};
+use super::{Context, Handles, HostExtras, Instruments};
 use crate::bus::Bus;
 use crate::config::{Config, Device, StreamRule};
 use crate::limits;
@@ -117,6 +117,11 @@ impl Sources {
         self.handles.drain(..).for_each(threads::join);
         self.set = Stop::default();
         self.spawn(config, host_extras)
+    }
+
+    /// The instruments that can be driven.
+    pub fn instruments(&self) -> &Arc<Instruments> {
+        &self.context.instruments
     }
 
     /// Ends and joins everything, within about half a second.

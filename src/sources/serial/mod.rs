@@ -497,13 +497,9 @@ impl Running {
             (_, reason) => reason,
         };
         let reason = reason.filter(|_| end.state != CommandState::Completed);
+        let state = if end.code == Some("timeout") { CommandState::TimedOut } else { end.state };
         // Full or gone: nobody waits for it any more.
-        let _ = asked.reply.try_send(Outcome {
-            state: end.state,
-            readings: end.readings,
-            text: end.text,
-            reason,
-        });
+        let _ = asked.reply.try_send(Outcome { state, readings: end.readings, text: end.text, reason });
     }
 
     /// Does what the protocol wants done.

@@ -100,6 +100,10 @@ impl Sources {
             held: Held::default(),
         };
         sources.spawn(config, host_extras)?;
+        // Whoever had an instrument in an earlier run has it no more.
+        if let Some(fold) = &sources.fold {
+            fold.unclaimed();
+        }
         Ok(sources)
     }
 

@@ -142,9 +142,11 @@ fn config(device: &str) -> String {
 fn start(link: &Path) -> (Plugged, Daemon) {
     let stage = Plugged::at(link);
     let daemon = Options::default().config(&config(&link.display().to_string())).start();
-    until_state("the stage", || instrument(&daemon, "stage"), |i| {
-        i["channels"]["y"]["moving"] == false && i["settings"]["velocity"] == 20.0
-    });
+    until_state(
+        "the stage",
+        || instrument(&daemon, "stage"),
+        |i| i["channels"]["y"]["moving"] == false && i["settings"]["velocity"] == 20.0,
+    );
     (stage, daemon)
 }
 
@@ -167,11 +169,17 @@ fn a_move_of_two_axes_is_done_when_both_stand_there() {
     let dir = tempfile::tempdir().unwrap();
     let (stage, daemon) = start(&dir.path().join("stage"));
     let now = instrument(&daemon, "stage");
-    assert_eq!((&now["kind"], &now["status"], &now["connected"]), (&json!("movement"), &json!("idle"), &json!(true)));
+    assert_eq!(
+        (&now["kind"], &now["status"], &now["connected"]),
+        (&json!("movement"), &json!("idle"), &json!(true))
+    );
     assert_eq!((&now["status_code"], &now["position"]), (&json!(100), &json!({ "x": 0.0, "y": 0.0 })));
     let x = &now["channels"]["x"];
     assert_eq!(x["limits"]["control"], json!({ "low": 0.0, "high": 250.0 }));
-    assert_eq!((&x["tolerance"], &x["settable"], &x["severity"]), (&json!(0.01), &json!(true), &json!("NO_ALARM")));
+    assert_eq!(
+        (&x["tolerance"], &x["settable"], &x["severity"]),
+        (&json!(0.01), &json!(true), &json!("NO_ALARM"))
+    );
 
     let id = begin(&daemon, "move", json!({ "target": { "x": 8.0, "y": 3.0 } }));
     let now = until_state("it to move", || instrument(&daemon, "stage"), |i| i["is_moving"] == true);
@@ -213,7 +221,11 @@ fn a_stop_ends_a_move_and_says_that_it_did() {
     until_state("it to move", || instrument(&daemon, "stage"), |i| i["is_moving"] == true);
     assert_eq!(command(&daemon, "stage", "stop", json!({}))["state"], "completed");
     let moved = end(&daemon, &id);
-    assert_eq!((&moved["state"], &moved["code"]), (&json!("failed"), &json!("stopped_externally")), "{moved}");
+    assert_eq!(
+        (&moved["state"], &moved["code"]),
+        (&json!("failed"), &json!("stopped_externally")),
+        "{moved}"
+    );
     let now = until_state("it to stand", || instrument(&daemon, "stage"), |i| i["is_moving"] == false);
     assert!(now["position"]["x"].as_f64().unwrap() < 190.0, "{now}");
     // At the device itself: it is noticed as well.
@@ -221,7 +233,11 @@ fn a_stop_ends_a_move_and_says_that_it_did() {
     until_state("it to move", || instrument(&daemon, "stage"), |i| i["is_moving"] == true);
     stage.stage.lock().unwrap().answer("HALT");
     let moved = end(&daemon, &id);
-    assert_eq!((&moved["state"], &moved["code"]), (&json!("failed"), &json!("stopped_externally")), "{moved}");
+    assert_eq!(
+        (&moved["state"], &moved["code"]),
+        (&json!("failed"), &json!("stopped_externally")),
+        "{moved}"
+    );
     assert_eq!(command(&daemon, "stage", "safe", json!({}))["state"], "completed");
 }
 
@@ -257,7 +273,11 @@ fn a_plug_pulled_during_a_move_and_garbage_fail_it_and_all_goes_on() {
     until_state("its loss", || instrument(&daemon, "stage"), |i| i["connected"] == false);
     // Nobody is there: the answer comes at once.
     let refused = command(&daemon, "stage", "set", json!({ "channel": "x", "value": 1 }));
-    assert_eq!((&refused["state"], &refused["code"]), (&json!("failed"), &json!("device_error")), "{refused}");
+    assert_eq!(
+        (&refused["state"], &refused["code"]),
+        (&json!("failed"), &json!("device_error")),
+        "{refused}"
+    );
     assert!(refused["reason"].as_str().unwrap().starts_with("not connected"), "{refused}");
 
     let stage = Plugged::at(&link);
@@ -323,8 +343,10 @@ fn an_instrument_behind_a_socket_is_driven_as_one_at_a_port() {
             .then_some(())
     });
     let _thread = serve(listener, Arc::clone(&stage), usize::MAX);
-    until_state("its return", || instrument(&daemon, "stage"), |i| {
-        i["connected"] == true && i["channels"]["x"]["quality"] == "good"
-    });
+    until_state(
+        "its return",
+        || instrument(&daemon, "stage"),
+        |i| i["connected"] == true && i["channels"]["x"]["quality"] == "good",
+    );
     drop(daemon);
 }

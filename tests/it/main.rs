@@ -28,3 +28,4 @@ mod services;
 mod signals;
 mod streams;
 mod time;
+mod visa;

@@ -52,15 +52,16 @@ fn a_device_file_is_an_instrument() {
 fn a_file_that_is_wrong_is_told_with_its_place_and_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("supply.yaml");
-    let right = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/devices/supply.yaml"));
+    let right =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/devices/supply.yaml"));
     let right = right.unwrap();
-    std::fs::write(&file, right.replace("max: 30\n          type: float", "max: 30\n          type: double")).unwrap();
+    std::fs::write(&file, right.replace("max: 30\n          type: float", "max: 30\n          type: double"))
+        .unwrap();
     let settings = dir.path().join("test.toml");
     std::fs::write(&settings, config(&file)).unwrap();
     let checked = telltale(&["check", "--config", settings.to_str().unwrap()]).run();
     let place = right.lines().position(|line| line.trim() == "type: float").unwrap() + 1;
-    let expected =
-        format!("{}:{place}:17: `type` is \"double\"; expected float, int or str", file.display());
+    let expected = format!("{}:{place}:17: `type` is \"double\"; expected float, int or str", file.display());
     assert!(checked.stderr.contains(&expected), "{checked:?}\n{expected}");
 
     let daemon = Options::default().config(&config(&file)).start();
@@ -70,7 +71,8 @@ fn a_file_that_is_wrong_is_told_with_its_place_and_tried_again() {
     std::fs::write(&file, &right).unwrap();
     until_state("the device", psu, |s| s["status"] == "ok");
     // What ends a message is part of the file.
-    std::fs::write(&settings, config(&file).replace("[serial.scpi]", "[serial.scpi]\nwrite_end = \"\\r\"")).unwrap();
+    std::fs::write(&settings, config(&file).replace("[serial.scpi]", "[serial.scpi]\nwrite_end = \"\\r\""))
+        .unwrap();
     let checked = telltale(&["check", "--config", settings.to_str().unwrap()]).run();
     assert!(checked.stderr.contains("`write_end` is \"\\r\""), "{checked:?}");
     let missing = telltale(&["check", "--config", settings.to_str().unwrap()]);

@@ -29,3 +29,4 @@ mod services;
 mod signals;
 mod streams;
 mod time;
+mod visa;

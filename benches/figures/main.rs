@@ -15,6 +15,7 @@ mod process;
 mod publisher;
 mod readers;
 mod recordings;
+mod runner;
 mod slow;
 mod wear;
 mod yardstick;
@@ -91,6 +92,7 @@ const FIGURES: &[Figure] = &[
     ("million", observatory::million),
     ("panels", observatory::panels),
     ("feed", observatory::feed),
+    ("runner", runner::overhead),
 ];
 
 fn main() {

@@ -13,6 +13,7 @@ mod field_lab;
 mod harness;
 mod hostile;
 mod http;
+mod lab;
 mod log;
 mod pins;
 mod protocols;

@@ -7,6 +7,7 @@ mod config;
 mod config_http;
 mod detections;
 mod devices;
+mod external;
 mod fakepi;
 mod feed;
 mod field_lab;

@@ -87,7 +87,8 @@ impl Fakes {
             Request::Query(text) => format!("{id} query {text}"),
             Request::Stop => format!("{id} stop"),
             Request::Safe => format!("{id} safe"),
-            Request::Move { .. } | Request::ClearError => format!("{id} other"),
+            Request::Move { .. } => format!("{id} move"),
+            Request::ClearError => format!("{id} clear"),
         };
         let reply = self.note(line.clone());
         let mut outcome =

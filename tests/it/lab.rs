@@ -127,7 +127,7 @@ id = "dmm"
 device = "{}"
 protocol = "scpi"
 instrument = "dmm"
-stale_after = "2s"
+stale_after = "30s"
 [serial.scpi]
 expect = "DMM"
 timeout = "300ms"

@@ -16,6 +16,7 @@ mod publisher;
 mod readers;
 mod recordings;
 mod requests;
+mod runner;
 mod slow;
 mod wear;
 mod yardstick;
@@ -93,6 +94,7 @@ const FIGURES: &[Figure] = &[
     ("million", observatory::million),
     ("panels", observatory::panels),
     ("feed", observatory::feed),
+    ("runner", runner::overhead),
 ];
 
 fn main() {

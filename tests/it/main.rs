@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod http;
 mod instruments;
+mod lab;
 mod log;
 mod pins;
 mod protocols;

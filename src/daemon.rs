@@ -11,7 +11,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::model::{Draft, Level, Severity};
 use crate::push::Push;
-use crate::runner::Lab;
+use crate::runner::{self, Lab};
 use crate::sources::detections::Detections;
 use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::recordings::Recordings;
@@ -223,6 +223,11 @@ impl Daemon {
             Signals::start(&context, &config.signals).map_err(|e| StartError::System("the signals", e))?;
         let (lab, lab_thread) =
             Lab::start(&context, &config.lab).map_err(|e| StartError::System("the lab", e))?;
+        let mut lab_threads = vec![lab_thread];
+        if config.bench {
+            let thread = runner::demonstrate(&context, &lab);
+            lab_threads.push(thread.map_err(|e| StartError::System("the bench's queue", e))?);
+        }
         let store_failing = Arc::new(AtomicBool::new(false));
         let ready = readiness(Arc::clone(&store), Arc::clone(&store_failing));
         let (ask, asked) = bounded(1);
@@ -253,7 +258,8 @@ impl Daemon {
                 stop.stop();
                 bench
                     .into_iter()
-                    .chain([streams_thread, detections_thread, lab_thread])
+                    .chain([streams_thread, detections_thread])
+                    .chain(lab_threads)
                     .chain(signals_threads)
                     .for_each(threads::join);
                 alerts.stop();
@@ -280,7 +286,8 @@ impl Daemon {
             sources,
             bench: bench
                 .into_iter()
-                .chain([streams_thread, detections_thread, lab_thread])
+                .chain([streams_thread, detections_thread])
+                .chain(lab_threads)
                 .chain(signals_threads)
                 .collect(),
             stop,

@@ -75,6 +75,9 @@ pub struct SignalStatus {
     /// Samples before this number are no longer shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_seq: Option<u64>,
+    /// What may be asked of it as it stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_actions: Vec<String>,
     /// The time of the newest sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<Wall>,

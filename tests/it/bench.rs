@@ -132,25 +132,51 @@ fn the_recorder_is_commanded_over_its_port() {
 fn instruments_are_asked_and_set_over_their_ports() {
     let daemon = Daemon::bench();
     let volts = |daemon: &Daemon| instrument(daemon, "psu")["channels"]["voltage"]["value"].as_f64();
-    until("a scan that has the supply", || instrument(&daemon, "psu")["used_by"].as_str().map(drop));
+    let scan = until("a scan that has the supply", || {
+        instrument(&daemon, "psu")["used_by"].as_str().map(str::to_string)
+    });
     let refused = daemon.post("/api/instruments/psu/set", r#"{"channel":"voltage","value":1}"#);
     assert_eq!((refused.status, &refused.json()["type"]), (409, &json!("in_use")), "{}", refused.text());
-    // Past the daemon's own door the supply itself says no.
-    let forced = end_of(&daemon, "/api/instruments/psu/query", json!({ "command": "VOLT 4" }));
-    assert_eq!(forced["state"], "failed");
-    assert!(forced["reason"].as_str().unwrap().contains("in use by SCAN_"), "{forced}");
     let moved = end_of(&daemon, "/api/instruments/stage/set", json!({ "channel": "x", "value": 12.5 }));
     assert_eq!(moved["state"], "completed", "{moved}");
-    until("the stage", || (instrument(&daemon, "stage")["position"]["x"] == 12.5).then_some(()));
-    let too_far = end_of(&daemon, "/api/instruments/stage/set", json!({ "channel": "y", "value": 1000 }));
-    assert_eq!(too_far["state"], "rejected");
-    let scan = instrument(&daemon, "psu")["used_by"].as_str().unwrap_or_default().to_string();
+    let stage = until("the stage", || {
+        Some(instrument(&daemon, "stage")).filter(|stage| stage["position"]["x"] == 12.5)
+    });
+    assert_eq!((&stage["kind"], &stage["channels"]["x"]["moving"]), (&json!("movement"), &json!(false)));
+    assert_eq!(stage["settings"]["speed_mm_s"], 15.0);
     let ended = daemon.post(&format!("/api/scans/{scan}/abort"), "{}");
     assert!(matches!(ended.status, 200 | 202), "{}", ended.text());
     until("a free supply", || instrument(&daemon, "psu")["used_by"].is_null().then_some(()));
+    // Whoever aborted a scan wants the queue to wait for him.
+    until("the queue to wait", || {
+        let queue = one(&daemon, "queue/*", "queue_status", "queue_id", "QUEUE_001")?;
+        (queue["status"] == "paused" && queue["pause_reason"] == "scan_aborted").then_some(())
+    });
     let set = end_of(&daemon, "/api/instruments/psu/set", json!({ "channel": "voltage", "value": 1.5 }));
     assert_eq!(set["state"], "completed", "{set}");
     until("1.5 V", || volts(&daemon).filter(|v| (v - 1.5).abs() < 0.01));
+}
+
+/// The stage is stopped on its way, and says that it was.
+#[test]
+fn the_stage_is_stopped_where_it_is() {
+    let daemon = Daemon::bench();
+    let stage = || instrument(&daemon, "stage");
+    until("the stage", || stage()["position"]["x"].is_number().then_some(()));
+    let x = stage()["position"]["x"].as_f64().unwrap();
+    let far = if x > 50.0 { 0.0 } else { 100.0 };
+    let body = json!({ "channel": "x", "value": far, "command_id": "it-far" }).to_string();
+    assert_eq!(daemon.post("/api/instruments/stage/set", &body).status, 202);
+    until("it to move", || (stage()["channels"]["x"]["moving"] == true).then_some(()));
+    assert_eq!(stage()["status"], "moving");
+    assert_eq!(end_of(&daemon, "/api/instruments/stage/stop", json!({}))["state"], "completed");
+    let ended = until("the end of the move", || {
+        let result = daemon.get("/api/commands/it-far").json();
+        (result["state"] != "accepted").then_some(result)
+    });
+    assert_ne!(ended["state"], "completed", "{ended}");
+    until("rest", || (stage()["channels"]["x"]["moving"] == false).then_some(()));
+    assert!((stage()["position"]["x"].as_f64().unwrap() - far).abs() > 1.0, "{}", stage());
 }
 
 /// Faults of what is at a port strike its wire; the source tells them as it would those of a real device.
@@ -249,14 +275,17 @@ fn an_unplugged_source_is_seen_raises_an_alert_and_comes_back() {
     assert!((400..500).contains(&wrong.status) && wrong.text().contains("tank_level"), "{}", wrong.text());
 }
 
+fn queue(daemon: &Daemon) -> Option<Value> {
+    one(daemon, "queue/*", "queue_status", "queue_id", "QUEUE_001")
+}
+
+/// What was interrupted has failed; the bench's queue alone goes on by itself, unless somebody had paused it.
 #[test]
-fn a_restart_ends_what_was_running_and_numbers_go_on() {
+fn after_a_restart_the_queue_goes_on_unless_it_was_paused() {
     let dir = tempfile::tempdir().unwrap();
     let bench = || Options::default().arg("--bench").start_in(dir.path());
-    let current = |daemon: &Daemon| {
-        let queue = one(daemon, "queue/*", "queue_status", "queue_id", "QUEUE_001");
-        queue.and_then(|q| q["current_scan"].as_str().map(str::to_string))
-    };
+    let current =
+        |daemon: &Daemon| queue(daemon).and_then(|q| q["current_scan"].as_str().map(str::to_string));
     let mut daemon = bench();
     let first = until("a scan", || {
         let id = current(&daemon)?;
@@ -264,13 +293,53 @@ fn a_restart_ends_what_was_running_and_numbers_go_on() {
         (points > 3).then_some(id)
     });
     assert_eq!(daemon.stop(), 0);
-    let daemon = bench();
+    let mut daemon = bench();
     let ended = until("its end", || {
         one(&daemon, "scan/*", "scan_status", "scan_id", &first).filter(|scan| scan["status"] == "failed")
     });
     assert_eq!(ended["exit_reason"], "interrupted");
     let second = until("the next scan", || current(&daemon).filter(|id| *id != first));
     assert!(second > first, "{second} after {first}");
+    let paused = end_of(&daemon, "/api/queues/QUEUE_001/pause", json!({}));
+    assert_eq!(paused["state"], "completed", "{paused}");
+    assert_eq!(daemon.stop(), 0);
+    let daemon = bench();
+    // Longer than it takes until a queue that was not paused has gone on.
+    let seen = |what: &str, n: usize| {
+        let mut stream = daemon.stream("topics=instrument/psu", None);
+        (0..n).for_each(|_| drop(stream.wait(what)));
+    };
+    seen("instrument_status", 8);
+    assert_eq!(queue(&daemon).unwrap()["status"], "paused");
+    assert_eq!(end_of(&daemon, "/api/queues/QUEUE_001/resume", json!({}))["state"], "completed");
+    until("a scan", || current(&daemon));
+}
+
+/// What is measured is the diode: next to nothing below half a volt, milliamperes at the end.
+#[test]
+fn a_scan_of_the_bench_measures_the_diode() {
+    let daemon = Daemon::bench();
+    let mut stream = daemon.stream("topics=scan/*&types=data_point", None);
+    let (mut low, mut high) = (0, 0);
+    let mut last = -1;
+    while high < 3 {
+        let point = stream.wait("data_point").payload();
+        let index = point["sequence_index"].as_i64().unwrap();
+        assert_eq!(index, last + 1, "{point}");
+        last = index;
+        let value = |name: &str| point["data"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {point}"));
+        let (set, volts, current) = (value("psu.voltage"), value("dmm.voltage"), value("dmm.current"));
+        assert!((set - volts).abs() < 0.01, "{point}");
+        if set < 0.4 {
+            assert!(current.abs() < 0.05, "{point}");
+            low += 1;
+        }
+        if set > 0.7 {
+            assert!((1.2..10.0).contains(&current), "{point}");
+            high += 1;
+        }
+    }
+    assert!(low > 20);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod field_lab;
 mod harness;
 mod hostile;
 mod http;
+mod lab_http;
 mod log;
 mod pins;
 mod protocols;

@@ -16,6 +16,9 @@ mod queues;
 mod running;
 mod scans;
 
+#[cfg(test)]
+mod tests;
+
 pub(in crate::runner) use self::running::{Halted, Job};
 pub(in crate::runner) use self::scans::Orders;
 

@@ -28,6 +28,8 @@ pub(super) struct Queue {
     pub thread: Option<Sender<()>>,
     /// Somebody started this one alone.
     pub only: Option<String>,
+    /// The current one was started alone.
+    pub alone: bool,
     pub told: Option<Instant>,
     pub unsaid: bool,
 }
@@ -48,6 +50,7 @@ impl Queue {
             running_since: None,
             thread: None,
             only: None,
+            alone: false,
             told: None,
             unsaid: true,
         }

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::model::{Level, QueueState, ScanState, Severity};
 use crate::runner::book::BookError;
 use crate::runner::data::Row;
-use crate::runner::machine::{Executor, ExitReason, QueueEvent, ScanEvent};
+use crate::runner::machine::{Ask, Executor, ExitReason, PauseMode, QueueEvent, ScanEvent};
 use crate::runner::plan::{MEASUREMENT, Plan};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl Lab {
         queue.order.retain(|id| *id != job.scan);
         queue.order_version += 1;
         queue.current = Some(job.scan.clone());
-        queue.only = None;
+        queue.alone = queue.only.take().is_some();
         let last = queue.order.is_empty();
         if last && queue.machine.status() != QueueState::Running {
             queue.machine.event(QueueEvent::Emptied);
@@ -384,7 +384,11 @@ impl Lab {
             if scan.error.is_none() {
                 scan.error = Some(text.clone());
             }
-            self.raise(scan, &text);
+            // Over at once as a condition, and latched: somebody has to look.
+            let (alert, message) = (format!("scan.{id}.cleanup"), format!("{id}: {text}."));
+            let guidance = "Look at the instruments: outputs may be on.";
+            self.context.alerts.raise(&alert, Severity::Major, &message, guidance);
+            self.context.alerts.clear(&alert, &message);
         }
         self.ended(
             &mut inner,
@@ -447,6 +451,10 @@ impl Lab {
             queue.pass.push(job.scan.clone());
         }
         let more = !queue.order.is_empty();
+        if std::mem::take(&mut queue.alone) && more && queue.machine.pending().is_none() {
+            // A pause on the way has made the machine forget that the others wait.
+            queue.machine.command(Ask::Pause, PauseMode::AfterScan);
+        }
         let effect = queue.machine.event(QueueEvent::ScanEnded { state, then_continue, more });
         let after = queue.machine.status();
         let id = &queue.id;

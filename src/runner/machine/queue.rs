@@ -282,12 +282,19 @@ impl QueueMachine {
                 return self.ended(state, then_continue, more);
             }
             (QueueEvent::ScanEnded { more, .. }, _) => self.waiting = more,
-            (QueueEvent::Restarted, Running | Stopping) => {
+            (QueueEvent::Restarted, Running) => {
                 self.paused(PauseReason::Restart);
                 self.current = Current::None;
             }
+            // It was to stop after its scan, and that is over.
+            (QueueEvent::Restarted, Stopping) => {
+                self.stand(Idle, None);
+                self.current = Current::None;
+            }
+            // Whoever paused it did so before the restart; a scan that was paused has failed now.
             (QueueEvent::Restarted, Paused) if self.has_scan() => {
-                self.paused(PauseReason::Restart);
+                let by_user = self.pause_reason == Some(PauseReason::User);
+                self.paused(if by_user { PauseReason::User } else { PauseReason::ScanFailed });
                 self.current = Current::None;
             }
             (QueueEvent::Restarted, _) => {}
@@ -763,9 +770,19 @@ mod tests {
         let mut idle = queue();
         idle.event(QueueEvent::Restarted);
         assert_eq!(idle.status(), Idle);
-        for mut queue in [running(), stopping(), paused_with_scan()] {
+        let scan_paused = || {
+            let mut queue = running();
+            queue.event(QueueEvent::ScanPaused);
+            queue
+        };
+        for (mut queue, status, reason) in [
+            (running(), Paused, Some(PauseReason::Restart)),
+            (stopping(), Idle, None),
+            (paused_with_scan(), Paused, Some(PauseReason::User)),
+            (scan_paused(), Paused, Some(PauseReason::ScanFailed)),
+        ] {
             assert_eq!(queue.event(QueueEvent::Restarted), None);
-            assert_eq!((queue.status(), queue.pause_reason()), (Paused, Some(PauseReason::Restart)));
+            assert_eq!((queue.status(), queue.pause_reason()), (status, reason));
             assert!(!queue.has_scan());
         }
         let text = serde_json::to_string(&running()).unwrap();

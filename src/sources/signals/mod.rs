@@ -59,6 +59,7 @@ struct Signal {
     interval_s: f64,
     batch_size: u64,
     seed: u64,
+    may_reset: bool,
     /// The number of the next sample.
     next: u64,
     totals: SignalTotals,
@@ -128,6 +129,7 @@ impl Signals {
             interval_s: settings.interval_s,
             batch_size: settings.batch_size,
             seed: settings.seed,
+            may_reset: settings.allow_reset,
             next: 0,
             totals: SignalTotals::default(),
             since: 0,
@@ -192,7 +194,7 @@ impl Signals {
             let mut all = self.lock();
             match all.get_mut(id) {
                 Some(signal) => {
-                    let outcome = signal.obey(id, command, self.settings.allow_reset, &self.bus);
+                    let outcome = signal.obey(id, command, &self.bus);
                     signal.publish_status(id, &self.bus);
                     outcome.map(|()| if signal.live { "live" } else { "paused" })
                 }
@@ -345,7 +347,7 @@ impl Signal {
         self.recent.push_back(event);
     }
 
-    fn obey(&mut self, id: &str, command: &Command, may_reset: bool, bus: &Bus) -> Result<(), String> {
+    fn obey(&mut self, id: &str, command: &Command, bus: &Bus) -> Result<(), String> {
         let number = |name: &str, (low, high): (f64, f64), now: f64| match command.params.get(name) {
             None | Some(Value::Null) => Ok(now),
             Some(value) => match value.as_f64().filter(|v| (low..=high).contains(v)) {
@@ -365,7 +367,7 @@ impl Signal {
             "batch" if self.live => {
                 return Err("the signal is live; single batches are for when it is paused".into());
             }
-            "reset" if !may_reset => {
+            "reset" if !self.may_reset => {
                 return Err(
                     "resetting is not allowed; signals.allow_reset = true in the configuration allows it"
                         .into(),
@@ -397,6 +399,18 @@ impl Signal {
         Ok(())
     }
 
+    /// What may be asked of it as it stands.
+    fn allowed(&self) -> Vec<String> {
+        let generated = self.generator.is_some();
+        let all = [
+            ("live", generated),
+            ("batch", generated && !self.live),
+            ("settings", true),
+            ("reset", self.may_reset),
+        ];
+        all.into_iter().filter(|(_, may)| *may).map(|(action, _)| action.to_string()).collect()
+    }
+
     fn publish_status(&self, id: &str, bus: &Bus) {
         let stats = self.rolling.stats();
         let of = |pick: fn(&rolling::Stats) -> f64| stats.as_ref().map(|s| round(pick(s), 1e6));
@@ -423,6 +437,7 @@ impl Signal {
                 source: Some(if self.generator.is_some() { "generated" } else { "outside" }.into()),
                 next_seq: Some(self.next),
                 since_seq: Some(self.since),
+                allowed_actions: self.allowed(),
                 updated: self.recent.back().map(|e| e.t),
             },
         );
@@ -526,7 +541,8 @@ mod tests {
                 by: None,
                 reason: None,
             };
-            signal.obey("a", &command, may_reset, &bus)?;
+            signal.may_reset = may_reset;
+            signal.obey("a", &command, &bus)?;
             Ok::<_, String>((signal.live, signal.totals.events, signal.since, signal.rolling.window()))
         };
         assert_eq!(ask("batch", json!({ "batch_size": 7 }), false), Ok((false, 7, 0, 4)));

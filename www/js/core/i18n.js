@@ -11,6 +11,7 @@ const PACKS = {
   recordings: { en: async () => (await import('../i18n/en_recordings.js')).default, de: async () => (await import('../i18n/de_recordings.js')).default },
   chart: { en: async () => (await import('../i18n/en_chart.js')).default, de: async () => (await import('../i18n/de_chart.js')).default },
   lab: { en: async () => (await import('../i18n/en_lab.js')).default, de: async () => (await import('../i18n/de_lab.js')).default },
+  live: { en: async () => (await import('../i18n/en_live.js')).default, de: async () => (await import('../i18n/de_live.js')).default },
   ops: { en: async () => (await import('../i18n/en_ops.js')).default, de: async () => (await import('../i18n/de_ops.js')).default },
 };
 const packs = new Set();

@@ -169,7 +169,7 @@ function options(chart, view, units, width, height) {
   const line = () => chart.colours['--grid'];
   const axis = (more) => ({ stroke: ink, font: FONT, labelFont: FONT, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 5 }, ...more });
   return {
-    width, height, ms: 1, pxAlign: 0,
+    width, height, ms: 1e-3, pxAlign: 0,
     padding: [10, units.length > 1 ? 0 : 12, 0, 0],
     legend: { show: false },
     cursor: {
@@ -185,7 +185,7 @@ function options(chart, view, units, width, height) {
     scales: Object.fromEntries([['x', { time: Boolean(view.x.time), auto: false, range: (_, least, most) => [least, most] }],
       ...units.map((_, n) => [`y${n}`, { auto: false, range: (plot, least, most) => [least, most] }])]),
     axes: [
-      axis({ size: 36, values: view.x.time ? undefined : (_, at, i, space, step) => ticks(at, step) }),
+      axis({ size: 36, space: view.x.time ? 90 : 50, values: (_, at, i, space, step) => (view.x.time ? times(at, step) : ticks(at, step)) }),
       ...units.slice(0, 2).map((_, n) => axis({
         scale: `y${n}`, side: n ? 1 : 3, size: (_, values) => 22 + 8 * Math.max(2, ...(values ?? []).map((v) => v.length)),
         values: (_, at, i, space, step) => ticks(at, step), ...(n ? { grid: { show: false } } : {}),
@@ -257,6 +257,7 @@ function levels(plot, chart) {
   const px = devicePixelRatio;
   ctx.save();
   ctx.font = `${14 * px}px system-ui, sans-serif`;
+  ctx.textAlign = 'left';
   for (const { at, tone, label } of lines) {
     const y = plot.valToPos(at, 'y0', true);
     if (y < bbox.top || y > bbox.top + bbox.height) continue;
@@ -307,6 +308,19 @@ const units_of = (series) => [...new Set(series.map((s) => s.unit ?? ''))];
 const axis_name = ({ name, unit }) => (unit ? `${name} (${unit_text(unit)})` : name);
 const with_unit = (value, unit) => `${measure(value)}${unit ? ` ${unit_text(unit)}` : ''}`;
 const axis_value = (x, value) => (x.time ? moment(value * 1_000) : `${x.name} ${with_unit(value, x.unit)}`);
+
+const clocks = new Map();
+/** Times of day, as finely as the ticks are apart (s); days where they are whole days. */
+function times(at, step) {
+  const kind = step >= 86_400 ? 'day' : step >= 60 ? 'minute' : step >= 1 ? 'second' : 'fraction';
+  const key = kind + current();
+  if (!clocks.has(key)) {
+    const hour = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+    const parts = { day: { day: 'numeric', month: 'short' }, minute: hour, second: { ...hour, second: '2-digit' }, fraction: { ...hour, second: '2-digit', fractionalSecondDigits: 2 } };
+    clocks.set(key, new Intl.DateTimeFormat(current(), parts[kind]));
+  }
+  return at.map((s) => (s === null ? null : clocks.get(key).format(s * 1_000)));
+}
 
 function ticks(at, step) {
   const n = places(step);

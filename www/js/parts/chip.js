@@ -56,6 +56,9 @@ const LOOK = {
   },
   delivery: { sent: ['good', 'check'], waiting: ['busy', 'clock'], failed: ['bad', 'circle-x'], idle: ['off', 'minus'] },
   quality: { uncertain: ['warn', 'triangle-alert'], bad: ['bad', 'circle-x'] },
+  discrepancy: {
+    missing: ['bad', 'circle-x'], low: ['warn', 'arrow-down'], over: ['warn', 'arrow-up'], misplaced: ['warn', 'move'], extra: ['warn', 'plus'],
+  },
   signals: { live: ['good', 'circle-dot'], off: ['off', 'circle-pause'] },
 };
 

@@ -47,6 +47,9 @@ function draw(app) {
   </div>`;
 }
 
+/** A title that leads to its page. */
+const to_page = (name, title) => html`<a class="card-link" href=${`#/${name}`}>${title}${icon('chevron-right')}</a>`;
+
 /** A list of at most `most` rows, and how many there are besides. */
 function list(rows, most, row) {
   return html`<ul class="rows">${repeat(rows.slice(0, most), ({ id }) => id, row)}</ul>${
@@ -160,7 +163,7 @@ function instrument_row(app, id, entry) {
 function streams_card(app) {
   const { streams } = app.store.slices;
   return card('streams', {
-    title: t('streams.title'),
+    title: to_page('streams', t('streams.title')),
     body: () => (streams.size
       ? list(shown_streams(streams), STREAMS, ({ id, entry }) => stream_row(app, id, entry))
       : empty(app, t('streams.none'))),
@@ -191,7 +194,7 @@ function stream_row(app, id, { value: entry, feed, history }) {
 function signals_card(app) {
   const { signals } = app.store.slices;
   return card('signals', {
-    title: t('signals.title'),
+    title: to_page('signals', t('signals.title')),
     body: () => (signals.size
       ? list(shown_signals(signals), SIGNALS, ({ id, entry }) => signal_row(app, id, entry))
       : empty(app, t('signals.none'))),
@@ -217,7 +220,7 @@ function detections_card(app) {
   const { summary, recent } = app.store.slices.detections;
   const p = summary?.payload;
   return card('detections', {
-    title: t('detections.title'),
+    title: to_page('detections', t('detections.title')),
     summary: summary ? age_tag(app.judge(summary)) : null,
     body: () => (summary || recent.length ? html`
       ${p ? html`<dl class="facts dense">

@@ -2,6 +2,7 @@ use super::super::script::{Replies, Rig, golden, ms};
 use super::answers::*;
 use super::drive::*;
 use super::*;
+use crate::sources::instruments::{Request, Setting};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -478,4 +479,304 @@ proptest! {
         let back = value_of(&channel, answer, None).unwrap().as_number().unwrap();
         prop_assert!((back - value).abs() <= tolerance, "{} became {}", value, back);
     }
+}
+
+/// A stage: it moves for so many looks, and says so.
+#[derive(Default)]
+struct Stage {
+    at: f64,
+    to: f64,
+    /// Looks until it begins to move, and until it has arrived.
+    begins: u32,
+    looks: u32,
+    /// It ends there, whatever it was told.
+    ends_at: Option<f64>,
+    heard: Vec<String>,
+}
+
+impl Stage {
+    fn hear(&mut self, sent: &[u8]) -> Replies {
+        let text = String::from_utf8(sent.to_vec()).unwrap().trim().to_string();
+        self.heard.push(text.clone());
+        let answer = match text.as_str() {
+            "ID?" => "STAGE".to_string(),
+            "MOV?" => {
+                if self.begins > 0 {
+                    self.begins -= 1;
+                    "0".into()
+                } else if self.looks > 0 {
+                    self.looks -= 1;
+                    self.at = if self.looks == 0 { self.ends_at.unwrap_or(self.to) } else { self.at };
+                    u8::from(self.looks > 0).to_string()
+                } else {
+                    "0".into()
+                }
+            }
+            "POS?" => format!("{:.3};{:.3}", self.at, self.to),
+            "VEL?" => "2.5".into(),
+            "H" => {
+                self.looks = self.looks.min(1);
+                self.ends_at = Some(self.at);
+                return Vec::new();
+            }
+            other => {
+                if let Some(to) = other.strip_prefix("MOVE ") {
+                    self.to = to.parse().unwrap();
+                }
+                return Vec::new();
+            }
+        };
+        vec![(ms(2), format!("{answer}\n").into_bytes())]
+    }
+}
+
+fn stage_config() -> config::Scpi {
+    let mut x = channel("x", "POS?");
+    x.part = Some(0);
+    x.unit = Some("mm".into());
+    x.set = Some("MOVE {:.3}".into());
+    x.moving = Some("MOV?".into());
+    (x.min, x.max, x.tolerance, x.settle) = (Some(0.0), Some(250.0), Some(0.01), Duration::from_secs(5));
+    let mut goal = channel("goal", "POS?");
+    goal.part = Some(1);
+    config::Scpi {
+        identify: "ID?".into(),
+        errors: String::new(),
+        clear: String::new(),
+        gap: Duration::ZERO,
+        timeout: ms(300),
+        poll: ms(10_000),
+        stop: "H".into(),
+        safe: vec!["H".into(), "OFF".into()],
+        settings: [("velocity".to_string(), "VEL?".to_string())].into(),
+        channels: vec![x, goal],
+        ..config::Scpi::default()
+    }
+}
+
+fn stage(stage: &mut Stage) -> Rig<Scpi> {
+    let mut rig = Rig::new(Scpi::new(&stage_config()).unwrap());
+    rig.open(&mut |sent| stage.hear(sent));
+    rig.run(ms(200), &mut |sent| stage.hear(sent));
+    rig.took();
+    stage.heard.clear();
+    rig
+}
+
+fn set(to: f64) -> Request {
+    Request::Set { channel: "x".into(), to: Setting::Number(to), tolerance: None, within: None, arrive: true }
+}
+
+fn finish(rig: &mut Rig<Scpi>, id: &str) -> Option<Finish> {
+    let found = rig.actions.iter().find_map(|action| match action {
+        Action::Finish(end) if end.id == id => Some(end.clone()),
+        _ => None,
+    });
+    rig.took();
+    found
+}
+
+#[test]
+fn what_changes_seldom_is_read_after_the_opening() {
+    let mut device = Stage::default();
+    let mut rig = Rig::new(Scpi::new(&stage_config()).unwrap());
+    rig.open(&mut |sent| device.hear(sent));
+    rig.run(ms(65_000), &mut |sent| device.hear(sent));
+    let log = rig.took();
+    assert_eq!(log.iter().filter(|l| *l == "settings velocity=Number(2.5)").count(), 2, "once a minute");
+    assert!(log.contains(&"motion x stands".to_string()));
+}
+
+#[test]
+fn a_move_has_arrived_when_it_has_moved_and_stands_there() {
+    let mut device = Stage { at: 1.0, ..Stage::default() };
+    let mut rig = stage(&mut device);
+    (device.begins, device.looks) = (2, 4);
+    rig.ask("1", &set(15.0), &mut |sent| device.hear(sent));
+    rig.run(ms(30), &mut |sent| device.hear(sent));
+    assert!(finish(&mut rig, "1").is_none(), "it has not begun to move");
+    rig.run(ms(2000), &mut |sent| device.hear(sent));
+    let moving = rig.log.iter().filter(|l| l.starts_with("motion")).cloned().collect::<Vec<_>>();
+    let end = finish(&mut rig, "1").unwrap();
+    assert_eq!((end.state, end.code), (CommandState::Completed, None));
+    assert_eq!(end.readings[0].value, Value::Number(15.0));
+    assert_eq!(moving.first().map(String::as_str), Some("motion x moves"));
+    assert_eq!(moving.last().map(String::as_str), Some("motion x stands"));
+    // It is there already: the flag never rises, and it is done all the same.
+    rig.ask("2", &set(15.0), &mut |sent| device.hear(sent));
+    rig.run(ms(300), &mut |sent| device.hear(sent));
+    assert_eq!(finish(&mut rig, "2").unwrap().state, CommandState::Completed);
+}
+
+#[test]
+fn why_a_move_did_not_arrive_has_a_name() {
+    // How it ends, and what that is called.
+    let table: [(u32, u32, Option<f64>, &str); 4] = [
+        (0, 3, Some(7.0), "stopped_externally"),
+        (0, 3, Some(15.05), "not_in_tolerance"),
+        (1_000_000, 0, None, "timeout"),
+        (0, 1_000_000, None, "timeout"),
+    ];
+    for (begins, looks, ends_at, code) in table {
+        let mut device = Stage { at: 1.0, ..Stage::default() };
+        let mut rig = stage(&mut device);
+        (device.begins, device.looks, device.ends_at) = (begins, looks, ends_at);
+        rig.ask("1", &set(15.0), &mut |sent| device.hear(sent));
+        rig.run(ms(6_000), &mut |sent| device.hear(sent));
+        let end = finish(&mut rig, "1").unwrap();
+        assert_eq!((end.state, end.code), (CommandState::Failed, Some(code)), "{:?}", end.reason);
+    }
+    // Outside its limits: nothing is sent.
+    let mut device = Stage::default();
+    let mut rig = stage(&mut device);
+    rig.ask("1", &set(250.5), &mut |sent| device.hear(sent));
+    let end = finish(&mut rig, "1").unwrap();
+    assert_eq!((end.state, end.code), (CommandState::Rejected, Some("limit")));
+    assert_eq!(device.heard, Vec::<String>::new());
+}
+
+#[test]
+fn stopping_goes_first_and_ends_what_moves() {
+    let mut device = Stage { at: 1.0, ..Stage::default() };
+    let mut rig = stage(&mut device);
+    device.looks = 1_000;
+    rig.ask("1", &set(15.0), &mut |sent| device.hear(sent));
+    rig.run(ms(100), &mut |sent| device.hear(sent));
+    // A second one for the same channel waits; a question does not.
+    rig.ask("2", &set(20.0), &mut |sent| device.hear(sent));
+    rig.ask("3", &Request::Query("VEL?".into()), &mut |sent| device.hear(sent));
+    rig.run(ms(50), &mut |sent| device.hear(sent));
+    assert!(!device.heard.contains(&"MOVE 20.000".to_string()));
+    assert_eq!(finish(&mut rig, "3").unwrap().text.as_deref(), Some("2.5"));
+    rig.ask("4", &Request::Stop, &mut |sent| device.hear(sent));
+    rig.run(ms(500), &mut |sent| device.hear(sent));
+    let ends: Vec<(String, CommandState, Option<&str>)> = rig
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Finish(end) => Some((end.id.clone(), end.state, end.code)),
+            _ => None,
+        })
+        .collect();
+    let stopped = Some("stopped_externally");
+    assert_eq!(
+        ends,
+        [
+            ("1".to_string(), CommandState::Failed, stopped),
+            ("2".to_string(), CommandState::Failed, stopped),
+            ("4".to_string(), CommandState::Completed, None),
+        ]
+    );
+    assert!(!device.heard.contains(&"MOVE 20.000".to_string()), "what was not sent is not sent");
+    device.heard.clear();
+    rig.ask("5", &Request::Safe, &mut |sent| device.hear(sent));
+    rig.run(ms(100), &mut |sent| device.hear(sent));
+    assert_eq!(finish(&mut rig, "5").unwrap().state, CommandState::Completed);
+    assert_eq!(device.heard[..2], ["H".to_string(), "OFF".into()]);
+}
+
+#[test]
+fn a_read_asks_now_and_once_for_all_that_share_an_answer() {
+    let mut device = Stage { at: 3.5, to: 4.0, ..Stage::default() };
+    let mut rig = stage(&mut device);
+    let read = Request::Read { channels: vec!["x".into(), "goal".into()] };
+    rig.ask("1", &read, &mut |sent| device.hear(sent));
+    rig.run(ms(50), &mut |sent| device.hear(sent));
+    assert!(rig.log.contains(&"readings x=Number(3.5) mm, goal=Number(4.0)".to_string()), "{:?}", rig.log);
+    let end = finish(&mut rig, "1").unwrap();
+    let values: Vec<_> = end.readings.iter().map(|r| (r.name.as_str(), r.value.clone())).collect();
+    assert_eq!(values, [("x", Value::Number(3.5)), ("goal", Value::Number(4.0))]);
+    assert_eq!(device.heard, ["POS?"]);
+    // Garbage is no value; no number is one that is missing.
+    for (answer, state) in [("xyz;1", CommandState::Failed), ("9.91E37;1", CommandState::Completed)] {
+        let mut odd = |_: &[u8]| vec![(ms(2), format!("{answer}\n").into_bytes())];
+        rig.ask("2", &read, &mut odd);
+        rig.run(ms(50), &mut odd);
+        let end = finish(&mut rig, "2").unwrap();
+        assert_eq!(end.state, state, "{answer}");
+        assert!(matches!(end.readings[0].value, Value::Missing(_)), "{answer}");
+    }
+    rig.ask("3", &Request::Read { channels: vec!["y".into()] }, &mut |sent| device.hear(sent));
+    assert_eq!(
+        finish(&mut rig, "3").unwrap().reason.as_deref(),
+        Some("\"y\" can't be read; expected one of x, goal")
+    );
+}
+
+#[test]
+fn what_was_given_up_is_not_sent_and_its_answer_is_nobodys() {
+    let mut device = Stage::default();
+    let mut rig = stage(&mut device);
+    rig.ask("1", &Request::Query("VEL?".into()), &mut |sent| device.hear(sent));
+    rig.ask("2", &set(5.0), &mut |sent| device.hear(sent));
+    rig.ask("3", &Request::Query("POS?".into()), &mut |sent| device.hear(sent));
+    rig.protocol.give_up("1");
+    rig.protocol.give_up("2");
+    rig.run(ms(100), &mut |sent| device.hear(sent));
+    assert_eq!(finish(&mut rig, "3").unwrap().text.as_deref(), Some("0.000;0.000"), "not the answer of 1");
+    assert_eq!(device.heard, ["VEL?", "POS?"]);
+    // A move that nobody waits for is not looked at any more, and its channel is free.
+    device.looks = 1_000;
+    rig.ask("4", &set(5.0), &mut |sent| device.hear(sent));
+    rig.run(ms(100), &mut |sent| device.hear(sent));
+    rig.protocol.give_up("4");
+    device.looks = 2;
+    rig.ask("5", &set(6.0), &mut |sent| device.hear(sent));
+    rig.run(ms(500), &mut |sent| device.hear(sent));
+    let ends: Vec<_> = rig.log.iter().filter(|l| l.starts_with("finish")).cloned().collect();
+    assert_eq!(ends, ["finish 5 completed"]);
+}
+
+#[test]
+fn whoever_asks_without_a_pause_does_not_starve_the_polls() {
+    let mut device = Stage::default();
+    let mut rig = stage(&mut device);
+    let mut asked = 0;
+    for _ in 0..20_000 {
+        asked += 1;
+        rig.ask(&asked.to_string(), &Request::Query("VEL?".into()), &mut |sent| device.hear(sent));
+        rig.run(ms(2), &mut |sent| device.hear(sent));
+    }
+    let polls = device.heard.iter().filter(|h| *h == "POS?").count();
+    assert!((1..=3).contains(&polls), "polled {polls} times in 40 s of 10 s each");
+    assert!(device.heard.len() > 15_000);
+}
+
+#[test]
+fn a_move_of_several_channels_is_all_or_nothing() {
+    let mut config = supply_config();
+    config.gap = Duration::ZERO;
+    let mut supply = Supply::new();
+    let mut rig = rig(&config, &mut supply);
+    rig.run(ms(500), &mut |s| supply.hear(s));
+    rig.took();
+    let to = |volts: f64| Request::Move {
+        to: vec![("output".into(), Setting::Word("on".into())), ("volts".into(), Setting::Number(volts))],
+        within: None,
+    };
+    rig.ask("1", &to(41.0), &mut |s| supply.hear(s));
+    let end = finish(&mut rig, "1").unwrap();
+    assert_eq!((end.state, end.code), (CommandState::Rejected, Some("limit")));
+    assert_eq!(supply.values["OUTP"], "0", "not even the one that could be");
+    rig.ask("2", &to(5.0), &mut |s| supply.hear(s));
+    rig.run(ms(300), &mut |s| supply.hear(s));
+    let end = finish(&mut rig, "2").unwrap();
+    assert_eq!((end.state, end.readings.len()), (CommandState::Completed, 2));
+    // The device refuses one of them.
+    rig.ask("3", &to(35.0), &mut |s| supply.hear(s));
+    rig.run(ms(300), &mut |s| supply.hear(s));
+    let end = finish(&mut rig, "3").unwrap();
+    assert_eq!((end.state, end.code), (CommandState::Failed, Some("device_error")), "{:?}", end.reason);
+    // Not waited for: done as soon as it was taken.
+    let set = Request::Set {
+        channel: "volts".into(),
+        to: Setting::Number(7.0),
+        tolerance: None,
+        within: None,
+        arrive: false,
+    };
+    rig.ask("4", &set, &mut |s| supply.hear(s));
+    rig.run(ms(100), &mut |s| supply.hear(s));
+    assert!(!rig.log.contains(&"send VOLT?\\n".to_string()));
+    assert_eq!(finish(&mut rig, "4").unwrap().state, CommandState::Completed);
 }

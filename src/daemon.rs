@@ -141,7 +141,7 @@ pub struct Daemon {
     push: Arc<Push>,
     http: http::Server,
     sources: Sources,
-    /// The threads of the bench, streams, signals, detections, and the lab.
+    /// The threads of the bench, streams, signals, detections and the lab.
     bench: sources::Handles,
     stop: Stop,
     revision: u64,

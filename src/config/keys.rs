@@ -181,4 +181,5 @@ pub static KEYS: &[Key<Config>] = &[
     key!(Config: "lab" "max_points", Type::Whole(1, 10_000_000), lab.max_points, "Points of one scan; a description of more is refused.").restart(),
     key!(Config: "lab" "abort_after", Type::Duration(s(1), s(600)), lab.abort_after, "Time that an aborted scan has to clean up; then an alert says that the abort is not confirmed.").restart(),
     key!(Config: "lab" "keep_scans", Type::Whole(1, 10_000), lab.keep_scans, "Ended scans that are kept with their data; the one that ended longest ago goes first.").restart(),
+    key!(Config: "lab" "keep", Type::Size(MIB, 1024 * TIB), lab.keep, "Bytes of the rows of scans that are kept on the disk; those of the scan that ended longest ago go first.").restart(),
 ];

@@ -389,11 +389,18 @@ pub struct Lab {
     pub abort_after: Duration,
     /// Ended scans that are kept, with their data.
     pub keep_scans: usize,
+    /// Bytes of their rows.
+    pub keep: u64,
 }
 
 impl Default for Lab {
     fn default() -> Self {
-        Lab { max_points: 100_000, abort_after: Duration::from_secs(10), keep_scans: 1_000 }
+        Lab {
+            max_points: 100_000,
+            abort_after: Duration::from_secs(10),
+            keep_scans: 1_000,
+            keep: 1024 * 1024 * 1024,
+        }
     }
 }
 

@@ -115,6 +115,12 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     post("/api/queues/{id}/scans", OPERATE, queues::add, "Add scans to a queue, all or none"),
     post("/api/queues/{id}/move", OPERATE, queues::place, "Move a scan that waits to another place"),
+    get(
+        "/api/queues/{id}/log",
+        VIEW,
+        log::lines_of_one,
+        "Lines of the log of a queue and its scans, newest first",
+    ),
     post(
         "/api/queues/{id}/{action}",
         OPERATE,
@@ -141,6 +147,13 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     post("/api/scans/{id}/control", PUBLISH, scans::report, "A program says what its scan does now"),
     post("/api/scans/{id}/log", PUBLISH, scans::log, "A program writes into the log of its scan"),
+    get("/api/scans/{id}/data", VIEW, scan_data::page, "Rows of a scan, a column each"),
+    get("/api/scans/{id}/data.csv", VIEW, scan_data::csv, "All rows of a measurement as CSV"),
+    get("/api/scans/{id}/data.json", VIEW, scan_data::whole_json, "All rows of a measurement as JSON"),
+    get("/api/scans/{id}/data.ndjson", VIEW, scan_data::ndjson, "All rows of a measurement, a line each"),
+    get("/api/scans/{id}/chart", VIEW, scan_data::chart, "A measurement as a chart"),
+    get("/api/scans/{id}/playback", VIEW, scan_data::playback, "A scan again, as it went"),
+    get("/api/scans/{id}/log", VIEW, log::lines_of_one, "Lines of the log of a scan, newest first"),
     post(
         "/api/scans/{id}/{action}",
         OPERATE,

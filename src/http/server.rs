@@ -21,7 +21,7 @@ use crate::threads;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 
@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub waker: Waker,
     pub bodies: Budget,
     pub streams: Streams,
+    /// Scans that are being played back.
+    pub playbacks: AtomicUsize,
     pub no_thread: AtomicBool,
     stopping: AtomicBool,
 }
@@ -165,6 +167,7 @@ impl Server {
             waker: Waker::new()?,
             bodies: Budget::default(),
             streams: Streams::default(),
+            playbacks: AtomicUsize::new(0),
             no_thread: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             parts,

@@ -40,11 +40,36 @@ struct Line<'a> {
     timestamp: Value,
     #[serde(borrow)]
     source: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    queue_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    scan_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    code: Option<Cow<'a, str>>,
     data: Option<Value>,
 }
 
 /// `GET /api/log`.
 pub(crate) fn lines(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    lines_of(request, |_, _| true)
+}
+
+/// `GET /api/scans/{id}/log` and `/api/queues/{id}/log`: lines on its topic, and those that name it.
+pub(crate) fn lines_of_one(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    let kind = if request.head.path.get(1).is_some_and(|k| k == "queues") { "queue" } else { "scan" };
+    let topic = crate::model::Topic::of(kind, request.param(0))
+        .map_err(|e| problem(404, "unknown_id", "Not found", e.to_string()))?;
+    let id = request.param(0).to_string();
+    lines_of(request, move |found, line| {
+        let named = if kind == "queue" { &line.queue_id } else { &line.scan_id };
+        found.topic == topic.as_str() || named.as_deref() == Some(&*id)
+    })
+}
+
+fn lines_of(
+    request: &mut Request<'_, '_>,
+    wanted: impl Fn(&Found<'_>, &Line<'_>) -> bool,
+) -> Result<Answer, Problem> {
     let query = Query::read(&request.head.query, &["level", "text", "source", "since", "before", "limit"])?;
     let given = |name: &str| query.value(name).filter(|text| !text.is_empty());
     let level = match given("level") {
@@ -66,6 +91,9 @@ pub(crate) fn lines(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let page = page(request, &what, most, |found| {
         let envelope: Envelope<'_> = serde_json::from_str(&found.data).ok()?;
         let line: Line<'_> = serde_json::from_str(envelope.payload.get()).ok()?;
+        if !wanted(found, &line) {
+            return None;
+        }
         if let Some(name) = &line.source
             && sources.len() < SOURCES
         {
@@ -94,6 +122,12 @@ pub(crate) fn lines(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             }
             if let Some(clock) = envelope.clock {
                 item["clock"] = json!(clock);
+            }
+            for (name, value) in [("queue_id", line.queue_id), ("scan_id", line.scan_id), ("code", line.code)]
+            {
+                if let Some(value) = value {
+                    item[name] = json!(value);
+                }
             }
             if let Some(data) = line.data {
                 item["data"] = data;

@@ -15,6 +15,7 @@ pub(super) mod recorders;
 pub(super) mod recordings;
 pub(super) mod resources;
 mod rows;
+pub(super) mod scan_data;
 pub(super) mod scans;
 pub(super) mod signals;
 pub(super) mod state;

@@ -390,7 +390,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
+        #![proptest_config(ProptestConfig::with_cases(6))]
         #[test]
         fn no_extreme_is_ever_missed(
             count in 1_usize..14_000,

@@ -13,8 +13,10 @@
 //! they are kept too where their numbering has no gap.
 
 pub mod chart;
+pub mod export;
 mod frames;
 mod ledger;
+pub mod playback;
 pub mod rows;
 
 pub use self::frames::row;
@@ -302,13 +304,13 @@ impl Book {
     }
 
     /// Scans that have to go so that no more than `keep` bytes of rows are on the disk, those that ended longest ago first.
-    /// Empty while there is room.
+    /// Empty while there is room, or is being made.
     ///
     /// # Errors
     /// The store can't be read.
     pub fn surplus(&self, keep: u64) -> Result<Vec<String>, StoreError> {
         let mut bytes = self.bytes();
-        if bytes <= keep {
+        if bytes <= keep || lock(&self.removed).values().any(|removal| !removal.empty) {
             return Ok(Vec::new());
         }
         let mut kept = self.store.scans_kept()?;

@@ -61,12 +61,15 @@ impl World {
     /// Values of all rows of a measurement, by index.
     fn all(&self, scan: &str) -> Vec<(u64, Json)> {
         let Some(view) = self.book.view(scan, None).unwrap() else { return Vec::new() };
-        let page = view.rows(0, u64::MAX / 2).unwrap();
-        assert_eq!(page.next, None);
-        page.chunks
-            .iter()
-            .flat_map(|c| (0..c.len()).map(|n| (c.first + n as u64, c.cell("v", n).json())))
-            .collect()
+        let (mut all, mut at) = (Vec::new(), Some(0));
+        while let Some(from) = at {
+            let page = view.rows(from, u64::MAX / 2).unwrap();
+            for c in &page.chunks {
+                all.extend((0..c.len()).map(|n| (c.first + n as u64, c.cell("v", n).json())));
+            }
+            at = page.next;
+        }
+        all
     }
 }
 

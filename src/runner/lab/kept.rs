@@ -287,8 +287,25 @@ impl Lab {
         self.drop_row(inner, "scan", id);
     }
 
-    /// Removes the rows of scans that are gone; by the thread, without the lock.
+    /// Removes the rows of scans that are gone, and scans whose rows are too much; by the thread, without the lock.
     pub(super) fn forget(&self) {
+        match self.book.surplus(self.settings.keep) {
+            Ok(surplus) => {
+                let mut inner = self.lock();
+                for id in surplus {
+                    log::info!(
+                        "lab: {id} and its rows are forgotten: {} bytes of rows are kept",
+                        self.settings.keep
+                    );
+                    if inner.ended.contains(&id) {
+                        self.forget_scan(&mut inner, &id);
+                    } else if !inner.scans.contains_key(&id) {
+                        inner.forgotten.push(id);
+                    }
+                }
+            }
+            Err(e) => log::debug!("failed to look for rows that are too much: {e}"),
+        }
         let gone = std::mem::take(&mut self.lock().forgotten);
         for id in gone {
             self.book.forget(&id);

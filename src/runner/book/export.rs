@@ -1,0 +1,295 @@
+//! A measurement as a file: CSV, NDJSON or JSON, written piece by piece as it is read. Never in memory as a whole, and no
+//! transaction is open while a piece goes out.
+
+use super::frames::{number, point_text, quoted};
+use super::rows::View;
+use crate::clock::Wall;
+use crate::store::{Cell, Chunk};
+use serde_json::{Value as Json, json};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// UTF-8, a line a row, names in the first line.
+    Csv,
+    /// A line a row, as a `data_point` has it.
+    Ndjson,
+    /// One object with all rows.
+    Json,
+}
+
+/// Rows that are read at a time.
+const STEP: u64 = 4_096;
+
+impl View {
+    /// What a file says of itself besides its rows.
+    pub fn about(&self) -> Json {
+        json!({
+            "scan_id": self.scan,
+            "measurement": self.measurement,
+            "columns": self.columns,
+            "first_index": self.first,
+            "last_index": self.last_index(),
+            "num_points": self.len(),
+            "ended": self.ended,
+        })
+    }
+
+    /// Writes the whole of it. With `meta` a CSV begins with `#` lines and an NDJSON with a line `about`.
+    ///
+    /// # Errors
+    /// `out` takes no more, or the rows can't be read: what was written ends in the middle.
+    pub fn export(&self, format: Format, meta: bool, out: &mut dyn Write) -> io::Result<()> {
+        let mut text = String::new();
+        let names = self.names();
+        match format {
+            Format::Csv => {
+                if meta {
+                    self.comment(&mut text);
+                }
+                let own = ["sequence_index", "timestamp", "t_rel"].map(String::from);
+                let titles = names.iter().map(|name| self.title(name));
+                let line = csv_line(own.into_iter().chain(titles))?;
+                text.push_str(&line);
+            }
+            Format::Ndjson if meta => {
+                let _ = writeln!(text, "{}", json!({ "about": self.about() }));
+            }
+            Format::Ndjson => {}
+            Format::Json => {
+                let about = self.about().to_string();
+                // The object goes on with its rows.
+                text.push_str(about.strip_suffix('}').unwrap_or(&about));
+                text.push_str(",\"rows\":[");
+            }
+        }
+        let (mut at, mut first) = (Some(self.first), true);
+        while let Some(from) = at.filter(|from| *from < self.next) {
+            let page = self.rows(from, STEP).map_err(io::Error::other)?;
+            for chunk in &page.chunks {
+                for row in 0..chunk.len() {
+                    match format {
+                        Format::Csv => text.push_str(&csv_row(chunk, row, &names)?),
+                        Format::Ndjson => {
+                            let _ =
+                                writeln!(text, "{}", point_text(&self.scan, &self.measurement, chunk, row));
+                        }
+                        Format::Json => {
+                            if !std::mem::take(&mut first) {
+                                text.push(',');
+                            }
+                            text.push_str(&json_row(chunk, row));
+                        }
+                    }
+                    if text.len() > 32 * 1024 {
+                        out.write_all(text.as_bytes())?;
+                        text.clear();
+                    }
+                }
+            }
+            at = page.next;
+        }
+        if format == Format::Json {
+            text.push_str("]}\n");
+        }
+        out.write_all(text.as_bytes())
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.columns.iter().map(|c| c.name.clone()).collect()
+    }
+
+    /// `name (unit)`.
+    fn title(&self, name: &str) -> String {
+        match self.unit(name).filter(|unit| !unit.is_empty() && *unit != "1") {
+            Some(unit) => format!("{name} ({unit})"),
+            None => name.to_string(),
+        }
+    }
+
+    fn comment(&self, text: &mut String) {
+        let plain = |text: &str| text.replace(['\r', '\n'], " ");
+        let _ = writeln!(text, "# scan: {}", plain(&self.scan));
+        let _ = writeln!(text, "# measurement: {}", plain(&self.measurement));
+        let _ = writeln!(text, "# rows: {}{}", self.len(), if self.ended { "" } else { ", still running" });
+        let _ = writeln!(text, "# exported: {}", Wall::now().rfc3339());
+        for column in &self.columns {
+            let about = serde_json::to_string(column).unwrap_or_default();
+            let _ = writeln!(text, "# column: {about}");
+        }
+    }
+}
+
+fn csv_line(cells: impl Iterator<Item = String>) -> io::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells.collect::<Vec<_>>())?;
+    let bytes = writer.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+fn csv_row(rows: &Chunk, row: usize, names: &[String]) -> io::Result<String> {
+    let label = rows.labels.get(row);
+    let own = [
+        (rows.first + row as u64).to_string(),
+        label.map(|l| l.at.rfc3339()).unwrap_or_default(),
+        label.and_then(|l| l.t_rel).map(number).unwrap_or_default(),
+    ];
+    let cells = names.iter().map(|name| match rows.cell(name, row) {
+        Cell::Null => String::new(),
+        Cell::Json(text) => match serde_json::from_str(text) {
+            Ok(Json::String(text)) => text,
+            _ => text.to_string(),
+        },
+        cell => cell.text().into_owned(),
+    });
+    csv_line(own.into_iter().chain(cells))
+}
+
+fn json_row(rows: &Chunk, row: usize) -> String {
+    let mut text = format!("{{\"sequence_index\":{}", rows.first + row as u64);
+    if let Some(label) = rows.labels.get(row) {
+        let _ = write!(text, ",\"timestamp\":\"{}\"", label.at.rfc3339());
+        if let Some(t) = label.t_rel {
+            let _ = write!(text, ",\"t_rel\":{}", number(t));
+        }
+        if let Some(quality) = &label.quality {
+            let _ = write!(text, ",\"quality\":{quality}");
+        }
+        if let Some(late) = label.late_ms {
+            let _ = write!(text, ",\"late_ms\":{late}");
+        }
+    }
+    text.push_str(",\"data\":{");
+    for (n, (name, cells)) in rows.columns.iter().enumerate() {
+        let cell = cells.get(row).unwrap_or(&Cell::Null);
+        let _ = write!(text, "{}{}:{}", if n > 0 { "," } else { "" }, quoted(name), cell.text());
+    }
+    text.push_str("}}");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::world;
+    use super::*;
+    use crate::runner::data::{Column, Row};
+    use std::collections::BTreeMap;
+
+    fn rows() -> Vec<Row> {
+        let cells = [json!(1.5), json!(-0.0), json!(1e300), json!(null), json!(7), json!(0.1)];
+        let words = ["plain", "with, comma", "two\nlines", "\"quoted\"", "=1+1", ""];
+        (0..600_u64)
+            .map(|n| Row {
+                sequence_index: Some(n),
+                data: BTreeMap::from([
+                    ("v".to_string(), cells[n as usize % 6].clone()),
+                    ("word".to_string(), json!(words[n as usize % 6])),
+                    ("list".to_string(), json!([n, 0.5])),
+                ]),
+                t_rel: (n % 3 > 0).then_some(n as f64 / 8.0),
+                timestamp: Wall(1_767_799_800_000 + n),
+                quality: if n % 6 == 3 {
+                    BTreeMap::from([("v".into(), "bad/nan".into())])
+                } else {
+                    BTreeMap::new()
+                },
+                late_ms: (n == 5).then_some(3),
+            })
+            .collect()
+    }
+
+    fn file(view: &View, format: Format, meta: bool) -> String {
+        let mut out = Vec::new();
+        view.export(format, meta, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn files_read_back_are_the_rows() {
+        let world = world();
+        let column = |name: &str, unit: Option<&str>, dtype: Option<&str>| Column {
+            name: name.into(),
+            unit: unit.map(Into::into),
+            dtype: dtype.map(Into::into),
+            ..Column::default()
+        };
+        let columns = vec![
+            column("v", Some("V"), None),
+            column("word", Some("1"), Some("string")),
+            column("list", None, Some("array")),
+        ];
+        world.book.declare("S1", "main", columns).unwrap();
+        let rows = rows();
+        world.book.append("S1", "main", rows.clone(), Vec::new()).unwrap();
+        world.settle();
+        world.book.work().unwrap();
+        let view = world.book.view("S1", None).unwrap().unwrap();
+
+        let text = file(&view, Format::Csv, false);
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        assert_eq!(
+            reader.headers().unwrap(),
+            vec!["sequence_index", "timestamp", "t_rel", "v (V)", "word", "list"]
+        );
+        let mut count = 0;
+        for (record, row) in reader.records().map(Result::unwrap).zip(&rows) {
+            count += 1;
+            assert_eq!(record[0].parse(), Ok(row.sequence_index.unwrap()));
+            assert_eq!(Wall::parse(&record[1]), Some(row.timestamp));
+            assert_eq!(record[2].parse().ok(), row.t_rel);
+            let v: Option<f64> = record[3].parse().ok();
+            assert_eq!(v.map(f64::to_bits), row.data["v"].as_f64().map(f64::to_bits));
+            assert_eq!(&record[4], row.data["word"].as_str().unwrap());
+            assert_eq!(serde_json::from_str::<Json>(&record[5]).unwrap(), row.data["list"]);
+        }
+        assert_eq!(count, 600);
+        let with_meta = file(&view, Format::Csv, true);
+        assert!(with_meta.starts_with("# scan: S1\n# measurement: main\n# rows: 600, still running\n"));
+
+        let text = file(&view, Format::Ndjson, false);
+        let read: Vec<Row> = text
+            .lines()
+            .flat_map(|line| super::super::frames::read("data_point", line, Wall(0)).unwrap().2)
+            .collect();
+        assert_eq!(read, rows);
+        assert_eq!(file(&view, Format::Ndjson, true).lines().count(), 601);
+
+        let all: Json = serde_json::from_str(&file(&view, Format::Json, false)).unwrap();
+        assert_eq!((&all["num_points"], &all["last_index"]), (&json!(600), &json!(599)));
+        for (got, row) in all["rows"].as_array().unwrap().iter().zip(&rows) {
+            assert_eq!(got["sequence_index"], json!(row.sequence_index));
+            assert_eq!(got["data"], json!(row.data));
+            assert_eq!(got["quality"].as_object().map_or(0, |q| q.len()), row.quality.len());
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_never_gets_out() {
+        let world = world();
+        let row = |t: f64| Row {
+            sequence_index: None,
+            data: BTreeMap::from([("v".to_string(), json!(f64::NAN))]),
+            t_rel: Some(t),
+            timestamp: Wall(u64::MAX),
+            quality: BTreeMap::new(),
+            late_ms: Some(u64::MAX),
+        };
+        world
+            .book
+            .append("S1", "main", vec![row(f64::NAN), row(f64::INFINITY), row(1e300)], Vec::new())
+            .unwrap();
+        world.settle();
+        world.book.end("S1");
+        world.book.work().unwrap();
+        let view = world.book.view("S1", None).unwrap().unwrap();
+        for format in [Format::Csv, Format::Ndjson, Format::Json] {
+            let text = file(&view, format, false).to_lowercase();
+            assert!(!text.contains("nan") && !text.contains("inf"), "{text}");
+        }
+        for event in world.bus.after(0, 100).unwrap() {
+            serde_json::from_str::<Json>(event.payload()).unwrap();
+        }
+    }
+}

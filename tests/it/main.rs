@@ -16,6 +16,7 @@ mod hostile;
 mod http;
 mod instruments;
 mod lab;
+mod lab_http;
 mod log;
 mod pins;
 mod protocols;

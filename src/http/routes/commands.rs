@@ -49,7 +49,6 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 latency_ms: 0,
                 code: None,
                 reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
-                code: None,
             };
             return Ok(answer(200, &result, now.as_ref()));
         }
@@ -81,7 +80,6 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
             latency_ms: 0,
             code: None,
             reason: Some("it is asked for already".into()),
-            code: None,
         };
         return Ok(answer(200, &result, now.as_ref()));
     }

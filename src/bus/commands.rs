@@ -215,6 +215,16 @@ impl Commands {
         self.lock().known.get(id).map(|known| known.result.clone())
     }
 
+    /// The action of the newest command for `target` that has not ended: its owner may not have come to it yet.
+    pub fn newest_open(&self, target: &str) -> Option<String> {
+        let inner = self.lock();
+        let open = |id: &String| {
+            let result = &inner.known.get(id)?.result;
+            (result.target == target && result.state == CommandState::Accepted).then(|| result.action.clone())
+        };
+        inner.order.iter().rev().find_map(open)
+    }
+
     /// Ends what nobody finished in time; called about once a second.
     pub fn expire(&self) {
         let late: Vec<String> = self
@@ -257,11 +267,12 @@ mod tests {
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Known(_)));
         assert_eq!(inbox.try_iter().count(), 1, "a second submit of the same id is the same command");
         assert_eq!(bus.head().seq, 0, "accepted is not done");
+        assert_eq!(commands.newest_open("recorder/r").as_deref(), Some("start"));
         commands.finish("1", CommandState::Completed, Some("recording"), None);
         commands.finish("1", CommandState::Failed, None, Some("too late"));
         assert_eq!(bus.head().seq, 1);
         assert_eq!(commands.lookup("1").unwrap().state, CommandState::Completed);
-        assert!(commands.lookup("2").is_none());
+        assert!(commands.lookup("2").is_none() && commands.newest_open("recorder/r").is_none());
     }
 
     #[test]

@@ -747,14 +747,10 @@ impl<'a> Execution<'a> {
             Request::Set { channel, to, .. } => format!("{channel} = {}", shown(to, None)),
             Request::Query(text) => format!("`{text}`"),
             Request::Read { .. } => "a measurement".into(),
+            Request::Move { .. } => "a move".into(),
             Request::Stop => "stop".into(),
             Request::Safe => "its safe state".into(),
-            Request::Move { to, .. } => to
-                .iter()
-                .map(|(channel, to)| format!("{channel} = {}", shown(to, None)))
-                .collect::<Vec<_>>()
-                .join(", "),
-            Request::ClearError => "clear its errors".into(),
+            Request::ClearError => "clearing its errors".into(),
         };
         let answer = self.instruments.ask(id, request).map_err(Trouble::error)?;
         self.answered(id, &answer, time, &what)

@@ -49,7 +49,9 @@ fn outcome(daemon: &Daemon, command: &str) -> Value {
 }
 
 fn status_is(daemon: &Daemon, id: &str, status: &str) -> Value {
-    until(&format!("{id} to be {status}"), || Some(scan(daemon, id)).filter(|scan| scan["status"] == status))
+    // It may not be registered yet.
+    let scan = || Some(daemon.get(&format!("/api/scans/{id}"))).filter(|a| a.status == 200).map(|a| a.json());
+    until(&format!("{id} to be {status}"), || scan().filter(|scan| scan["status"] == status))
 }
 
 /// Every row that was told of a scan, by number; fails when one was told twice.

@@ -47,16 +47,16 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 state: if on_its_way { CommandState::Accepted } else { CommandState::Completed },
                 status: None,
                 latency_ms: 0,
-                code: None,
                 reason: Some(if on_its_way { "it is asked for already" } else { "it is so already" }.into()),
+                code: None,
             };
             return Ok(answer(200, &result, now.as_ref()));
         }
         None => {}
     }
     // Something that is on its way, such as a pause of a running queue, is not how it stands yet.
-    let pending = now.as_ref().and_then(|s| s.get("pending")).filter(|p| !p.is_null()).cloned();
-    if !known && pending.is_none() && is_already(&kind, &command.action, status) {
+    let pending = now.as_ref().and_then(|s| s.get("pending")).is_some_and(|p| !p.is_null());
+    if !known && !pending && is_already(&kind, &command.action, status) {
         let result = CommandResult {
             command_id: command.id,
             action: command.action,
@@ -70,19 +70,6 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         return Ok(answer(200, &result, now.as_ref()));
     }
     let allowed = now.as_ref().and_then(|s| s.get("allowed_actions")).and_then(Value::as_array);
-    if !known && pending.as_ref().is_some_and(|p| *p == command.action) && kind != "recorder" {
-        let result = CommandResult {
-            command_id: command.id,
-            action: command.action,
-            target: command.target,
-            state: CommandState::Accepted,
-            status: None,
-            latency_ms: 0,
-            code: None,
-            reason: Some("it is asked for already".into()),
-        };
-        return Ok(answer(200, &result, now.as_ref()));
-    }
     if let Some(allowed) = allowed
         && !known
         && !allowed.iter().any(|a| *a == command.action)

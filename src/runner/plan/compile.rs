@@ -10,6 +10,7 @@ use super::normal::normal;
 use super::steps::Steps;
 use super::walk::passes;
 use super::{After, ChannelRef, Fault, Loop, Plan, Step, Values};
+use crate::limits;
 use crate::runner::data::{Column, ColumnRole};
 use serde_json::Value;
 use std::time::Duration;
@@ -58,14 +59,15 @@ fn whole(read: Description, check: &Check<'_>, max_points: u64) -> Option<Plan> 
     if let Some(points) = points.filter(|points| *points > u128::from(max_points)) {
         let sizes = sizes(&steps);
         let sizes = if sizes.is_empty() { String::new() } else { format!(" ({})", sizes.join(" x ")) };
-        check.faults.add(
-            at,
-            "too_many_points",
-            format!(
-                "it would take {points} points{sizes}; at most {max_points} are taken: check the step, or raise \
-                 \"max_points\" if that many are meant"
-            ),
+        let meant = if points <= u128::from(limits::SCAN_POINTS) {
+            ", or raise \"max_points\" if that many are meant"
+        } else {
+            ""
+        };
+        let detail = format!(
+            "it would take {points} points{sizes}; at most {max_points} are taken: check the step{meant}"
         );
+        check.faults.add(at, "too_many_points", detail);
         return None;
     }
     let mut axes = Vec::new();

@@ -130,6 +130,9 @@ fn short<'a>(fields: &Fields<'a>, steps: &Steps<'a>) -> Option<Form> {
     } else {
         Some(steps.time(fields)?)
     };
+    if repeat > 1 && fields.value("count").is_some_and(Value::is_string) {
+        fields.fault("repeat", "conflict", "a pass without an end cannot be repeated");
+    }
     Some(Form::Axes { axes: axes?, measure: measure?, repeat, interval, time })
 }
 

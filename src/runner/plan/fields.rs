@@ -72,6 +72,11 @@ impl<'a> Fields<'a> {
         &self.at
     }
 
+    /// The keys that were sent.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.object.keys().map(String::as_str)
+    }
+
     /// Where its faults go.
     pub(super) fn faults(&self) -> &'a Faults {
         self.faults
@@ -155,7 +160,8 @@ impl<'a> Fields<'a> {
         if number.is_none() {
             self.wrong(key, "a number", value);
         }
-        number
+        // No -0: it reads like a fault wherever it is shown.
+        number.map(|number| number + 0.0)
     }
 
     /// A number above zero.

@@ -33,6 +33,9 @@ pub fn describe_steps(plan: &Plan) -> Vec<String> {
         let when = condition(&check.when, plan.units.get(&check.channel));
         lines.push(format!("at every point: it fails when {} is {when}", check.channel));
     }
+    if plan.points_total.is_none() {
+        lines.push(format!("in any case: no more than {} points", plan.max_points));
+    }
     lines.push(format!("when a step fails: {}", on_error(plan.on_error)));
     lines
 }

@@ -73,9 +73,12 @@ impl<'a> Steps<'a> {
         let kind = match kinds[..] {
             [kind] => kind,
             [] => {
-                fields.only(&KINDS);
-                let detail = format!("{} was sent; a step has one of {}", shown(value), KINDS.join(", "));
-                self.check.faults.add(at, "no_step", detail);
+                if fields.keys().any(|key| !KINDS.contains(&key)) {
+                    fields.only(&KINDS);
+                } else {
+                    let detail = format!("an empty step was sent; one of {} was expected", KINDS.join(", "));
+                    self.check.faults.add(at, "no_step", detail);
+                }
                 return None;
             }
             _ => {
@@ -502,6 +505,8 @@ fn stepped(fields: &Fields<'_>, start: f64, stop: f64, step: f64) -> Option<Valu
     let points = (whole as u64).saturating_add(1);
     let last = start + step.abs().copysign(stop - start) * whole;
     let fits = (ratio - whole).abs() < 1e-6 || !last.is_finite();
+    // 0.9, not 0.8999999999999999.
+    let last = format!("{last:.12e}").parse().unwrap_or(last).clamp(start.min(stop), start.max(stop));
     Some(Values::Even { start, stop: if fits { stop } else { last }, points })
 }
 

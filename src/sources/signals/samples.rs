@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 /// Samples that are read one by one for a condensed answer; more are taken from the index.
 const EXACT: u64 = 8_192;
 /// Records of the log that an answer looks through for them.
-const READ: u64 = 40_000;
+const READ: u64 = 10_000;
 
 /// See the module above.
 pub struct Samples {
@@ -162,11 +162,12 @@ impl Samples {
     ) -> Result<Page, StoreError> {
         let Wanted { range, limit, points } = *wanted;
         let (mut in_memory, complete) = recent;
-        let (spans, loaded, oldest) = {
+        let (spans, loaded, oldest, top) = {
             let inner = self.lock();
             let all = inner.index.select(id, &Range { since: range.since, ..Range::default() });
             let oldest = all.iter().map(|(span, _)| span.t.0).min();
-            (inner.index.select(id, &range), inner.loaded, oldest)
+            let top = all.iter().map(|(span, _)| span.seq.1).max();
+            (inner.index.select(id, &range), inner.loaded, oldest, top)
         };
         let oldest = oldest.into_iter().chain(in_memory.first().map(|e| e.t.0)).min().map(Wall);
         // Memory is enough where it begins before what is asked for.
@@ -174,10 +175,16 @@ impl Samples {
             || in_memory.first().is_some_and(|first| range.from.is_some_and(|from| first.t.0 <= from));
         in_memory.retain(|e| range.has(e.seq, e.t.0));
         let from_memory = reaches || points.is_none() && in_memory.len() > limit;
+        // What was published a moment ago may not be in the index yet.
+        let newer: Vec<SignalEvent> =
+            in_memory.iter().filter(|e| top.is_none_or(|top| e.seq > top)).cloned().collect();
         let page = Page { oldest, complete: loaded || reaches, method: "raw", ..Page::default() };
         let Some(points) = points else {
             let (mut events, more) =
                 if from_memory { (in_memory, None) } else { self.read(id, &spans, &range, limit + 1)? };
+            if !from_memory {
+                events.extend(newer);
+            }
             let surplus = events.len().saturating_sub(limit);
             let next = if surplus > 0 { events.get(surplus).map(|e| e.seq) } else { more };
             events.drain(..surplus);
@@ -192,8 +199,13 @@ impl Samples {
         let (samples, log) = spans
             .iter()
             .fold((0, 0), |(n, log), (span, _)| (n + span.samples, log + span.log.1 - span.log.0 + 1));
-        if from_memory || samples <= EXACT && log <= READ {
-            let events = if from_memory { in_memory } else { self.read(id, &spans, &range, usize::MAX)?.0 };
+        let mut exact = from_memory.then_some(in_memory);
+        if !from_memory && samples <= EXACT && log <= READ {
+            let (mut events, more) = self.read(id, &spans, &range, usize::MAX)?;
+            events.extend(newer.iter().cloned());
+            exact = more.is_none().then_some(events);
+        }
+        if let Some(events) = exact {
             if events.len() <= points {
                 return Ok(Page {
                     samples: events.len() as u64,
@@ -215,6 +227,7 @@ impl Samples {
             let (events, _) = self.read(id, &[(span, false)], &range, usize::MAX)?;
             all.extend(events.iter().map(|e| Span::of(span.log.0, e)));
         }
+        all.extend(newer.iter().map(|e| Span::of(0, e)));
         Ok(condensed(&all, points, page))
     }
 

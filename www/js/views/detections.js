@@ -241,7 +241,7 @@ class Detections {
     const now = this.app.store.clock.now_ms();
     const chosen = look_of(items, this.selected).one?.detection_id;
     const show = (id) => () => { this.selected = id; this.app.ticker.now(); };
-    return html`<div class="feeds-scroll" tabindex="0" role="region" aria-label=${t('detections.list')}><table class="feeds-table" aria-live="off">
+    return html`<div class="feeds-scroll" tabindex="0" role="group" aria-label=${t('detections.list')}><table class="feeds-table" aria-live="off">
       <thead><tr><th scope="col">${t('detections.time')}</th><th scope="col">${t('detections.label')}</th><th scope="col">${t('detections.sku')}</th><th scope="col">${t('detections.location')}</th><th scope="col" class="right">${t('detections.one_confidence')}</th><th scope="col">${t('detections.from_source')}</th><th scope="col">${t('detections.box')}</th></tr></thead>
       <tbody>${repeat(items, (d) => d.detection_id, (d) => html`<tr data-detection=${d.detection_id} ?data-chosen=${d.detection_id === chosen}><th scope="row" class="num">${moment(d.timestamp, now)}</th><td>${d.label}</td><td>${d.sku ?? DASH}</td><td>${d.location ?? DASH}</td><td class="num right">${percent(d.confidence)}</td><td>${d.source ?? DASH}</td>
         <td><button type="button" class="button small" data-show aria-pressed=${String(d.detection_id === chosen)} aria-label=${t('detections.show_box', { label: d.label, time: moment(d.timestamp, now) })} @click=${show(d.detection_id)}>${icon('scan-eye')}</button></td></tr>`)}</tbody></table></div>`;

@@ -285,7 +285,7 @@ class OneSignal {
     const { latest } = this.samples;
     return card('signal-latest', {
       title: t('signals.latest'),
-      body: () => (this.samples.newest.length ? html`<div class="feeds-scroll" tabindex="0" role="region" aria-label=${t('signals.latest')}><table class="feeds-table" aria-live="off">
+      body: () => (this.samples.newest.length ? html`<div class="feeds-scroll" tabindex="0" role="group" aria-label=${t('signals.latest')}><table class="feeds-table" aria-live="off">
         <thead><tr><th scope="col">${t('signals.number')}</th><th scope="col">${t('signals.time')}</th><th scope="col" class="right">${t('signals.value')}</th><th scope="col" class="right">${t('signals.z')}</th><th scope="col" class="right">${t('signals.quality')}</th><th scope="col">${t('signals.kind')}</th></tr></thead>
         <tbody>${rows.map((s) => html`<tr ?data-anomaly=${s?.anomaly}><th scope="row" class="num">${s ? count(s.seq) : nothing}</th><td class="num">${s ? moment(s.at, now) : nothing}</td><td class="num right">${measure(s?.value)}</td><td class="num right">${number(s?.z, 2)}</td><td class="num right">${percent(s?.quality)}</td>
           <td>${s?.anomaly ? chip('severity', 'MAJOR', { quiet: true, text: t('signals.anomaly') }) : nothing}</td></tr>`)}</tbody></table></div>`

@@ -15,6 +15,7 @@ mod process;
 mod publisher;
 mod readers;
 mod recordings;
+mod scans;
 mod slow;
 mod wear;
 mod yardstick;
@@ -87,6 +88,8 @@ const FIGURES: &[Figure] = &[
     ("pins", pins::sixty_four),
     ("edge", pins::latency),
     ("ports", ports::full_speed),
+    ("scans", scans::thousand),
+    ("chart", scans::million),
     ("anomalies", observatory::anomalies),
     ("million", observatory::million),
     ("panels", observatory::panels),

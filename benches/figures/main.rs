@@ -17,6 +17,7 @@ mod readers;
 mod recordings;
 mod requests;
 mod runner;
+mod scans;
 mod slow;
 mod wear;
 mod yardstick;
@@ -90,6 +91,8 @@ const FIGURES: &[Figure] = &[
     ("edge", pins::latency),
     ("ports", ports::full_speed),
     ("requests", requests::round_trips),
+    ("scans", scans::thousand),
+    ("chart", scans::million),
     ("anomalies", observatory::anomalies),
     ("million", observatory::million),
     ("panels", observatory::panels),

@@ -26,6 +26,7 @@ mod real_input;
 mod recorder;
 mod recordings;
 mod resume;
+mod scan_data;
 mod serial;
 mod services;
 mod signals;

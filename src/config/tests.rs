@@ -915,7 +915,6 @@ fn any_config() -> impl Strategy<Value = Config> {
                     memory: store.3,
                     ..Alerts::default()
                 },
-                lab: Lab { keep_scans: 7, ..Lab::default() },
                 time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,
                 serial,

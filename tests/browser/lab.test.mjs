@@ -25,7 +25,7 @@ after(async () => {
 async function free() {
   await until('the bench', async () => (await box.get('/api/instruments')).items?.length >= 3 && (await box.get('/api/queues')).items?.some((q) => q.queue_id === 'QUEUE_001'));
   await fetch(`${box.url}/api/queues/QUEUE_001/abort`, { method: 'POST' });
-  await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !i.used_by));
+  await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !['psu', 'dmm'].includes(i.instrument_id) || !i.used_by));
 }
 
 async function show(hash, options = {}) {

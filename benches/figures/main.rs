@@ -16,6 +16,8 @@ mod publisher;
 mod readers;
 mod recordings;
 mod requests;
+mod runner;
+mod scans;
 mod slow;
 mod wear;
 mod yardstick;
@@ -89,10 +91,13 @@ const FIGURES: &[Figure] = &[
     ("edge", pins::latency),
     ("ports", ports::full_speed),
     ("requests", requests::round_trips),
+    ("scans", scans::thousand),
+    ("chart", scans::million),
     ("anomalies", observatory::anomalies),
     ("million", observatory::million),
     ("panels", observatory::panels),
     ("feed", observatory::feed),
+    ("runner", runner::overhead),
 ];
 
 fn main() {

@@ -326,9 +326,7 @@ impl Lab {
         scan.run.stand(Instant::now());
         scan.step = None;
         let queue = scan.queue.clone();
-        if let Some(queue) = queue.and_then(|queue| inner.queues.get_mut(&queue)) {
-            queue.machine.event(QueueEvent::ScanPaused);
-        }
+        self.follows(inner, queue, QueueEvent::ScanPaused);
         self.scan_changed(inner, id);
     }
 
@@ -344,11 +342,18 @@ impl Lab {
         self.say_scan(scan, Level::Info, "scan_resumed", "Goes on: every set-point is applied again.", None);
         self.clear(scan, "it goes on");
         let queue = scan.queue.clone();
-        if let Some(queue) = queue.and_then(|queue| inner.queues.get_mut(&queue)) {
-            queue.machine.event(QueueEvent::ScanResumed);
-        }
+        self.follows(&mut inner, queue, QueueEvent::ScanResumed);
         self.scan_changed(&mut inner, id);
         true
+    }
+
+    /// The queue of a scan hears of it. That it is paused, and by whom, has to outlive a restart.
+    fn follows(&self, inner: &mut Inner, queue: Option<String>, event: QueueEvent) {
+        let Some(queue) = queue else { return };
+        if let Some(known) = inner.queues.get_mut(&queue) {
+            known.machine.event(event);
+        }
+        self.keep_queue(inner, &queue);
     }
 
     /// No further point is taken; what remains is the clean-up.

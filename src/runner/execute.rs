@@ -282,7 +282,7 @@ impl<'a> Execution<'a> {
             let (mut measured, mut axes) = (BTreeSet::new(), Vec::new());
             channels(&self.plan.steps, &mut measured, &mut axes);
             for axis in axes {
-                match self.read(&[axis.clone()])?.remove(&axis) {
+                match self.read(std::slice::from_ref(&axis))?.remove(&axis) {
                     Some(Value::Number(number)) => self.home.push((axis, Setting::Number(number))),
                     Some(Value::Text(word)) => self.home.push((axis, Setting::Word(word))),
                     Some(Value::Flag(_) | Value::Missing(_)) | None => {
@@ -724,13 +724,13 @@ impl<'a> Execution<'a> {
         let mut asked: Vec<(&str, Answer, Duration)> = Vec::new();
         for (id, names) in &by_instrument {
             let Some(offer) = self.offers.get(*id) else {
-                take(id, self.from_state(id, names));
+                take(id, self.posted(id, names));
                 continue;
             };
             let (ours, state): (Vec<&str>, Vec<&str>) =
                 names.iter().partition(|name| offer.channel(name).is_some_and(|c| c.readable));
             if !state.is_empty() {
-                take(id, self.from_state(id, &state));
+                take(id, self.posted(id, &state));
             }
             if ours.is_empty() {
                 continue;
@@ -748,7 +748,7 @@ impl<'a> Execution<'a> {
     }
 
     /// What a program has posted of these channels, while it is good.
-    fn from_state(&self, id: &str, names: &[&str]) -> Vec<Reading> {
+    fn posted(&self, id: &str, names: &[&str]) -> Vec<Reading> {
         let event = self.lab.context().bus.state_of(&format!("instrument_status/{id}"));
         let status = event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok());
         let now = Wall::now();

@@ -281,6 +281,8 @@ impl Lab {
 
     /// Between two points with nothing half done: a pause takes effect. False: none is wanted any more.
     pub(in crate::runner) fn checkpoint(&self, id: &str) -> bool {
+        // Its last row is told before it is paused.
+        self.book.tick();
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return false };
         if !scan.machine.event(ScanEvent::Checkpoint) {
@@ -294,6 +296,8 @@ impl Lab {
 
     /// It can't go on by itself. False: it is ending already.
     pub(in crate::runner) fn paused_by_error(&self, id: &str, why: &str) -> bool {
+        // Its last row is told before it is paused.
+        self.book.tick();
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return false };
         if !scan.machine.event(ScanEvent::PausedByError) {
@@ -309,6 +313,8 @@ impl Lab {
 
     /// It waits for a person.
     pub(in crate::runner) fn paused_by_prompt(&self, id: &str, prompt: &str) -> bool {
+        // Its last row is told before it is paused.
+        self.book.tick();
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return false };
         if !scan.machine.event(ScanEvent::PausedByError) {

@@ -11,10 +11,7 @@ const opened = [];
 before(async () => {
   if (skip) return;
   [box, chrome] = await Promise.all([daemon(), browser()]);
-  // The queue of the bench lets go of its instruments.
-  await until('the bench', async () => (await box.get('/api/instruments')).items?.length >= 3 && (await box.get('/api/queues')).items?.some((q) => q.queue_id === 'QUEUE_001'));
-  await fetch(`${box.url}/api/queues/QUEUE_001/abort`, { method: 'POST' });
-  await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !i.used_by));
+  await free();
 });
 afterEach(async () => {
   for (const it of opened.splice(0)) await it.close();
@@ -23,6 +20,13 @@ after(async () => {
   await chrome?.close();
   await box?.close();
 });
+
+/** The queue of the bench lets go of its instruments; its operator starts it again after a while. */
+async function free() {
+  await until('the bench', async () => (await box.get('/api/instruments')).items?.length >= 3 && (await box.get('/api/queues')).items?.some((q) => q.queue_id === 'QUEUE_001'));
+  await fetch(`${box.url}/api/queues/QUEUE_001/abort`, { method: 'POST' });
+  await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !i.used_by));
+}
 
 async function show(hash, options = {}) {
   const it = await open(chrome, `${options.url ?? box.url}/#/${hash}`, { lossy: true, ...options });
@@ -444,6 +448,7 @@ test('the power supply of the bench is set, and says so', { skip }, async () => 
   const it = await show('instrument/psu');
   const { page } = it;
   await page.waitForSelector('[data-set="voltage"]');
+  await free();
   await page.fill('[data-set="voltage"] input', '1.5');
   await page.waitForFunction(() => document.querySelector('[data-set="voltage"] button').getAttribute('aria-disabled') === 'false');
   await page.click('[data-set="voltage"] button');

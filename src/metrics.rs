@@ -76,6 +76,10 @@ metrics! {
     bytes_sent_total: "counter", "Bytes given to readers of streams.";
     source_errors_total: "counter", "Errors of sources.";
     client_reconnects_total: "counter", "Reconnects that pages reported.";
+    scan_rows_total: "counter", "Rows of scans accepted.";
+    scan_rows_duplicate_total: "counter", "Rows of scans that were there already.";
+    scan_rows_waiting: "gauge", "Rows of scans that are in no block yet; they are in the log.";
+    scan_rows_bytes: "gauge", "Bytes of the rows of scans in their blocks.";
     alerts_open: "gauge", "Open alerts.";
     alerts_raised_total: "counter", "Occurrences of alerts.";
     alerts_refused_total: "counter", "Alerts not listed because too many are open.";

@@ -294,6 +294,7 @@ impl<'a> Execution<'a> {
                     skipping = !matches!(instruction, Instruction::Measure { .. });
                     Ok(())
                 }
+                Instruction::Do(Step::Prompt(text)) => self.prompt(text, &walk.set_points()),
                 Instruction::Do(step) => self.attempt(step),
                 Instruction::Measure { channels, samples, average, .. } => {
                     self.point(&walk, channels, *samples, *average, late).map(|()| measured = true)
@@ -387,6 +388,15 @@ impl<'a> Execution<'a> {
         }
         self.beside(&self.plan.on_pause)?;
         self.resume(set_points)
+    }
+
+    /// Pauses until a person confirms.
+    fn prompt(&mut self, text: &str, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
+        if self.lab.paused_by_prompt(self.scan, text) {
+            self.resume(set_points)
+        } else {
+            self.obey(&self.orders())
+        }
     }
 
     /// Waits while it is paused, then applies the set-points again: somebody may have turned a knob.
@@ -504,13 +514,7 @@ impl<'a> Execution<'a> {
                 self.lab.say(self.scan, Level::Info, "query", &said, Some(data));
                 Ok(())
             }
-            Step::Prompt(text) => {
-                if !self.lab.paused_by_prompt(self.scan, text) {
-                    return self.obey(&self.orders());
-                }
-                // What was set before is not touched by waiting for a person; a knob may have been turned all the same.
-                self.resume(&[])
-            }
+            Step::Prompt(text) => self.prompt(text, &[]),
             // The walk takes them apart.
             Step::Loop(_) | Step::Measure { .. } => Ok(()),
         }

@@ -7,6 +7,7 @@ use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
 use crate::http::server::Shared;
 use crate::limits;
+use crate::model::ScanState;
 use crate::runner::book::chart::{self, Ask, ChartError};
 use crate::runner::book::export::Format;
 use crate::runner::book::playback::{Line, Playback};
@@ -37,9 +38,18 @@ fn view(request: &Request<'_, '_>, query: &Query) -> Result<View, Problem> {
     let measurement = query.value("measurement").filter(|name| !name.is_empty());
     let book = request.shared.parts.lab.book();
     match book.view(id, measurement).map_err(unreadable)? {
-        Some(view) => Ok(view),
+        Some(mut view) => {
+            // Its rows are told to have ended a moment after the scan has.
+            view.ended |= has_ended(request, id);
+            Ok(view)
+        }
         None => Err(no_rows(book, id, measurement)),
     }
+}
+
+fn has_ended(request: &Request<'_, '_>, id: &str) -> bool {
+    let status = request.shared.parts.lab.scan(id).map(|scan| scan.status.status);
+    matches!(status, Some(ScanState::Completed | ScanState::Aborted | ScanState::Failed))
 }
 
 fn no_rows(book: &Book, id: &str, measurement: Option<&str>) -> Problem {

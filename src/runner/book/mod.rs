@@ -229,10 +229,12 @@ impl Book {
                 self.enter(scan, ledger, measurement, rows, false)?
             };
             let new = appended.from.is_some();
+            self.bus.metrics.scan_rows_duplicate_total.add(appended.appended.duplicates);
             if beside.is_empty() && (!new || self.may_wait(ledger)) {
                 if new {
                     lock(&self.holding).insert(scan.to_string());
                 }
+                self.bus.metrics.scan_rows_total.add(appended.appended.accepted);
                 return Ok(appended.appended);
             }
             if let Err(why) = self.tell(scan, ledger, beside) {
@@ -245,6 +247,7 @@ impl Book {
                 }
                 return Err(BookError::Refused(why));
             }
+            self.bus.metrics.scan_rows_total.add(appended.appended.accepted);
             Ok(appended.appended)
         })
     }
@@ -666,12 +669,16 @@ impl Book {
         }
         self.write_batch(&batch)?;
         *lock(&self.written) = Instant::now();
-        let mut through = committed.min(followed);
+        let (mut through, mut waiting) = (committed.min(followed), 0);
         for (_, ledger) in &scans {
-            if let Some(oldest) = lock(ledger).oldest() {
+            let ledger = lock(ledger);
+            if let Some(oldest) = ledger.oldest() {
                 through = through.min(oldest.saturating_sub(1));
             }
+            waiting += ledger.pages.values().map(|page| page.next - page.stored).sum::<u64>();
         }
+        self.bus.metrics.scan_rows_waiting.set(waiting);
+        self.bus.metrics.scan_rows_bytes.set(self.bytes());
         self.store.set_points_through(through);
         self.let_go(&scans, crowded);
         Ok(())

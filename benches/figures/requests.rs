@@ -82,9 +82,10 @@ fn bare_wakes() -> Vec<u64> {
     let (to_port, port) = mpsc::channel::<u64>();
     let (to_device, device) = mpsc::channel::<u64>();
     let (to_us, us) = mpsc::channel::<u64>();
-    let port = std::thread::spawn(move || port.iter().for_each(|start| drop(to_device.send(start))));
+    let port =
+        std::thread::spawn(move || port.iter().for_each(|start| to_device.send(start).unwrap_or_default()));
     let device = std::thread::spawn(move || {
-        device.iter().for_each(|start| drop(to_us.send(monotonic_ns().saturating_sub(start))));
+        device.iter().for_each(|start| to_us.send(monotonic_ns().saturating_sub(start)).unwrap_or_default());
     });
     let mut times = Vec::with_capacity(TIMES_APART);
     for n in 0..TIMES_APART {

@@ -1,3 +1,5 @@
+//! Conversations with an instrument: asked, set, moved, stopped, and given up.
+
 use super::super::script::{Replies, Rig, golden, ms};
 use super::answers::*;
 use super::drive::*;

@@ -1,3 +1,5 @@
+//! The device against transcripts of pyvisa-sim, in pieces, within its bounds, and with any bytes.
+
 use super::super::parse::parse;
 use super::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Device files: which device is meant, what is wrong and where, and that no text does harm.
+
 use super::*;
 use proptest::prelude::*;
 

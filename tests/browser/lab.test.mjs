@@ -21,11 +21,16 @@ after(async () => {
   await box?.close();
 });
 
-/** The queue of the bench lets go of its instruments; its operator starts it again after a while. */
+/** The queue of the bench lets go of its instruments: once it runs it is aborted, and stays paused. */
 async function free() {
-  await until('the bench', async () => (await box.get('/api/instruments')).items?.length >= 3 && (await box.get('/api/queues')).items?.some((q) => q.queue_id === 'QUEUE_001'));
-  await fetch(`${box.url}/api/queues/QUEUE_001/abort`, { method: 'POST' });
-  await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !i.used_by));
+  const bench = async () => (await box.get('/api/queues')).items?.find((q) => q.queue_id === 'QUEUE_001');
+  await until('the queue of the bench to stand', async () => {
+    const now = await bench();
+    if (now?.status === 'paused') return true;
+    if (now?.status === 'running') await fetch(`${box.url}/api/queues/QUEUE_001/abort`, { method: 'POST' });
+    return false;
+  });
+  await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !['psu', 'dmm'].includes(i.instrument_id) || !i.used_by));
 }
 
 async function show(hash, options = {}) {

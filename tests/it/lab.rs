@@ -70,7 +70,11 @@ impl Plugged {
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
                 }
-                for c in device.hear().chars() {
+                let heard = device.hear();
+                if heard.is_empty() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                for c in heard.chars() {
                     if c != '\n' && c != '\r' {
                         line.push(c);
                     } else if !line.is_empty() {

@@ -60,10 +60,13 @@ impl Device {
         ready && fds[0].revents().contains(rustix::event::PollFlags::IN)
     }
 
-    /// What the daemon has sent, at most 100 bytes of it.
+    /// What the daemon has sent, at most 100 bytes of it; nothing while nobody has the other end open.
     pub fn hear(&self) -> String {
         let mut buffer = [0; 100];
-        let n = rustix::io::read(&self.master, &mut buffer).unwrap();
+        let n = match rustix::io::read(&self.master, &mut buffer) {
+            Err(rustix::io::Errno::IO) => 0,
+            read => read.unwrap(),
+        };
         String::from_utf8_lossy(&buffer[..n]).into_owned()
     }
 }

@@ -12,6 +12,7 @@ use crate::runner::book::chart::{self, Ask, ChartError};
 use crate::runner::book::export::Format;
 use crate::runner::book::playback::{Line, Playback};
 use crate::runner::book::{Book, View};
+use crate::runner::plan::MEASUREMENT;
 use crate::store::{self, Search, StoreError, Trail};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -40,16 +41,27 @@ fn view(request: &Request<'_, '_>, query: &Query) -> Result<View, Problem> {
     match book.view(id, measurement).map_err(unreadable)? {
         Some(mut view) => {
             // Its rows are told to have ended a moment after the scan has.
-            view.ended |= has_ended(request, id);
+            let status = request.shared.parts.lab.scan(id).map(|scan| scan.status.status);
+            view.ended |= status.is_some_and(has_ended);
             Ok(view)
         }
-        None => Err(no_rows(book, id, measurement)),
+        None => {
+            // A scan that waits has columns and no rows.
+            let name = measurement.unwrap_or(MEASUREMENT);
+            match request.shared.parts.lab.scan(id) {
+                Some(mut scan) if measurement.is_none() || scan.columns.contains_key(name) => {
+                    let mut view = book.blank(id, name, scan.columns.remove(name).unwrap_or_default());
+                    view.ended = has_ended(scan.status.status);
+                    Ok(view)
+                }
+                _ => Err(no_rows(book, id, measurement)),
+            }
+        }
     }
 }
 
-fn has_ended(request: &Request<'_, '_>, id: &str) -> bool {
-    let status = request.shared.parts.lab.scan(id).map(|scan| scan.status.status);
-    matches!(status, Some(ScanState::Completed | ScanState::Aborted | ScanState::Failed))
+fn has_ended(status: ScanState) -> bool {
+    matches!(status, ScanState::Completed | ScanState::Aborted | ScanState::Failed)
 }
 
 fn no_rows(book: &Book, id: &str, measurement: Option<&str>) -> Problem {
@@ -324,7 +336,7 @@ impl Play {
         out.flush()?;
         // The pace is kept from the first frame that is sent.
         let mut begun: Option<(Instant, Duration)> = None;
-        while let Some(frame) = self.playback.next().map_err(io::Error::other)? {
+        while let Some(frame) = self.playback.next_frame().map_err(io::Error::other)? {
             if self.number + 1 > self.had {
                 let (at, due) = *begun.get_or_insert((Instant::now(), frame.due));
                 if !self.wait(out, at + frame.due.saturating_sub(due))? {

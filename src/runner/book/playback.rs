@@ -50,7 +50,8 @@ struct Track {
 /// A scan that is played back.
 pub struct Playback {
     tracks: Vec<Track>,
-    lines: VecDeque<Line>,
+    /// Each with its `t`.
+    lines: VecDeque<(f64, Line)>,
     rate: f64,
     /// The wall time at which `t_rel` is 0.
     zero: Wall,
@@ -67,25 +68,30 @@ impl Playback {
         let mut zero = None;
         let mut tracks = Vec::new();
         for view in views {
-            if let Some(chunk) = view.rows(view.first, 1)?.chunks.first()
-                && let Some(label) = chunk.labels.first()
-            {
-                let t = label.t_rel.unwrap_or(0.0);
-                let began = Wall(label.at.0.saturating_add_signed(-(t * 1000.0) as i64));
+            if let Some((t, at)) = view.moment(view.first)? {
+                let began = Wall(at.0.saturating_add_signed(-(t.unwrap_or(0.0) * 1000.0) as i64));
                 zero = Some(zero.map_or(began, |zero: Wall| zero.min(began)));
             }
             let next = Some(from.max(view.first)).filter(|at| *at < view.next);
             tracks.push(Track { view, chunks: VecDeque::new(), row: 0, next });
         }
         let zero = zero.or(lines.first().map(|line| line.at)).unwrap_or(Wall(0));
-        let mut playback = Playback { tracks, lines: lines.into(), rate, zero, begin: None };
-        // What was said before the first row that is played is of no use without it.
-        if from > 0 {
-            let first = playback.tracks.iter_mut().map(|t| t.time(zero)).collect::<Result<Vec<_>, _>>()?;
-            let first = first.into_iter().flatten().fold(f64::INFINITY, f64::min);
-            playback.lines.retain(|line| since(zero, line.at) >= first);
+        let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
+        for track in &mut tracks {
+            if let Some(t) = track.time(zero)? {
+                first = first.min(t);
+                if let Some((t, at)) = track.view.moment(track.view.next - 1)? {
+                    last = last.max(t.unwrap_or_else(|| since(zero, at)));
+                }
+            }
         }
-        Ok(playback)
+        let lines = lines.into_iter().map(|line| (since(zero, line.at), line));
+        // What was said before the first row that is played is of no use without it.
+        let lines = lines.filter(|(t, _)| from == 0 || *t >= first);
+        // What was said before the first row comes with it, and nobody waits for what was said after the last.
+        let within = |t: f64| if first <= last { t.clamp(first, last) } else { t };
+        let lines = lines.map(|(t, line)| (within(t), line)).collect();
+        Ok(Playback { tracks, lines, rate, zero, begin: None })
     }
 
     /// When the scan began.
@@ -102,7 +108,7 @@ impl Playback {
     ///
     /// # Errors
     /// The store can't be read.
-    pub fn next(&mut self) -> Result<Option<Frame>, StoreError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, StoreError> {
         let zero = self.zero;
         let mut first: Option<(usize, f64)> = None;
         for (n, track) in self.tracks.iter_mut().enumerate() {
@@ -112,9 +118,9 @@ impl Playback {
                 first = Some((n, t));
             }
         }
-        let line = self.lines.front().map(|line| since(zero, line.at));
+        let line = self.lines.front().map(|(t, _)| *t);
         if let Some(t) = line.filter(|t| first.is_none_or(|(_, row)| *t <= row))
-            && let Some(Line { kind, payload, .. }) = self.lines.pop_front()
+            && let Some((_, Line { kind, payload, .. })) = self.lines.pop_front()
         {
             return Ok(Some(Frame { due: self.due(t), kind, payload }));
         }
@@ -145,6 +151,15 @@ impl Playback {
     fn due(&mut self, t: f64) -> Duration {
         let begin = *self.begin.get_or_insert(t);
         Duration::try_from_secs_f64((t - begin).max(0.0) / self.rate).unwrap_or(Duration::MAX)
+    }
+}
+
+impl View {
+    /// `t_rel` and the time of a row.
+    fn moment(&self, index: u64) -> Result<Option<(Option<f64>, Wall)>, StoreError> {
+        let page = self.rows(index, 1)?;
+        let label = page.chunks.first().and_then(|chunk| chunk.labels.first());
+        Ok(label.map(|label| (label.t_rel, label.at)))
     }
 }
 
@@ -227,7 +242,7 @@ mod tests {
             let (mut main, mut slow, mut said, mut last, mut frames) =
                 (Vec::new(), Vec::new(), Vec::new(), Duration::ZERO, 0);
             let mut newest = -1.0;
-            while let Some(frame) = playback.next().unwrap() {
+            while let Some(frame) = playback.next_frame().unwrap() {
                 frames += 1;
                 assert!(frame.due >= last);
                 last = frame.due;
@@ -244,12 +259,12 @@ mod tests {
                 if measurement == "main" { main.extend(rows) } else { slow.extend(rows) }
             }
             assert_eq!((&main, &slow), (&rows, &other));
-            assert_eq!(said, [301, 600], "between the rows it was said between");
+            assert_eq!(said, [301, 600, 899], "between the rows it was said between, or at the end");
             assert!((last.as_secs_f64() - 89.9 / rate).abs() < 0.11, "{last:?}");
             assert!((frames > 900) == (rate < 2.0), "{frames} frames at {rate}");
         }
         let mut late = Playback::new(views(), lines(), 1.0, 400).unwrap();
-        let first = late.next().unwrap().unwrap();
+        let first = late.next_frame().unwrap().unwrap();
         assert_eq!(first.due, Duration::ZERO);
         assert!(first.payload.contains("\"sequence_index\":400"), "{}", first.payload);
     }

@@ -62,6 +62,20 @@ impl Book {
         Ok(made)
     }
 
+    /// A measurement that has no rows yet.
+    pub fn blank(&self, scan: &str, measurement: &str, columns: Vec<Column>) -> View {
+        View {
+            scan: scan.into(),
+            measurement: measurement.into(),
+            columns,
+            first: 0,
+            next: 0,
+            ended: false,
+            tail: Vec::new(),
+            store: Arc::clone(&self.store),
+        }
+    }
+
     fn view_of(&self, scan: &str, measurement: Option<&str>, ledger: &super::Ledger) -> Option<View> {
         let name = match measurement {
             Some(name) => name,

@@ -285,13 +285,11 @@ impl OutputSource {
             match self.next(&commands, until, wait) {
                 Some(Came::Command(command)) => self.command(&command, pins),
                 Some(Came::Order(line, order)) => self.order(line, order, pins),
-                Some(Came::Asked(n, asked)) => {
-                    if !asked.is_given_up() {
-                        let outcome = self.request(n, &asked.request, pins);
-                        let _ = asked.reply.try_send(outcome);
-                    }
+                Some(Came::Asked(n, asked)) if !asked.is_given_up() => {
+                    let outcome = self.request(n, &asked.request, pins);
+                    let _ = asked.reply.try_send(outcome);
                 }
-                None => {}
+                Some(Came::Asked(..)) | None => {}
             }
             let now = monotonic();
             for line in &mut self.lines {

@@ -8,7 +8,7 @@
 # Settings by environment: POINTS (how many, else for ever), INTERVAL (seconds between two), START=wait (begin when somebody
 # starts it on the page), LEASE (seconds it may be silent), KEY (an access key with the role publish), ROWS (a file that
 # keeps every row until the scan is over, so that nothing is lost whoever is switched off).
-set -u
+set -euo pipefail
 base=${1:-http://127.0.0.1:8080}/api
 scan=${2:-bench-$(date -u +%Y%m%d-%H%M%S)-$$}
 points=${POINTS:-} interval=${INTERVAL:-1} lease=${LEASE:-30}
@@ -30,7 +30,7 @@ safe() {
 ask() {
     local path=$1 said
     shift
-    said=$(curl -s --max-time 40 "${key[@]}" -w '\n%{http_code}' "$base$path" "$@" 2>/dev/null)
+    said=$(curl -s --max-time 40 "${key[@]}" -w '\n%{http_code}' "$base$path" "$@" 2>/dev/null) || true
     status=${said##*$'\n'} answer=${said%$'\n'*}
 }
 
@@ -39,7 +39,8 @@ insist() {
     while ask "$@"; case $status in 000 | 429 | 5*) true ;; *) false ;; esac; do sleep 1; done
 }
 
-value() { jq -r "$1 // empty" <<<"$answer" 2>/dev/null; }
+# A member of the answer; nothing where there is none.
+value() { jq -r "$1 // empty" <<<"$answer" 2>/dev/null || true; }
 
 # over MESSAGE: telltale does not take this scan any further.
 over() {
@@ -78,7 +79,7 @@ obey() {
     pause)
         say paused
         hear
-        [ "$asked" = resume ] && say running || obey "$asked"
+        if [ "$asked" = resume ]; then say running; else obey "$asked"; fi
         ;;
     stop) finish completed ;;
     abort) finish aborted ;;

@@ -447,6 +447,12 @@ impl Daemon {
         reloaded
     }
 
+    /// The instruments that can be driven, for benchmarks.
+    #[doc(hidden)]
+    pub fn instruments(&self) -> &Arc<sources::Instruments> {
+        self.sources.instruments()
+    }
+
     /// Stops everything; false when something could not be stored.
     pub fn stop(self) -> bool {
         let begun = Instant::now();

@@ -359,6 +359,11 @@ pub const LAB_TICK: Duration = Duration::from_millis(100);
 pub const LAB_IDLE_TICK: Duration = Duration::from_secs(1);
 /// Whoever changed a queue waits this long for it to be on the disk; then it is told that it may not be.
 pub const SHELF_TIME: Duration = Duration::from_secs(8);
+/// Changes of queues and scans that nobody waits for go to the disk together, this long after the first: each
+/// transaction costs a card some 40 KB.
+pub const SHELF_GATHERS: Duration = Duration::from_millis(200);
+/// After they could not be written they are tried again this much later, and whenever somebody waits.
+pub const SHELF_AGAIN: Duration = Duration::from_secs(2);
 /// How often a scan whose instruments are not free tries again, besides whenever one is given back.
 pub const CLAIM_AGAIN: Duration = Duration::from_secs(1);
 /// A wait of a scan that nothing else bounds looks for what was asked of it this often, besides when it is poked.

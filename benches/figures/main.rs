@@ -15,6 +15,8 @@ mod process;
 mod publisher;
 mod readers;
 mod recordings;
+mod requests;
+mod runner;
 mod scans;
 mod slow;
 mod wear;
@@ -88,12 +90,14 @@ const FIGURES: &[Figure] = &[
     ("pins", pins::sixty_four),
     ("edge", pins::latency),
     ("ports", ports::full_speed),
+    ("requests", requests::round_trips),
     ("scans", scans::thousand),
     ("chart", scans::million),
     ("anomalies", observatory::anomalies),
     ("million", observatory::million),
     ("panels", observatory::panels),
     ("feed", observatory::feed),
+    ("runner", runner::overhead),
 ];
 
 fn main() {

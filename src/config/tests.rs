@@ -891,6 +891,7 @@ fn any_config() -> impl Strategy<Value = Config> {
                     origins: http.4,
                 },
                 recordings,
+                lab: Lab { keep: store.3, keep_scans: 7, ..Lab::default() },
                 access: Access { open_view: rest.0.0, trust_loopback: rest.0.1 },
                 store: Store {
                     commit: store.0,
@@ -914,7 +915,6 @@ fn any_config() -> impl Strategy<Value = Config> {
                     memory: store.3,
                     ..Alerts::default()
                 },
-                lab: Lab { keep_scans: 7, keep: store.3, ..Lab::default() },
                 time: Time { from: if top.4 { vec!["gps".into()] } else { Vec::new() } },
                 gpio,
                 serial,

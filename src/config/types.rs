@@ -932,6 +932,7 @@ impl std::fmt::Display for Device {
 }
 
 /// What is spoken on a port.
+#[allow(clippy::large_enum_variant, reason = "one of them for each port")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProtocolConfig {
     /// Lines, each with values.

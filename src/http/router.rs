@@ -100,7 +100,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/instruments/{id}/{action}",
         OPERATE,
         commands::submit,
-        "Command an instrument: move, stop, set, pulse, query, clear_error",
+        "Command an instrument: move, set, query, stop, safe, clear_error, pulse",
     ),
     get("/api/queues", VIEW, queues::list, "Every queue"),
     post("/api/queues", OPERATE, queues::create, "Make a queue"),

@@ -19,6 +19,7 @@ use crate::sources::{Answer, Instruments, Offer, Outcome, Request, Setting};
 use crate::threads::Stop;
 use crossbeam::channel::{Receiver, never, select};
 use serde_json::Value as Json;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -136,6 +137,8 @@ struct Execution<'a> {
     unsure: BTreeSet<ChannelRef>,
     /// Where the axes were before the scan.
     home: Vec<(ChannelRef, Setting)>,
+    /// Instruments that were sent somewhere and have not said that they arrived.
+    underway: RefCell<BTreeSet<String>>,
 }
 
 /// Where the value of a column comes from.
@@ -182,6 +185,7 @@ impl<'a> Execution<'a> {
             watched: watched.into_iter().collect(),
             unsure: BTreeSet::new(),
             home: Vec::new(),
+            underway: RefCell::default(),
         }
     }
 
@@ -199,7 +203,7 @@ impl<'a> Execution<'a> {
         };
         self.mode = Mode::CleaningUp;
         self.lab.halted(self.scan, &halted);
-        let mut first: Option<String> = None;
+        let mut first: Option<String> = self.stop_underway();
         let mut steps: Vec<Step> = Vec::new();
         if matches!(halted, Halted::Finished | Halted::Stopped) {
             steps.extend(self.after());
@@ -229,6 +233,28 @@ impl<'a> Execution<'a> {
         false
     }
 
+    /// What is still on its way somewhere is stopped, where it can be: nothing moves after an abort. Gives what failed.
+    fn stop_underway(&self) -> Option<String> {
+        let mut first = None;
+        for id in self.underway.take() {
+            if !self.offers.get(&id).is_some_and(|offer| offer.stops) {
+                continue;
+            }
+            match self.ask(&id, Request::Stop, Duration::ZERO) {
+                Err(Halt::Failed(trouble)) => {
+                    self.lab.say(self.scan, Level::Error, "cleanup_failed", &trouble.text, None);
+                    first.get_or_insert(trouble.text);
+                }
+                Ok(_) => {
+                    let text = format!("{id} was stopped on its way.");
+                    self.lab.say(self.scan, Level::Info, "stopped", &text, None);
+                }
+                Err(_) => {}
+            }
+        }
+        first
+    }
+
     fn skipped_cleanup(&self) {
         let text = "The clean-up was skipped, as was demanded; outputs may be on.";
         self.lab.say(self.scan, Level::Warning, "cleanup_skipped", text, None);
@@ -256,7 +282,7 @@ impl<'a> Execution<'a> {
             let (mut measured, mut axes) = (BTreeSet::new(), Vec::new());
             channels(&self.plan.steps, &mut measured, &mut axes);
             for axis in axes {
-                match self.read(&[axis.clone()])?.remove(&axis) {
+                match self.read(std::slice::from_ref(&axis))?.remove(&axis) {
                     Some(Value::Number(number)) => self.home.push((axis, Setting::Number(number))),
                     Some(Value::Text(word)) => self.home.push((axis, Setting::Word(word))),
                     Some(Value::Flag(_) | Value::Missing(_)) | None => {
@@ -294,6 +320,7 @@ impl<'a> Execution<'a> {
                     skipping = !matches!(instruction, Instruction::Measure { .. });
                     Ok(())
                 }
+                Instruction::Do(Step::Prompt(text)) => self.prompt(text, &walk.set_points()),
                 Instruction::Do(step) => self.attempt(step),
                 Instruction::Measure { channels, samples, average, .. } => {
                     self.point(&walk, channels, *samples, *average, late).map(|()| measured = true)
@@ -387,6 +414,15 @@ impl<'a> Execution<'a> {
         }
         self.beside(&self.plan.on_pause)?;
         self.resume(set_points)
+    }
+
+    /// Pauses until a person confirms.
+    fn prompt(&mut self, text: &str, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
+        if self.lab.paused_by_prompt(self.scan, text) {
+            self.resume(set_points)
+        } else {
+            self.obey(&self.orders())
+        }
     }
 
     /// Waits while it is paused, then applies the set-points again: somebody may have turned a knob.
@@ -504,13 +540,7 @@ impl<'a> Execution<'a> {
                 self.lab.say(self.scan, Level::Info, "query", &said, Some(data));
                 Ok(())
             }
-            Step::Prompt(text) => {
-                if !self.lab.paused_by_prompt(self.scan, text) {
-                    return self.obey(&self.orders());
-                }
-                // What was set before is not touched by waiting for a person; a knob may have been turned all the same.
-                self.resume(&[])
-            }
+            Step::Prompt(text) => self.prompt(text, &[]),
             // The walk takes them apart.
             Step::Loop(_) | Step::Measure { .. } => Ok(()),
         }
@@ -694,13 +724,13 @@ impl<'a> Execution<'a> {
         let mut asked: Vec<(&str, Answer, Duration)> = Vec::new();
         for (id, names) in &by_instrument {
             let Some(offer) = self.offers.get(*id) else {
-                take(id, self.from_state(id, names));
+                take(id, self.posted(id, names));
                 continue;
             };
             let (ours, state): (Vec<&str>, Vec<&str>) =
                 names.iter().partition(|name| offer.channel(name).is_some_and(|c| c.readable));
             if !state.is_empty() {
-                take(id, self.from_state(id, &state));
+                take(id, self.posted(id, &state));
             }
             if ours.is_empty() {
                 continue;
@@ -718,7 +748,7 @@ impl<'a> Execution<'a> {
     }
 
     /// What a program has posted of these channels, while it is good.
-    fn from_state(&self, id: &str, names: &[&str]) -> Vec<Reading> {
+    fn posted(&self, id: &str, names: &[&str]) -> Vec<Reading> {
         let event = self.lab.context().bus.state_of(&format!("instrument_status/{id}"));
         let status = event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok());
         let now = Wall::now();
@@ -752,8 +782,16 @@ impl<'a> Execution<'a> {
             Request::Safe => "its safe state".into(),
             Request::ClearError => "clearing its errors".into(),
         };
+        let sends = matches!(request, Request::Set { .. } | Request::Move { .. });
         let answer = self.instruments.ask(id, request).map_err(Trouble::error)?;
-        self.answered(id, &answer, time, &what)
+        if sends {
+            self.underway.borrow_mut().insert(id.to_string());
+        }
+        let outcome = self.answered(id, &answer, time, &what)?;
+        if sends {
+            self.underway.borrow_mut().remove(id);
+        }
+        Ok(outcome)
     }
 
     fn answered(&self, id: &str, answer: &Answer, time: Duration, what: &str) -> Result<Outcome, Halt> {

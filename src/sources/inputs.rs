@@ -10,7 +10,7 @@ use super::simulated::Ports;
 use super::simulated::visa::VisaPorts;
 use super::streams::Streams;
 use super::streams::feed::Feed;
-use super::{Context, Handles, HostExtras};
+use super::{Context, Handles, HostExtras, Instruments};
 use crate::bus::Bus;
 use crate::config::{Config, Device, StreamRule};
 use crate::limits;
@@ -100,6 +100,10 @@ impl Sources {
             held: Held::default(),
         };
         sources.spawn(config, host_extras)?;
+        // Whoever had an instrument in an earlier run has it no more.
+        if let Some(fold) = &sources.fold {
+            fold.unclaimed();
+        }
         Ok(sources)
     }
 
@@ -117,6 +121,11 @@ impl Sources {
         self.handles.drain(..).for_each(threads::join);
         self.set = Stop::default();
         self.spawn(config, host_extras)
+    }
+
+    /// The instruments that can be driven.
+    pub fn instruments(&self) -> &Arc<Instruments> {
+        &self.context.instruments
     }
 
     /// Ends and joins everything, within about half a second.

@@ -412,7 +412,7 @@ type Points<'t> = redb::Table<'t, (&'static str, &'static str, u8, u64), &'stati
 fn build(points: &mut Points<'_>, (scan, name): (&str, &str), block: u64) -> Result<u64, StoreError> {
     let (mut bytes, mut at) = (0, block);
     for level in 1..=LEVELS {
-        if (at + span(level - 1)) % span(level) != 0 {
+        if !(at + span(level - 1)).is_multiple_of(span(level)) {
             break;
         }
         let first = at / span(level) * span(level);
@@ -472,7 +472,7 @@ impl Reader<'_> {
     ) -> Result<u64, StoreError> {
         // A row of this level holds sixteen of what is wanted; one of those below is one, joined.
         for try_level in (1..=level).rev() {
-            if at % span(try_level) != 0 || to - at < span(try_level) {
+            if !at.is_multiple_of(span(try_level)) || to - at < span(try_level) {
                 continue;
             }
             if let Some(head) = self.row(try_level, at)? {

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { DESK, NAME, PHONE, browser, conn, daemon, open, skip, until, visit } from './harness.mjs';
 
 const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
-const PAGES = ['overview', 'recorder', 'recordings', 'signals', 'streams/grid_hz', 'detections', 'alerts', 'log', 'system', 'system/sources/rec1', 'system/config/store', 'settings', 'more', 'login'];
+const PAGES = ['overview', 'recorder', 'recordings', 'signals', 'streams/grid_hz', 'detections', 'queues', 'queue/QUEUE_001', 'scans', 'scan/SCAN_001', 'instruments', 'instrument/psu', 'instrument/stage', 'alerts', 'log', 'system', 'system/sources/rec1', 'system/config/store', 'settings', 'more', 'login'];
 /** The bench, and something to edit. */
 const CONFIG = 'name = "telltale"\nbench = true\n\n[[service]]\nname = "nothing"\nunit = "nothing-of-that-name.service"\n';
 const THEMES = ['auto', 'light', 'dark', 'sun'];

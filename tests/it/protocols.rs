@@ -51,11 +51,8 @@ fn a_supply_is_polled_set_and_asked() {
     assert_eq!(done["state"], "completed", "{done}");
     until_state("12.5 V", psu, |i| near(&i["channels"]["voltage"]["value"], 12.5));
     // Ours to refuse, and the device's.
-    let done = command(&daemon, "psu", "set", json!({ "channel": "set_voltage", "value": 41 }));
-    assert_eq!(
-        (&done["state"], &done["reason"]),
-        (&json!("rejected"), &json!("set_voltage 41 V is outside its limits: 0 to 40 V"))
-    );
+    let refused = daemon.post("/api/instruments/psu/set", r#"{"channel":"set_voltage","value":41}"#);
+    assert_eq!((refused.status, &refused.json()["type"]), (422, &json!("out_of_limits")));
     let done = command(&daemon, "psu", "set", json!({ "channel": "set_voltage", "value": 35 }));
     assert_eq!(done["state"], "failed", "{done}");
     let why = "set set_voltage to 35 V, but it reads back 12.5 V; the device reports -100,\"Command error\"";
@@ -159,8 +156,8 @@ fn modbus_devices_are_read_and_written() {
         let c = &i["channels"];
         c["limit"]["value"] == 55.5 && c["gain"]["value"] == 1.25 && c["pump"]["text"] == "off"
     });
-    let done = command(&daemon, "power", "set", json!({ "channel": "limit", "value": 91 }));
-    assert_eq!(done["state"], "rejected", "{done}");
+    let refused = daemon.post("/api/instruments/power/set", r#"{"channel":"limit","value":91}"#);
+    assert_eq!((refused.status, &refused.json()["type"]), (422, &json!("out_of_limits")));
 
     drop(device);
     until_state("its loss", power, |i| i["status"] == "disconnected");

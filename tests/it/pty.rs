@@ -4,6 +4,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub struct Device {
     master: OwnedFd,
@@ -42,15 +43,30 @@ impl Device {
 
     /// Whether the daemon has sent something that was not heard yet.
     pub fn has_something(&self) -> bool {
-        let mut fds = [rustix::event::PollFd::new(&self.master, rustix::event::PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        rustix::event::poll(&mut fds, Some(&now)).unwrap() > 0
+        self.waits(Duration::ZERO)
     }
 
-    /// What the daemon has sent, at most 100 bytes of it.
+    /// The same, waiting for it.
+    pub fn waits(&self, time: Duration) -> bool {
+        let mut fds = [rustix::event::PollFd::new(&self.master, rustix::event::PollFlags::IN)];
+        let limit =
+            rustix::event::Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        let ready = rustix::event::poll(&mut fds, Some(&limit)).unwrap() > 0;
+        // Until somebody opens it, the other end is hung up.
+        let hung_up = fds[0].revents().contains(rustix::event::PollFlags::HUP);
+        if hung_up {
+            std::thread::sleep(time.min(Duration::from_millis(5)));
+        }
+        ready && fds[0].revents().contains(rustix::event::PollFlags::IN)
+    }
+
+    /// What the daemon has sent, at most 100 bytes of it; nothing while nobody has the other end open.
     pub fn hear(&self) -> String {
         let mut buffer = [0; 100];
-        let n = rustix::io::read(&self.master, &mut buffer).unwrap();
+        let n = match rustix::io::read(&self.master, &mut buffer) {
+            Err(rustix::io::Errno::IO) => 0,
+            read => read.unwrap(),
+        };
         String::from_utf8_lossy(&buffer[..n]).into_owned()
     }
 }

@@ -184,7 +184,7 @@ function bell({ count, worst }) {
 function nav(name) {
   const current = VIEWS.find((row) => row.name === name)?.under ?? name;
   return VIEWS.filter((row) => row.nav && row.nav !== 'more').map((row) => html`<a href=${`#/${row.name}`} data-nav=${row.nav} aria-current=${live(row.name === current ? 'page' : 'false')}
-    >${icon(row.icon)}<span>${t(`nav.${row.name}`)}</span></a>`);
+    >${icon(row.icon)}<span>${t(`nav.${row.menu ?? row.name}`)}</span></a>`);
 }
 
 function main(app) {

@@ -25,6 +25,10 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let known = request.shared.parts.commands.lookup(&command.id).is_some();
     // Queues and scans of the lab are judged by the lab, which knows more than their state says.
     let judged = request.shared.parts.lab.judge(&kind, &id, &command.action, &command.params);
+    // One that was handed over a moment ago may not have come to the lab yet.
+    let open = request.shared.parts.commands.newest_open(&command.target);
+    let open = open.as_deref() == Some(&*command.action) && !command.params.contains_key("force");
+    let judged = judged.map(|judged| if open { Judged::Already } else { judged });
     match judged.filter(|_| !known) {
         Some(Judged::Possible) => return hand_over(request, command, now.as_ref()),
         Some(Judged::Impossible(conflict)) => {
@@ -36,10 +40,9 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
                 .with("revision", conflict.revision));
         }
         Some(Judged::Already) => {
-            let on_its_way = now
-                .as_ref()
-                .and_then(|s| s.get("pending"))
-                .is_some_and(|p| *p == command.action || command.action == "skip_point");
+            let pending = now.as_ref().and_then(|s| s.get("pending"));
+            let on_its_way =
+                open || pending.is_some_and(|p| *p == command.action || command.action == "skip_point");
             let result = CommandResult {
                 command_id: command.id,
                 action: command.action,

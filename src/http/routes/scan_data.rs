@@ -336,7 +336,7 @@ impl Play {
         out.flush()?;
         // The pace is kept from the first frame that is sent.
         let mut begun: Option<(Instant, Duration)> = None;
-        while let Some(frame) = self.playback.next().map_err(io::Error::other)? {
+        while let Some(frame) = self.playback.next_frame().map_err(io::Error::other)? {
             if self.number + 1 > self.had {
                 let (at, due) = *begun.get_or_insert((Instant::now(), frame.due));
                 if !self.wait(out, at + frame.due.saturating_sub(due))? {

@@ -108,7 +108,7 @@ impl Playback {
     ///
     /// # Errors
     /// The store can't be read.
-    pub fn next(&mut self) -> Result<Option<Frame>, StoreError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, StoreError> {
         let zero = self.zero;
         let mut first: Option<(usize, f64)> = None;
         for (n, track) in self.tracks.iter_mut().enumerate() {
@@ -242,7 +242,7 @@ mod tests {
             let (mut main, mut slow, mut said, mut last, mut frames) =
                 (Vec::new(), Vec::new(), Vec::new(), Duration::ZERO, 0);
             let mut newest = -1.0;
-            while let Some(frame) = playback.next().unwrap() {
+            while let Some(frame) = playback.next_frame().unwrap() {
                 frames += 1;
                 assert!(frame.due >= last);
                 last = frame.due;
@@ -264,7 +264,7 @@ mod tests {
             assert!((frames > 900) == (rate < 2.0), "{frames} frames at {rate}");
         }
         let mut late = Playback::new(views(), lines(), 1.0, 400).unwrap();
-        let first = late.next().unwrap().unwrap();
+        let first = late.next_frame().unwrap().unwrap();
         assert_eq!(first.due, Duration::ZERO);
         assert!(first.payload.contains("\"sequence_index\":400"), "{}", first.payload);
     }

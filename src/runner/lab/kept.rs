@@ -64,8 +64,7 @@ impl Lab {
     /// Marks rows to be taken off.
     pub(super) fn drop_row(&self, inner: &mut Inner, kind: &str, id: &str) {
         inner.unsaved.insert(format!("{kind}/{id}"), None);
-        inner.marked += 1;
-        let _ = self.news.0.try_send(());
+        self.marked(inner);
     }
 
     fn mark(&self, inner: &mut Inner, key: String, row: serde_json::Result<Vec<u8>>) {
@@ -73,18 +72,26 @@ impl Lab {
             Ok(row) => drop(inner.unsaved.insert(key, Some(row))),
             Err(e) => log::error!("lab: {key} can't be kept: {e}"),
         }
+        self.marked(inner);
+    }
+
+    fn marked(&self, inner: &mut Inner) {
         inner.marked += 1;
+        inner.marked_at.get_or_insert_with(Instant::now);
         // Full: the thread has been told already.
         let _ = self.news.0.try_send(());
     }
 
-    /// Writes what is marked.
-    pub(super) fn save(&self) {
+    /// Writes what is marked: at once where somebody waits for it or it is the `last` time, else with what comes together
+    /// in a moment, such as the end of a scan and the start of the next.
+    pub(super) fn save(&self, last: bool) {
         let (rows, upto) = {
             let mut inner = self.lock();
-            if inner.unsaved.is_empty() {
+            let due = inner.marked_at.is_some_and(|at| at.elapsed() >= limits::SHELF_GATHERS);
+            if inner.unsaved.is_empty() || !(last || due || inner.wanted > inner.saved) {
                 return;
             }
+            inner.marked_at = None;
             (std::mem::take(&mut inner.unsaved), inner.marked)
         };
         let rows: Vec<(String, Option<Vec<u8>>)> = rows.into_iter().collect();
@@ -101,6 +108,9 @@ impl Lab {
                 for (key, row) in rows {
                     inner.unsaved.entry(key).or_insert(row);
                 }
+                // Again after a while, or when somebody waits.
+                inner.marked_at = Some(Instant::now() + limits::SHELF_AGAIN);
+                inner.wanted = inner.saved;
                 if inner.not_saved.replace(e.to_string()).is_none() {
                     log::error!("lab: queues and scans can't be kept: {e}");
                 }
@@ -114,7 +124,9 @@ impl Lab {
     pub(super) fn on_disk(&self) -> Result<(), LabError> {
         let mut inner = self.lock();
         let upto = inner.marked;
+        inner.wanted = upto;
         inner.not_saved = None;
+        let _ = self.news.0.try_send(());
         let until = Instant::now() + limits::SHELF_TIME;
         loop {
             if inner.saved >= upto {

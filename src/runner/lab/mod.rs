@@ -217,6 +217,9 @@ struct Inner {
     unsaved: BTreeMap<String, Option<Vec<u8>>>,
     marked: u64,
     saved: u64,
+    /// The count up to which somebody waits for them, and when the oldest of them was marked.
+    wanted: u64,
+    marked_at: Option<Instant>,
     /// Why the last try to put them there failed.
     not_saved: Option<String>,
     /// Scans whose rows are to be forgotten.
@@ -327,11 +330,11 @@ impl Lab {
             self.context.commands.finish(&command.id, crate::model::CommandState::Failed, None, why);
         }
         self.external.stop();
-        self.save();
+        self.save(true);
     }
 
     fn tick(self: &Arc<Self>) {
-        self.save();
+        self.save(false);
         self.external.tick();
         self.forget();
         self.make_safe();

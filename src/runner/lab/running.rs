@@ -281,6 +281,8 @@ impl Lab {
 
     /// Between two points with nothing half done: a pause takes effect. False: none is wanted any more.
     pub(in crate::runner) fn checkpoint(&self, id: &str) -> bool {
+        // Its last row is told before it is paused.
+        self.book.tick();
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return false };
         if !scan.machine.event(ScanEvent::Checkpoint) {
@@ -294,6 +296,8 @@ impl Lab {
 
     /// It can't go on by itself. False: it is ending already.
     pub(in crate::runner) fn paused_by_error(&self, id: &str, why: &str) -> bool {
+        // Its last row is told before it is paused.
+        self.book.tick();
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return false };
         if !scan.machine.event(ScanEvent::PausedByError) {
@@ -309,6 +313,8 @@ impl Lab {
 
     /// It waits for a person.
     pub(in crate::runner) fn paused_by_prompt(&self, id: &str, prompt: &str) -> bool {
+        // Its last row is told before it is paused.
+        self.book.tick();
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return false };
         if !scan.machine.event(ScanEvent::PausedByError) {
@@ -326,9 +332,7 @@ impl Lab {
         scan.run.stand(Instant::now());
         scan.step = None;
         let queue = scan.queue.clone();
-        if let Some(queue) = queue.and_then(|queue| inner.queues.get_mut(&queue)) {
-            queue.machine.event(QueueEvent::ScanPaused);
-        }
+        self.follows(inner, queue, QueueEvent::ScanPaused);
         self.scan_changed(inner, id);
     }
 
@@ -344,11 +348,18 @@ impl Lab {
         self.say_scan(scan, Level::Info, "scan_resumed", "Goes on: every set-point is applied again.", None);
         self.clear(scan, "it goes on");
         let queue = scan.queue.clone();
-        if let Some(queue) = queue.and_then(|queue| inner.queues.get_mut(&queue)) {
-            queue.machine.event(QueueEvent::ScanResumed);
-        }
+        self.follows(&mut inner, queue, QueueEvent::ScanResumed);
         self.scan_changed(&mut inner, id);
         true
+    }
+
+    /// The queue of a scan hears of it. That it is paused, and by whom, has to outlive a restart.
+    fn follows(&self, inner: &mut Inner, queue: Option<String>, event: QueueEvent) {
+        let Some(queue) = queue else { return };
+        if let Some(known) = inner.queues.get_mut(&queue) {
+            known.machine.event(event);
+        }
+        self.keep_queue(inner, &queue);
     }
 
     /// No further point is taken; what remains is the clean-up.

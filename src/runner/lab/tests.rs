@@ -156,6 +156,7 @@ fn offers() -> Vec<Offer> {
         vec![channel("voltage", "V", true, Some((0.0, 6.0))), channel("current", "A", false, None)],
     );
     psu.safe = vec!["OUTP 0".into()];
+    psu.stops = true;
     let mut relay = channel("level", "1", true, None);
     relay.words = vec!["on".into(), "off".into()];
     vec![
@@ -500,6 +501,24 @@ fn an_abort_ends_what_blocks_and_cleans_up() {
     let queue = world.until_queue(&queue, QueueState::Paused);
     assert_eq!(queue.pause_reason.as_deref(), Some("scan_aborted"));
     assert_eq!(world.alerts().len(), 0, "a person did that");
+    world.end();
+}
+
+/// An aborted scan had sent a motor to 200 mm, and it went on to there by itself.
+#[test]
+fn what_is_under_way_is_stopped_by_an_abort() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(&queue, iv(100));
+    world.fakes.rule("psu set voltage 0.03", Reply::Hang, 1);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until("the set", || (world.fakes.asked_of("psu set voltage 0.03").len() == 1).then_some(()));
+    let abort = world.tell(&format!("scan/{scan}"), "abort", json!({}));
+    assert_eq!(world.done(&abort).state, CommandState::Completed);
+    let asked = world.fakes.asked();
+    let place =
+        |line: &str| asked.iter().rposition(|asked| asked == line).unwrap_or_else(|| panic!("{asked:?}"));
+    assert!(place("psu stop") < place("psu set voltage 5"), "stopped, and then the clean-up: {asked:?}");
     world.end();
 }
 

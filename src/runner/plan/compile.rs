@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Seconds that an exchange with an instrument is planned to take: forty characters, there and back, at 9600 baud.
 const EXCHANGE: f64 = 0.042;
 
+/// Characters of a name that is made of the axes, which are plain ASCII.
+const NAME: usize = 128;
+
 /// The plan of a description, for this bench. `max_points` holds where the description says nothing itself.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ fn whole(read: Description, check: &Check<'_>, max_points: u64) -> Option<Plan> 
     let max_points = read.max_points.unwrap_or(max_points);
     let (steps, repeat, at) = match form {
         Form::Axes { axes, measure, repeat, interval, time } => {
-            (unfolded(axes, measure, *repeat, *interval, time.as_ref()), *repeat, "axes")
+            (unfolded(axes, measure, *repeat, *interval, time.as_deref()), *repeat, "axes")
         }
         Form::Steps(steps) => (steps.clone(), 1, "steps"),
     };
@@ -284,7 +287,8 @@ fn name(form: &Form, axes: &[ChannelRef]) -> String {
     let axes: Vec<String> = axes.iter().map(ToString::to_string).collect();
     match form {
         Form::Axes { .. } if axes.is_empty() => "time series".into(),
-        Form::Axes { .. } => format!("scan of {}", axes.join(", ")),
+        Form::Axes { .. } if axes.len() > 2 => format!("scan of {} axes", axes.len()),
+        Form::Axes { .. } => format!("scan of {}", axes.join(", ")).chars().take(NAME).collect(),
         Form::Steps(_) => "steps".into(),
     }
 }

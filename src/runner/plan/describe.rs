@@ -31,11 +31,11 @@ pub(super) enum Form {
     Axes {
         /// Each a loop without a body.
         axes: Vec<Loop>,
-        measure: Step,
+        measure: Box<Step>,
         repeat: u64,
         interval: Option<Duration>,
         /// Instead of axes: a loop over time without a body.
-        time: Option<Loop>,
+        time: Option<Box<Loop>>,
     },
     /// A list of steps.
     Steps(Vec<Step>),
@@ -128,12 +128,12 @@ fn short<'a>(fields: &Fields<'a>, steps: &Steps<'a>) -> Option<Form> {
         }
         None
     } else {
-        Some(steps.time(fields)?)
+        Some(Box::new(steps.time(fields)?))
     };
     if repeat > 1 && fields.value("count").is_some_and(Value::is_string) {
         fields.fault("repeat", "conflict", "a pass without an end cannot be repeated");
     }
-    Some(Form::Axes { axes: axes?, measure: measure?, repeat, interval, time })
+    Some(Form::Axes { axes: axes?, measure: Box::new(measure?), repeat, interval, time })
 }
 
 /// The axes, when all of them could be read.

@@ -117,6 +117,19 @@ fn descriptions_give_what_their_files_say() {
     assert!(seen >= 12, "{seen} descriptions");
 }
 
+/// What docs/scans.md shows is what telltale takes.
+#[test]
+fn the_examples_of_the_documentation_are_taken() {
+    let text = include_str!("../../../docs/scans.md");
+    let examples: Vec<&str> =
+        text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let plan = compiled(&serde_json::from_str(example).unwrap());
+        assert!(plan.is_ok(), "{example}\n{plan:?}");
+    }
+}
+
 fn codes(description: Json) -> Vec<(String, &'static str)> {
     compiled(&description)
         .err()
@@ -382,6 +395,7 @@ proptest! {
                     left -= 1;
                 }
                 describe_steps(&plan);
+                prop_assert!(compiled(&plan.description).is_ok(), "{}", plan.description);
             }
             Err(faults) => {
                 prop_assert!(!faults.is_empty());

@@ -270,6 +270,17 @@ impl Fold {
         }
     }
 
+    /// Shows nobody as having what was restored as somebody's.
+    pub fn unclaimed(&self) {
+        let all = TopicFilter::parse("instrument/*").unwrap_or_default();
+        for event in &self.bus.snapshot(&all).state {
+            let told = payload(event.data()).filter(|told| told.get("used_by").is_some());
+            if let Some(id) = told.as_ref().and_then(|told| told.get("instrument_id")?.as_str()) {
+                self.claimed(id);
+            }
+        }
+    }
+
     /// Somebody took or gave back an instrument: shows it, also in what a program has said of one.
     pub fn claimed(&self, id: &str) {
         let inner = self.lock();

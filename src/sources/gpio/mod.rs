@@ -766,6 +766,7 @@ mod tests {
 
     struct Running {
         bus: Arc<Bus>,
+        instruments: Arc<Instruments>,
         until: Until,
         thread: Option<JoinHandle<()>>,
     }
@@ -774,8 +775,9 @@ mod tests {
         fn start(pins: Vec<GpioPin>, board: &FakePins) -> Running {
             let bus =
                 Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
+            let instruments = Arc::<Instruments>::default();
             let desk = Desk {
-                instruments: Arc::default(),
+                instruments: Arc::clone(&instruments),
                 bus: Arc::clone(&bus),
                 fold: Arc::new(Fold::new(Arc::clone(&bus))),
                 alerts: Arc::new(Alerts::new(Arc::clone(&bus))),
@@ -784,7 +786,7 @@ mod tests {
             let until = Until { daemon: Stop::default(), set: Stop::default() };
             let inner = until.clone();
             let thread = threads::spawn("gpio", 256 * 1024, move || source.run(&inner)).unwrap();
-            Running { bus, until, thread: Some(thread) }
+            Running { bus, instruments, until, thread: Some(thread) }
         }
 
         fn state(&self, key: &str) -> Json {
@@ -843,6 +845,27 @@ mod tests {
         assert!(first["timestamp_mono_ns"].as_u64().unwrap() > 0);
         run.until("the counters", |r| r.state("source_status/door")["detail"]["edges"] == 2);
         assert_eq!(run.state("source_status/door")["status"], "ok");
+    }
+
+    #[test]
+    fn an_input_is_an_instrument_that_is_read() {
+        let board = FakePins::default();
+        let run = Running::start(vec![pin("door", 17, Sink::Topic("app/door".into()))], &board);
+        let read = |channels: &[&str]| {
+            let channels = channels.iter().map(ToString::to_string).collect();
+            let answer = run.instruments.ask("door", Request::Read { channels }).ok()?;
+            answer.from.try_recv().ok()
+        };
+        let values = |channels: &[&str]| -> Option<Vec<Value>> {
+            Some(read(channels)?.readings.into_iter().map(|reading| reading.value).collect())
+        };
+        let numbers = |level: f64, count: f64| Some(vec![Value::Number(level), Value::Number(count)]);
+        run.until("it to be read", |_| values(&[LEVEL, COUNT]) == numbers(0.0, 0.0));
+        board.set(17, false);
+        run.until("the edge", |_| values(&[LEVEL, COUNT]) == numbers(1.0, 1.0));
+        assert_eq!(read(&["colour"]).unwrap().state, CommandState::Rejected);
+        let answer = run.instruments.ask("door", Request::Safe).unwrap();
+        assert_eq!(answer.from.try_recv().unwrap().state, CommandState::Rejected);
     }
 
     #[test]

@@ -285,13 +285,11 @@ impl OutputSource {
             match self.next(&commands, until, wait) {
                 Some(Came::Command(command)) => self.command(&command, pins),
                 Some(Came::Order(line, order)) => self.order(line, order, pins),
-                Some(Came::Asked(n, asked)) => {
-                    if !asked.is_given_up() {
-                        let outcome = self.request(n, &asked.request, pins);
-                        let _ = asked.reply.try_send(outcome);
-                    }
+                Some(Came::Asked(n, asked)) if !asked.is_given_up() => {
+                    let outcome = self.request(n, &asked.request, pins);
+                    let _ = asked.reply.try_send(outcome);
                 }
-                None => {}
+                Some(Came::Asked(..)) | None => {}
             }
             let now = monotonic();
             for line in &mut self.lines {
@@ -773,6 +771,7 @@ impl Line {
 mod tests {
     use super::super::super::fold::Fold;
     use super::super::super::hardware::fake::FakePins;
+    use super::super::super::instruments::Instruments;
     use super::*;
     use crate::alerts::Alerts;
     use crate::bus::{Bus, Start, Submitted};
@@ -837,6 +836,7 @@ mod tests {
         bus: Arc<Bus>,
         commands: Arc<Commands>,
         outlets: Arc<Outlets>,
+        instruments: Arc<Instruments>,
         held: Held,
         board: FakePins,
         until: Until,
@@ -860,6 +860,7 @@ mod tests {
             let mut run = Running {
                 commands: Arc::new(Commands::new(Arc::clone(&bus))),
                 outlets: Arc::default(),
+                instruments: Arc::default(),
                 held: Held::default(),
                 board: FakePins::default(),
                 until: Until { daemon: Stop::default(), set: Stop::default() },
@@ -873,7 +874,7 @@ mod tests {
         fn again(&mut self, pins: &[GpioPin]) {
             self.until.set = Stop::default();
             let desk = Desk {
-                instruments: Arc::default(),
+                instruments: Arc::clone(&self.instruments),
                 bus: Arc::clone(&self.bus),
                 fold: Arc::new(Fold::new(Arc::clone(&self.bus))),
                 alerts: Arc::new(Alerts::new(Arc::clone(&self.bus))),
@@ -951,6 +952,50 @@ mod tests {
                 threads::join(thread);
             }
         }
+    }
+
+    #[test]
+    fn an_output_is_an_instrument_under_its_own_id() {
+        let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+        run.ready();
+        let ask = |id: &str, request: Request| {
+            let answer = run.instruments.ask(id, request).unwrap();
+            answer.from.recv_timeout(Duration::from_secs(5)).unwrap()
+        };
+        let set = |channel: &str, to: Setting| Request::Set {
+            channel: channel.into(),
+            to,
+            tolerance: None,
+            within: None,
+            arrive: true,
+        };
+        let offered: Vec<String> = run.instruments.list().into_iter().map(|offer| offer.id).collect();
+        assert_eq!(offered, ["rig", "valve"]);
+        let done = ask("valve", set(LEVEL, Setting::Word("on".into())));
+        assert_eq!((done.state, &done.readings[0].value), (CommandState::Completed, &Value::Number(1.0)));
+        assert_eq!(run.board.driven(6), Some(true));
+        assert_eq!(
+            run.state("instrument_status/rig")["channels"]["open"]["value"],
+            1.0,
+            "told before the answer"
+        );
+        let read = ask("rig", Request::Read { channels: vec!["open".into()] });
+        assert_eq!((read.readings[0].name.as_str(), &read.readings[0].value), ("open", &Value::Number(1.0)));
+        for (channel, to) in
+            [(LEVEL, Setting::Number(2.0)), (LEVEL, Setting::Word("up".into())), ("x", Setting::Number(1.0))]
+        {
+            assert_eq!(ask("valve", set(channel, to)).state, CommandState::Rejected);
+        }
+        // A short circuit: it does not read as it was driven.
+        run.board.short(6, Some(true));
+        let stuck = ask("valve", set(LEVEL, Setting::Number(0.0)));
+        assert_eq!(stuck.state, CommandState::Failed);
+        assert!(stuck.reason.unwrap().starts_with("not_in_tolerance: pin 6 was set low but reads high"));
+        run.board.short(6, None);
+        assert_eq!(ask("valve", Request::Safe).readings[0].value, Value::Number(0.0));
+        let instruments = Arc::clone(&run.instruments);
+        drop(run);
+        assert!(instruments.ask("valve", Request::Safe).is_err());
     }
 
     #[test]

@@ -497,13 +497,9 @@ impl Running {
             (_, reason) => reason,
         };
         let reason = reason.filter(|_| end.state != CommandState::Completed);
+        let state = if end.code == Some("timeout") { CommandState::TimedOut } else { end.state };
         // Full or gone: nobody waits for it any more.
-        let _ = asked.reply.try_send(Outcome {
-            state: end.state,
-            readings: end.readings,
-            text: end.text,
-            reason,
-        });
+        let _ = asked.reply.try_send(Outcome { state, readings: end.readings, text: end.text, reason });
     }
 
     /// Does what the protocol wants done.
@@ -808,6 +804,7 @@ mod tests {
     struct Rig {
         bus: Arc<Bus>,
         outlets: Arc<Outlets>,
+        instruments: Arc<Instruments>,
         ports: FakePorts,
         until: Until,
         thread: Option<JoinHandle<()>>,
@@ -845,11 +842,12 @@ mod tests {
                 fold,
             };
             let outlets = Arc::clone(&links.outlets);
+            let instruments = Arc::clone(&links.instruments);
             let source = SerialSource::new(config, opener, links);
             let until = Until { daemon: Stop::default(), set: Stop::default() };
             let inner = until.clone();
             let thread = threads::spawn("serial", 256 * 1024, move || source.run(&inner)).unwrap();
-            Rig { bus, outlets, ports: FakePorts::default(), until, thread: Some(thread) }
+            Rig { bus, outlets, instruments, ports: FakePorts::default(), until, thread: Some(thread) }
         }
 
         fn say(&self, text: &str) {
@@ -1053,5 +1051,70 @@ mod tests {
         assert_eq!((&source["kind"], &source["detail"]["replay"]), (&json!("replay"), &json!(true)));
         assert_eq!(source["detail"]["bad_lines"], 1);
         assert_eq!(run.state("stream_status/temp")["name"], "temp (replay)");
+    }
+
+    fn supply(config: &mut SerialPort) {
+        let volts = crate::config::ScpiChannel {
+            name: "volts".into(),
+            get: Some("VOLT?".into()),
+            ..crate::config::ScpiChannel::default()
+        };
+        config.sink = Sink::Instrument("psu".into());
+        config.stale_after = Duration::from_secs(10);
+        config.hello = None;
+        config.protocol = ProtocolConfig::Scpi(crate::config::Scpi {
+            identify: String::new(),
+            errors: String::new(),
+            clear: String::new(),
+            gap: Duration::ZERO,
+            poll: Duration::from_secs(3600),
+            timeout: Duration::from_millis(400),
+            channels: vec![volts],
+            ..crate::config::Scpi::default()
+        });
+    }
+
+    /// Regression guard for the wait for bytes: a request does not wait for its end.
+    #[test]
+    fn a_request_wakes_its_port_and_one_that_is_given_up_is_not_sent() {
+        let mut run = Rig::start(supply);
+        let heard = |r: &Rig, text: &str| r.ports.written().windows(text.len()).any(|w| w == text.as_bytes());
+        run.until("the poll", |r| heard(r, "VOLT?"));
+        run.say("1.5\n");
+        run.until("the value", |r| r.state("instrument_status/psu")["channels"]["volts"]["value"] == 1.5);
+        let mut quickest = Duration::MAX;
+        for n in 0..10 {
+            let (start, text) = (Instant::now(), format!("A{n}?"));
+            let answer = run.instruments.ask("psu", Request::Query(text.clone())).unwrap();
+            run.until("the question", |r| heard(r, &text));
+            quickest = quickest.min(start.elapsed());
+            run.say("7\n");
+            let outcome = answer.from.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert_eq!((outcome.state, outcome.text.as_deref()), (CommandState::Completed, Some("7")));
+        }
+        assert!(quickest < WAIT / 5, "the quickest of ten took {quickest:?}");
+        // The first waits for its answer, the second for its turn; then nobody wants the second any more.
+        let first = run.instruments.ask("psu", Request::Query("B?".into())).unwrap();
+        let second = run.instruments.ask("psu", Request::Query("C?".into())).unwrap();
+        run.until("the first", |r| heard(r, "B?"));
+        drop(second);
+        run.say("8\n");
+        assert_eq!(first.from.recv_timeout(Duration::from_secs(5)).unwrap().text.as_deref(), Some("8"));
+        let third = run.instruments.ask("psu", Request::Query("D?".into())).unwrap();
+        run.until("the third", |r| heard(r, "D?"));
+        assert!(!heard(&run, "C?"));
+        // Pulled out in the middle of it, and asked while it is gone: both are told.
+        run.ports.plug(false);
+        run.ports.play(Step::HangUp);
+        let ended = third.from.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(
+            (ended.state, ended.reason.as_deref()),
+            (CommandState::Failed, Some("device_error: the port was closed"))
+        );
+        let gone = run.instruments.ask("psu", Request::Query("E?".into())).unwrap();
+        let gone = gone.from.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(gone.reason.unwrap().starts_with("device_error: not connected"));
+        run.end();
+        assert!(run.instruments.ask("psu", Request::Stop).is_err());
     }
 }

@@ -4,6 +4,7 @@ export default {
   'nav.label': 'Seiten',
   'nav.overview': 'Übersicht',
   'nav.recordings': 'Aufnahmen',
+  'nav.lab': 'Labor',
   'nav.queues': 'Warteschlangen',
   'nav.scans': 'Scans',
   'nav.instruments': 'Instrumente',

@@ -1,7 +1,6 @@
 // Deutsche Wörter der Laborseiten Warteschlangen, Scans und Instrumente; werden mit ihnen geladen.
 
 export default {
-  'lab.label': 'Labor',
   'lab.eta': 'Restzeit',
 
   'action.pause': 'Pause',
@@ -12,6 +11,8 @@ export default {
   'action.resume.doing': 'Geht weiter …',
   'action.abort': 'Abbrechen',
   'action.abort.doing': 'Bricht ab …',
+  'action.abort_on': 'Abbrechen, weiter mit dem nächsten',
+  'action.abort_on.doing': 'Bricht ab …',
   'action.confirm': 'Bestätigen',
   'action.confirm.doing': 'Bestätigt …',
   'action.set': 'Setzen',
@@ -180,6 +181,7 @@ export default {
   'scan.prompt': 'Dieser Scan wartet auf Sie',
   'scan.abort_title': '{name} abbrechen?',
   'scan.abort_loss': 'Er endet hier nach {points} und gilt als abgebrochen; seine Warteschlange hält an. Gemessenes bleibt. Ausgänge gehen dahin, wo das Aufräumen des Scans sie hinstellt.',
+  'scan.abort_on_loss': 'Er endet hier nach {points} und gilt als abgebrochen; der nächste Scan seiner Warteschlange folgt sofort. Gemessenes bleibt.',
   'scan.abort_confirm': 'Scan abbrechen',
   'scan.requeue': 'Wiederholen',
   'scan.requeueing': 'Reiht ein …',
@@ -236,10 +238,11 @@ export default {
   'replay.title': 'Wiedergabe',
   'replay.no_commands': 'Während der Wiedergabe nicht möglich',
   'replay.start': 'Abspielen',
+  'replay.not_live': 'dies ist nicht live',
   'replay.opening': 'beginnt',
-  'replay.playing': 'dies ist nicht live',
-  'replay.paused': 'angehalten; dies ist nicht live',
-  'replay.finished': 'am Ende; dies ist nicht live',
+  'replay.playing': 'läuft',
+  'replay.paused': 'angehalten',
+  'replay.finished': 'am Ende',
   'replay.failed': 'abgebrochen',
   'replay.pause': 'Pause',
   'replay.go': 'Weiter',

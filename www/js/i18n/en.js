@@ -4,6 +4,7 @@ export default {
   'nav.label': 'Pages',
   'nav.overview': 'Overview',
   'nav.recordings': 'Recordings',
+  'nav.lab': 'Lab',
   'nav.queues': 'Queues',
   'nav.scans': 'Scans',
   'nav.instruments': 'Instruments',

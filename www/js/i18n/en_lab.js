@@ -1,7 +1,6 @@
 // English words of the lab's pages: queues, scans, instruments; loaded with them.
 
 export default {
-  'lab.label': 'Lab',
   'lab.eta': 'Time left',
 
   'action.pause': 'Pause',
@@ -12,6 +11,8 @@ export default {
   'action.resume.doing': 'Resuming …',
   'action.abort': 'Abort',
   'action.abort.doing': 'Aborting …',
+  'action.abort_on': 'Abort, go on with the next',
+  'action.abort_on.doing': 'Aborting …',
   'action.confirm': 'Confirm',
   'action.confirm.doing': 'Confirming …',
   'action.set': 'Set',
@@ -180,6 +181,7 @@ export default {
   'scan.prompt': 'This scan waits for you',
   'scan.abort_title': 'Abort {name}?',
   'scan.abort_loss': 'It ends here after {points} and is marked as aborted; its queue pauses. What is measured is kept. Outputs go where the scan\'s cleanup puts them.',
+  'scan.abort_on_loss': 'It ends here after {points} and is marked as aborted; the next scan of its queue follows at once. What is measured is kept.',
   'scan.abort_confirm': 'Abort the scan',
   'scan.requeue': 'Run again',
   'scan.requeueing': 'Adding …',
@@ -236,10 +238,11 @@ export default {
   'replay.title': 'Playback',
   'replay.no_commands': 'Not possible during playback',
   'replay.start': 'Play again',
+  'replay.not_live': 'this is not live',
   'replay.opening': 'beginning',
-  'replay.playing': 'this is not live',
-  'replay.paused': 'paused; this is not live',
-  'replay.finished': 'at the end; this is not live',
+  'replay.playing': 'playing',
+  'replay.paused': 'paused',
+  'replay.finished': 'at its end',
   'replay.failed': 'broken off',
   'replay.pause': 'Pause',
   'replay.go': 'Go on',

@@ -75,7 +75,8 @@ class LiveChart extends HTMLElement {
     const wide = this.clientWidth;
     const now = { ...view, version: view.points.version, theme, shape, wide, locked: this.locked };
     const before = this.drawn;
-    if (before && ['points', 'version', 'theme', 'shape', 'wide', 'locked', 'bands', 'lines', 'markers', 'label', 'none'].every((k) => before[k] === now[k])
+    const due = this.words_due && performance.now() - this.words_at > WORDS_MS;
+    if (before && !due && ['points', 'version', 'theme', 'shape', 'wide', 'locked', 'bands', 'lines', 'markers', 'label', 'none'].every((k) => before[k] === now[k])
       && String(before.x_range) === String(now.x_range) && String(before.y_range) === String(now.y_range)) return;
     this.drawn = now;
     if (before?.theme !== theme) this.colours = colours(this);
@@ -90,7 +91,8 @@ class LiveChart extends HTMLElement {
   frame(view, anew) {
     const [x, ...ys] = this.columns;
     const at = performance.now();
-    if (anew || !this.words_at || at - this.words_at > WORDS_MS || ys[0]?.length < 3) {
+    this.words_due = !anew && at - (this.words_at ?? -Infinity) <= WORDS_MS;
+    if (!this.words_due) {
       this.words_at = at;
       this.words = words(view, x, ys);
     }
@@ -351,7 +353,7 @@ const swatch = (i, { style: kind }) => html`<svg class="chart-swatch" data-serie
 function table(view, x, ys) {
   const rows = [];
   for (let i = x.length - 1; i >= 0 && rows.length < (view.table ?? TABLE); i -= 1) if (!Number.isNaN(x[i])) rows.push(i);
-  return html`<div class="chart-scroll" tabindex="0" role="region" aria-label=${t('chart.table')}><table class="chart-rows">
+  return html`<div class="chart-scroll" tabindex="0" role="group" aria-label=${t('chart.table')}><table class="chart-rows">
     <thead><tr><th scope="col">${axis_name(view.x)}</th>${view.series.map((s) => html`<th scope="col">${axis_name(s)}</th>`)}</tr></thead>
     <tbody>${rows.map((i) => html`<tr><th scope="row" class="num">${view.x.time ? moment(x[i] * 1_000) : measure(x[i])}</th>${ys.map((y) => html`<td class="num">${measure(Number.isNaN(y[i]) ? null : y[i])}</td>`)}</tr>`)}</tbody>
   </table></div>`;

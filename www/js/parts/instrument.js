@@ -16,7 +16,7 @@ export function dot(p) {
 
 /** A reading; while it moves, with a sign that does. */
 export function moving_reading(app, entry, r) {
-  return html`<div class="moving-reading" ?data-moving=${r.moving}>${reading(app, entry, r)}${r.moving ? html`<span class="moves" role="img" aria-label=${t('instrument.is_moving')}></span>` : nothing}</div>`;
+  return reading(app, entry, r, r.moving ? html`<span class="moves" role="img" aria-label=${t('instrument.is_moving')}></span>` : nothing);
 }
 
 /** Where a value and its target lie within the limits. */

@@ -7,28 +7,31 @@ import { effect } from '../state/lab_queue.js';
 import { command_button, command_note } from './command_button.js';
 
 const SHAPES = { start: 'play', pause: 'pause', resume: 'play', stop: 'square', abort: 'octagon-alert' };
+/** Actions that are a command with more words: its name and what is sent with it. */
+const SPECIAL = { pause_after: ['pause', { mode: 'after_scan' }], abort_on: ['abort', { then: 'continue' }] };
 
 /**
  * `kind` is queue or scan; `blocked` a reason that holds for all. `rows` are lists of actions, a row each; 'pause_after' is
- * a pause after the scan that runs.
+ * a pause after the scan that runs, 'abort_on' an abort after which the next scan follows.
  */
-export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, aborting }) {
+export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, aborting, aborting_on }) {
   const target = `${kind}/${id}`;
   const name = p.name ?? id;
   const allowed = Array.isArray(p.allowed_actions) ? p.allowed_actions : [];
   const made = rows.map((actions) => actions.map((action) => {
-    const verb = action === 'pause_after' ? 'pause' : action;
+    const [verb, body] = SPECIAL[action] ?? [action, {}];
     const order = {
-      target, action, path: `api/${kind === 'queue' ? 'queues' : 'scans'}/${encodeURIComponent(id)}/${verb}`, effect: effect(kind, verb, p.status),
-      body: action === 'pause_after' ? { mode: 'after_scan' } : {},
+      target, action, path: `api/${kind === 'queue' ? 'queues' : 'scans'}/${encodeURIComponent(id)}/${verb}`, effect: effect(kind, verb, p.status), body,
     };
-    const held = p.pending === verb && (action === verb ? !app.commands.of(target, 'pause_after') : Boolean(app.commands.of(target, action)));
+    // Of two buttons for one thing the one that was used shows that it goes on.
+    const used = Object.keys(SPECIAL).find((other) => SPECIAL[other][0] === verb && app.commands.of(target, other)) ?? verb;
+    const held = p.pending === verb && action === used;
     return {
       order, held,
       button: command_button(app, {
         order, held, name, shape: SHAPES[verb], label: t(`action.${action}`), primary: (verb === 'start' || verb === 'resume') && allowed.includes(verb),
         blocked: blocked ?? (allowed.includes(verb) ? null : t('action.not_now', { state: word(kind, p.status) })),
-        destructive: verb === 'abort' ? aborting : null,
+        destructive: verb === 'abort' ? (action === 'abort_on' ? aborting_on : aborting) : null,
       }),
     };
   }));

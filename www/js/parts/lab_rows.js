@@ -43,12 +43,13 @@ export function scan_row(app, id, entry) {
   </li>`;
 }
 
-export function reading(app, entry, r) {
+/** A value with its age, target and quality; `beside` stands after it. */
+export function reading(app, entry, r, beside = nothing) {
   const own = r.last_updated ? { ...entry, born: app.store.clock.born(r.last_updated) ?? entry.born } : entry;
   const fresh = app.judge({ ...own, payload: r }, r.timeout_s ?? LIMIT_S.instrument);
   const good = r.quality === undefined || r.quality === 'good' || fresh.stale;
   return html`<div class="reading"><dt>${r.name}</dt><dd>${value(r.text ?? measure(r.value), { unit: r.unit, fresh })}
     ${typeof r.target === 'number' && r.target !== r.value ? html`<span class="muted num">${t('instruments.target', { target: measure(r.target) })}</span>` : nothing}
     ${good ? nothing : chip('quality', r.quality, { quiet: true, text: r.quality_reason ? word('reason', r.quality_reason) : undefined })}
-    ${r.severity && r.severity !== 'NO_ALARM' ? chip('severity', r.severity, { quiet: true }) : nothing}</dd></div>`;
+    ${r.severity && r.severity !== 'NO_ALARM' ? chip('severity', r.severity, { quiet: true }) : nothing}${beside}</dd></div>`;
 }

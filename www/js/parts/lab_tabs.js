@@ -6,5 +6,5 @@ import { t } from '../core/i18n.js';
 
 const PAGES = ['queues', 'scans', 'instruments'];
 
-export const lab_tabs = (current) => html`<nav class="tabs" aria-label=${t('lab.label')}>${PAGES.map((name) => html`
+export const lab_tabs = (current) => html`<nav class="tabs" aria-label=${t('nav.lab')}>${PAGES.map((name) => html`
   <a class="button" href=${`#/${name}`} aria-current=${live(name === current ? 'page' : 'false')}>${t(`nav.${name}`)}</a>`)}</nav>`;

@@ -4,7 +4,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { read, post } from '../core/api.js';
-import { count, duration, measure, number, unit as unit_text } from '../core/format.js';
+import { count, duration, number, unit as unit_text } from '../core/format.js';
 import { t } from '../core/i18n.js';
 import { outcome } from '../core/remote.js';
 import * as form from '../state/scan_form.js';
@@ -280,8 +280,8 @@ function measurable(channels, chosen) {
 
 export function limits_words({ limits, unit }) {
   const u = unit ? ` ${unit_text(unit)}` : '';
-  const [low, high] = [limits.low, limits.high].map((v) => (typeof v === 'number' ? `${measure(v)}${u}` : null));
-  return low !== null && high !== null ? t('limits.both', { low, high }) : low !== null ? t('limits.low', { low }) : high !== null ? t('limits.high', { high }) : '';
+  const [low, high] = [limits.low, limits.high].map((v) => (typeof v === 'number' ? number(v) : null));
+  return low !== null && high !== null ? t('limits.both', { low, high: `${high}${u}` }) : low !== null ? t('limits.low', { low: `${low}${u}` }) : high !== null ? t('limits.high', { high: `${high}${u}` }) : '';
 }
 
 /** Why a number is refused. */

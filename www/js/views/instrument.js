@@ -4,6 +4,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
+import { random_id } from '../core/api.js';
 import { Asking } from '../core/asking.js';
 import { clock, measure, unit as unit_text } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
@@ -46,8 +47,8 @@ class InstrumentPage {
   /** Answers of queries come with the result of their command. */
   event({ type, topic, payload }) {
     if (type !== 'command_result' || topic !== `instrument/${this.id}` || payload.action !== 'query') return;
-    const asked = this.answers.findLast((a) => a.answer === null);
-    if (asked) Object.assign(asked, { answer: payload.text ?? payload.result ?? payload.answer ?? payload.reason ?? word('command', payload.state), bad: payload.state !== 'completed' });
+    const asked = this.answers.find((a) => a.id === payload.command_id);
+    if (asked) Object.assign(asked, { answer: payload.reason ?? word('command', payload.state), bad: payload.state !== 'completed' });
   }
 
   draw() {
@@ -153,12 +154,11 @@ class InstrumentPage {
       event?.preventDefault();
       const text = this.query.trim();
       if (!text || taken) return;
-      const asked = { text, answer: null, bad: false };
+      const asked = { id: random_id(), text, answer: null, bad: false };
       this.answers = [...this.answers.slice(1 - ANSWERS), asked];
-      const answer = await asking.send('query', 'POST', `${this.path}/query`, { text });
-      const said = answer?.text ?? answer?.result ?? answer?.answer;
+      const answer = await asking.send('query', 'POST', `${this.path}/query`, { text, command_id: asked.id });
       if (!answer) Object.assign(asked, { answer: asking.notes.get('query')?.reason ?? t('action.unsent'), bad: true });
-      else if (said !== undefined && said !== null) asked.answer = said;
+      else if (answer.state === 'completed') asked.answer ??= answer.reason ?? word('command', answer.state);
       asking.dismiss('query');
     };
     return html`<details class="card fold" id="card-query"><summary><h2>${t('instrument.query_title')}</h2></summary><div class="card-body">

@@ -34,6 +34,7 @@ export const LATER = [
   'js/parts/log_card.js',
   'js/state/scan_form.js',
   'js/parts/scan_add.js',
+  'js/state/changes.js',
   'js/views/queue.js',
   'js/state/scan_list.js',
   'js/views/scans.js',

@@ -20,6 +20,7 @@ import { log_card } from '../parts/log_card.js';
 import { progress } from '../parts/progress.js';
 import { ScanAdd } from '../parts/scan_add.js';
 import { age_tag, fact } from '../parts/value.js';
+import { Changes } from '../state/changes.js';
 import { lists, place, removable, waiting } from '../state/lab_queue.js';
 import { queue_progress } from '../state/queues.js';
 
@@ -43,6 +44,7 @@ class QueuePage {
       mine: ({ type, topic, payload }) => type === 'queue_log' && (topic === `queue/${id}` || payload.queue_id === id),
     });
     this.add = new ScanAdd(app, { queue_id: id, asking: this.asking, signal });
+    this.changes = new Changes();
     this.moving = null;
     this.settings = null;
     app.connection.want([`queue/${id}`], { signal });
@@ -144,7 +146,7 @@ class QueuePage {
     const current = id === p.current_scan;
     const fixed = scan?.status !== 'queued';
     const name = scan?.name ?? id;
-    return html`<li class="row scan-line" data-scan=${id} data-status=${scan?.status ?? 'unknown'} ?data-current=${current} aria-current=${current ? 'step' : nothing}>
+    return html`<li class="row scan-line" data-scan=${id} data-status=${scan?.status ?? 'unknown'} ?data-current=${current} ?data-changed=${this.changes.of(id, `${scan?.status}/${scan?.pending}`)} aria-current=${current ? 'step' : nothing}>
       <div class="row-head"><span class="scan-name"><span class="muted num">${i + 1}</span><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${name}</a></span>${scan ? chip('scan', scan.status, { quiet: true }) : nothing}</div>
       <div class="row-sub"><span>${id}</span>${scan ? html`<span class="num">${points(scan)}</span>` : nothing}
         ${scan?.pending ? html`<strong data-tone="warn">${word('pending', scan.pending)}</strong>` : nothing}
@@ -185,7 +187,7 @@ class QueuePage {
   }
 
   ended(id, scan) {
-    return html`<li class="row ended" data-scan=${id} data-status=${scan.status}>
+    return html`<li class="row ended" data-scan=${id} data-status=${scan.status} ?data-changed=${this.changes.of(id, `${scan.status}/${scan.pending}`)}>
       <div class="row"><div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${chip('scan', scan.status, { quiet: true })}</div>
         <div class="row-sub"><span>${id}</span><span class="num">${points(scan)}</span>${scan.ended_at ? html`<span class="num">${clock(scan.ended_at, this.app.store.clock.now_ms())}</span>` : nothing}
           ${scan.error ? html`<span class="clip">${scan.error}</span>` : nothing}</div></div>

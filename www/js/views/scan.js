@@ -114,8 +114,9 @@ class ScanPage {
           ${p.late_ms ? fact(t('scan.late'), html`<span class="num">${count(p.late_ms)} ms</span>`) : nothing}
         </dl>
         ${is_live(p.status) || replay ? lab_commands(app, {
-          kind: 'scan', id, payload: p, blocked, rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'], ['stop', 'abort']],
+          kind: 'scan', id, payload: p, blocked, rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'], p.queue_id && p.status !== 'queued' ? ['stop', 'abort', 'abort_on'] : ['stop', 'abort']],
           aborting: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+          aborting_on: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_on_loss', { points: points(p) }), action: t('scan.abort_confirm') },
         }) : nothing}
         ${is_live(p.status) ? nothing : this.after(p, blocked)}`,
     });
@@ -158,7 +159,7 @@ class ScanPage {
     const { it } = replay;
     const close = () => { replay.stop(); this.replay = null; this.app.ticker.now(); };
     return html`<section class="replay" role="status" data-stage=${it.stage} aria-label=${t('replay.title')}>
-      <p class="replay-words">${icon('rotate-ccw')}<strong>${t('replay.title')}</strong> <span>${t(`replay.${it.stage}`)}${it.started ? html` · ${moment(it.started)}` : nothing}${it.reason ? html` · ${it.reason}` : nothing}</span></p>
+      <p class="replay-words">${icon('rotate-ccw')}<strong>${t('replay.title')}</strong> <span>${t('replay.not_live')} · ${t(`replay.${it.stage}`)}${it.started ? html` · ${moment(it.started)}` : nothing}${it.reason ? html` · ${it.reason}` : nothing}</span></p>
       ${progress(share({ total: it.total ?? this.payload()?.points_done ?? null, last: it.last }), { label: t('replay.title') })}
       <div class="replay-acts">
         ${it.stage === 'playing' || it.stage === 'opening' ? html`<button type="button" class="button" data-replay="pause" @click=${() => replay.pause()}>${icon('pause')}<span>${t('replay.pause')}</span></button>`
@@ -238,7 +239,7 @@ class ScanPage {
     const unit = (name) => unitless(data.declared().find((c) => c.name === name)?.unit);
     return card('points', {
       title: t('scan.table'),
-      body: () => (newest.length ? html`<div class="chart-scroll" tabindex="0" role="region" aria-label=${t('scan.table')}><table class="chart-rows"><thead><tr><th scope="col">${t('scan.index')}</th><th scope="col">${t('scan.t_rel')} (s)</th>${names.map((name) => html`<th scope="col">${name}${unit(name) ? ` (${unit_text(unit(name))})` : ''}</th>`)}</tr></thead>
+      body: () => (newest.length ? html`<div class="chart-scroll" tabindex="0" role="group" aria-label=${t('scan.table')}><table class="chart-rows"><thead><tr><th scope="col">${t('scan.index')}</th><th scope="col">${t('scan.t_rel')} (s)</th>${names.map((name) => html`<th scope="col">${name}${unit(name) ? ` (${unit_text(unit(name))})` : ''}</th>`)}</tr></thead>
         <tbody>${newest.map((row) => html`<tr data-index=${row.index}><th scope="row" class="num">${row.index}</th><td class="num">${typeof row.t_rel === 'number' ? measure(row.t_rel) : DASH}</td>${names.map((name) => html`<td class="num">${cell(row, name)}</td>`)}</tr>`)}</tbody></table></div>`
         : this.none_yet(this.payload(), false)),
     });

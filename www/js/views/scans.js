@@ -14,6 +14,7 @@ import { icon } from '../parts/icon.js';
 import { points } from '../parts/lab_rows.js';
 import { lab_tabs } from '../parts/lab_tabs.js';
 import { progress } from '../parts/progress.js';
+import { Changes } from '../state/changes.js';
 import { is_live } from '../state/lab_queue.js';
 import { NONE, PAGE, STATUSES, filter_of, fresh, narrowed, overlaid, query_of } from '../state/scan_list.js';
 
@@ -35,6 +36,7 @@ class ScansView {
     this.next = null;
     this.status = 'loading';
     this.seen = new Set();
+    this.changes = new Changes();
     this.turn = 0;
     signal.addEventListener('abort', () => clearTimeout(this.typing));
     this.load();
@@ -108,10 +110,10 @@ class ScansView {
     const now = this.app.store.clock.now_ms();
     const running = s.status === 'running' || s.status === 'paused';
     const when = s.ended_at ?? s.started_at ?? s.created_at ?? s.timestamp;
-    return html`<tr data-scan=${s.scan_id} data-status=${s.status}>
+    return html`<tr data-scan=${s.scan_id} data-status=${s.status} ?data-changed=${this.changes.of(s.scan_id, s.status)}>
       <th scope="row"><a class="row-link" href=${`#/scan/${encodeURIComponent(s.scan_id)}`}>${s.name ?? s.scan_id}</a><span class="scan-id">${s.scan_id}</span></th>
       <td data-label=${t('scan_list.status')}>${chip('scan', s.status, { quiet: true })}</td>
-      <td data-label=${t('scan_list.points')} class="num">${points(s)}${running ? progress(s.progress, { label: s.name ?? s.scan_id, figure: false }) : nothing}</td>
+      <td class="num">${points(s)}${running ? progress(s.progress, { label: s.name ?? s.scan_id, figure: false }) : nothing}</td>
       <td data-label=${t('scan_list.time')} class="num">${clock(when, now)}${typeof s.elapsed_s === 'number' && !is_live(s.status) ? html` · ${duration(s.elapsed_s)}` : nothing}</td>
       <td data-label=${t('scan_list.queue')} class=${s.queue_id ? '' : 'none'}>${s.queue_id ?? nothing}</td>
     </tr>`;

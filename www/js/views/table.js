@@ -1,6 +1,6 @@
 // Every page there is. A new page is a file in this folder and a row here; `nav: false` keeps it out of the menu; 'wide'
-// and 'wider' put it there on screens that have the room, else it is under "More"; 'more' only there. `under` is the page whose entry of the menu
-// is marked while this one is open.
+// and 'wider' put it there on screens that have the room, else it is under "More"; 'more' only there. `under` is
+// the page whose entry of the menu is marked while this one is open; `menu` another word for it there.
 // A view's module exports `open(app, route, signal)`, which gives {title(), draw()}; see docs/page.md.
 
 import { style } from '../core/dom.js';
@@ -13,9 +13,9 @@ export const VIEWS = [
   { name: 'overview', icon: 'layout-dashboard', nav: true, load: () => import('./overview.js') },
   { name: 'recordings', icon: 'audio-waveform', nav: true, load: with_pack('recordings', () => import('./recordings.js')) },
   { name: 'recorder', icon: 'mic', nav: false, load: with_pack('recordings', () => import('./recorder.js')) },
-  { name: 'queues', icon: 'list-ordered', nav: 'wide', load: with_pack('lab', () => import('./queues.js'), 'ops') },
+  { name: 'queues', menu: 'lab', icon: 'list-ordered', nav: 'wide', load: with_pack('lab', () => import('./queues.js'), 'ops') },
   { name: 'queue', under: 'queues', load: with_pack('lab', () => import('./queue.js'), 'ops') },
-  { name: 'scans', icon: 'scan-eye', nav: 'more', under: 'queues', load: with_pack('lab', () => import('./scans.js'), 'ops') },
+  { name: 'scans', icon: 'search', nav: 'more', under: 'queues', load: with_pack('lab', () => import('./scans.js'), 'ops') },
   { name: 'scan', under: 'queues', load: with_pack('lab', () => import('./scan.js'), 'ops', 'chart') },
   { name: 'instruments', icon: 'microscope', nav: 'more', under: 'queues', load: with_pack('lab', () => import('./instruments.js'), 'ops') },
   { name: 'instrument', under: 'queues', load: with_pack('lab', () => import('./instrument.js'), 'ops') },

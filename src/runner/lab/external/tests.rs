@@ -357,33 +357,38 @@ fn the_oldest_that_ended_go_first() {
 
 #[test]
 fn whoever_waits_is_woken_by_a_command_and_by_the_end_of_the_daemon() {
-    let world = World::new();
+    let world = Arc::new(World::new());
     world.register("s");
-    let wait = |time: Duration| {
-        let began = Instant::now();
-        let control = world.external.wait("s", time).unwrap();
-        (control.pending, began.elapsed())
+    let control = world.external.wait("s", Duration::from_millis(20)).unwrap();
+    assert_eq!(control.pending, None);
+    // Somebody waits in a thread; gives what it heard, and after how long.
+    let waiter = || {
+        let (world, (to, heard)) = (Arc::clone(&world), bounded(1));
+        let wait = move || {
+            let began = Instant::now();
+            let control = world.external.wait("s", Duration::from_secs(25)).unwrap();
+            to.send((control.pending, began.elapsed())).unwrap();
+        };
+        let thread = crate::threads::spawn("waiter", limits::STACK, wait).unwrap();
+        (thread, heard)
     };
-    assert_eq!(wait(Duration::from_millis(20)).0, None);
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| wait(Duration::from_secs(25)));
-        while world.external.waiting.load(Ordering::Relaxed) == 0 {
-            std::thread::yield_now();
-        }
-        world.ask("s", "pause", json!({}));
-        let (pending, took) = waiter.join().unwrap();
-        assert!(pending == Some("pause") && took < Duration::from_secs(5), "{pending:?} {took:?}");
-    });
+    let (thread, heard) = waiter();
+    while world.external.waiting.load(Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    world.ask("s", "pause", json!({}));
+    let (pending, took) = heard.recv().unwrap();
+    assert!(pending == Some("pause") && took < Duration::from_secs(5), "{pending:?} {took:?}");
+    thread.join().unwrap();
     world.say("s", ScanState::Paused);
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| wait(Duration::from_secs(25)));
-        while world.external.waiting.load(Ordering::Relaxed) == 0 {
-            std::thread::yield_now();
-        }
-        world.context.stop.stop();
-        world.external.stop();
-        assert!(waiter.join().unwrap().1 < Duration::from_secs(5));
-    });
+    let (thread, heard) = waiter();
+    while world.external.waiting.load(Ordering::Relaxed) == 0 {
+        std::thread::yield_now();
+    }
+    world.context.stop.stop();
+    world.external.stop();
+    assert!(heard.recv().unwrap().1 < Duration::from_secs(5));
+    thread.join().unwrap();
 }
 
 #[test]

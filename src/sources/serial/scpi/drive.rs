@@ -75,6 +75,9 @@ pub(super) struct Leg {
     is: Option<Value>,
 }
 
+/// A channel, and whether it moves.
+pub(super) type Moves = (usize, bool);
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Wanted {
     Number { value: f64, tolerance: f64 },
@@ -147,7 +150,7 @@ impl Drive {
         query: &str,
         answer: &Answer,
         channels: &[ScpiChannel],
-    ) -> Result<(Vec<Reading>, Vec<(usize, bool)>), String> {
+    ) -> Result<(Vec<Reading>, Vec<Moves>), String> {
         let (mut readings, mut motion) = (Vec::new(), Vec::new());
         for leg in &mut self.legs {
             let Some(channel) = channels.get(leg.channel) else { continue };

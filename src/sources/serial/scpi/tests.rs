@@ -1,3 +1,4 @@
+//! Tests of the protocol: sessions with a supply that is played, golden captures, random bytes.
 use super::super::script::{Replies, Rig, golden, ms};
 use super::answers::*;
 use super::drive::*;

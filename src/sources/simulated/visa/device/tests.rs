@@ -1,3 +1,4 @@
+//! Tests of simulated devices against what pyvisa-sim itself answered.
 use super::super::parse::parse;
 use super::*;
 use proptest::prelude::*;

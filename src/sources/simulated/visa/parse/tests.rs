@@ -1,3 +1,4 @@
+//! Tests of reading device files: every feature, every kind of fault, random text.
 use super::*;
 use proptest::prelude::*;
 

@@ -125,6 +125,8 @@ pub struct Book {
     /// Nothing waits any more: the daemon stops.
     stopping: AtomicBool,
     written: Mutex<Instant>,
+    /// Held by who writes blocks, from looking at what there is until it is on the disk; nobody else waits for it.
+    writer: Mutex<()>,
 }
 
 impl Book {
@@ -151,6 +153,7 @@ impl Book {
             ended: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             written: Mutex::new(Instant::now()),
+            writer: Mutex::default(),
         };
         book.follow()?;
         Ok(book)
@@ -190,21 +193,32 @@ impl Book {
     /// are rows.
     ///
     /// # Errors
-    /// The columns are wrong, or there are rows with others.
+    /// The columns are wrong, there are rows with others, or they can't be written.
     pub fn declare(&self, scan_id: &str, measurement: &str, columns: Vec<Column>) -> Result<(), BookError> {
         check_columns(&columns)?;
-        self.with(scan_id, |_, ledger| {
+        let new = self.with(scan_id, |_, ledger| {
             let page = ledger.page(measurement)?;
             if page.declared && page.columns == columns {
-                return Ok(());
+                return Ok(page.fresh);
             }
             if page.next > 0 {
                 let said = format!("{measurement} has rows already; its columns stay as they are");
                 return Err(BookError::Columns(said));
             }
             (page.columns, page.declared, page.fresh) = (columns, true, true);
-            Ok(())
-        })
+            Ok(true)
+        })?;
+        if !new {
+            return Ok(());
+        }
+        // On the disk when this returns: the log, which rows are read from after a kill, says nothing of units.
+        let _writer = lock(&self.writer);
+        let written = self.with(scan_id, |scan, ledger| {
+            let ended = ledger.ended;
+            let page = ledger.page(measurement)?;
+            Ok(page.written(scan, measurement, page.stored, ended))
+        })?;
+        Ok(self.write_batch(&[written])?)
     }
 
     /// Appends rows and publishes them with what is `beside` them (a status, lines) as one step; all or none. Rows that are
@@ -638,6 +652,7 @@ impl Book {
 
     /// Writes full blocks of all scans; those of ended ones, of rows that have waited for long, and with `all` everything.
     fn write(&self, all: bool) -> Result<(), StoreError> {
+        let _writer = lock(&self.writer);
         let committed = self.bus.committed();
         let followed = self.followed.load(Ordering::Relaxed);
         let scans: Vec<(String, Arc<Mutex<Ledger>>)> =

@@ -185,6 +185,9 @@ fn declared_columns_are_held_to() {
         Err(BookError::Columns(_))
     ));
     world.settle();
+    let world = world.kill();
+    assert_eq!(world.book.measurements("S1")["main"], columns, "though its rows are in the log alone");
+    let book = &world.book;
     let world = {
         book.end("S1");
         world.commit();

@@ -186,9 +186,8 @@ test('the order: by keyboard, the focus stays with the row; who comes too late i
   await page.route(`**/api/queues/${own.id}/move`, async (route) => {
     const { order_version } = await box.get(`/api/queues/${own.id}`);
     await request('POST', `/api/queues/${own.id}/move`, { scan_id: d, position: 0, order_version });
-    await page.unroute(`**/api/queues/${own.id}/move`);
     return route.continue();
-  });
+  }, { times: 1 });
   await page.click(`[data-scan="${a}"] [data-way="up"]`);
   const note = page.locator('[data-asked="move"]');
   await note.waitFor();

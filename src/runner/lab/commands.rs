@@ -81,6 +81,9 @@ impl Lab {
                 let verdict = match Ask::from_name(action) {
                     Some(Ask::Start) if scan.machine.status() == ScanState::Queued && busy => {
                         let queue = scan.queue.clone().unwrap_or_default();
+                        if inner.queues.get(&queue).is_some_and(|queue| queue.only.as_deref() == Some(id)) {
+                            return Some(Judged::Already);
+                        }
                         return Some(Judged::Impossible(Conflict {
                             code: "not_now",
                             detail: format!("{queue} is at work; {id} can be started alone when it is not"),

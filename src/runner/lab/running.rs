@@ -458,15 +458,21 @@ impl Lab {
             ScanState::Aborted => queue.aborted += 1,
             _ => queue.failed += 1,
         }
-        if queue.pass.len() < limits::QUEUED_SCANS {
+        // What somebody aborted is not wanted, and what failed would fail again.
+        if state == ScanState::Completed && queue.pass.len() < limits::QUEUED_SCANS {
             queue.pass.push(job.scan.clone());
         }
         let more = !queue.order.is_empty();
-        if std::mem::take(&mut queue.alone) && more && queue.machine.pending().is_none() {
+        let alone = std::mem::take(&mut queue.alone);
+        if alone && more && queue.machine.pending().is_none() {
             // A pause on the way has made the machine forget that the others wait.
             queue.machine.command(Ask::Pause, PauseMode::AfterScan);
         }
+        // Started alone, it does not have the whole pass come again.
+        let looped = queue.machine.looped;
+        queue.machine.looped &= !alone;
         let effect = queue.machine.event(QueueEvent::ScanEnded { state, then_continue, more });
+        queue.machine.looped = looped;
         let after = queue.machine.status();
         let id = &queue.id;
         let line = match (after, queue.machine.pause_reason()) {

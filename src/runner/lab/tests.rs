@@ -783,18 +783,31 @@ fn after_a_restart_nothing_moves_by_itself() {
         items.iter().map(|scan| scan.scan_id.clone()).collect()
     };
     world.fakes.rule("dmm read", Reply::Number(1.0), 37);
-    world.fakes.rule("dmm read", Reply::Hang, 1);
+    world.fakes.rule("dmm read", Reply::Hang, 2);
     world.tell(&format!("queue/{queue}"), "start", json!({}));
     world.until("the 38th read", || (world.fakes.asked_of("dmm read").len() == 38).then_some(()));
+    let skip = world.tell(&format!("scan/{}", ids[0]), "skip_point", json!({}));
+    assert_eq!(world.done(&skip).state, CommandState::Completed);
+    world.until("the 39th read", || (world.fakes.asked_of("dmm read").len() == 39).then_some(()));
     world.lab.keep_template(None, "Monday", vec![iv(3)]).unwrap();
     let sets = world.fakes.asked_of("psu set").len();
     let fakes = Arc::clone(&world.fakes);
+    let told = world.context.bus.state_of(&format!("scan_status/{}", ids[0])).unwrap();
+    let told: ScanStatus = serde_json::from_str(told.payload()).unwrap();
     let world = world.restart();
     assert_eq!(fakes.asked_of("psu set").len(), sets, "the end of telltale cleans nothing up");
     let status = world.status(&ids[0]);
     assert_eq!((status.status, status.exit_reason.as_deref()), (ScanState::Failed, Some("interrupted")));
-    assert_eq!((status.points_done, status.progress), (Some(37), Some(0.37)));
+    assert_eq!((status.points_done, status.progress), (Some(37), Some(0.38)));
     assert_eq!((status.num_points.get("main"), world.rows(&ids[0])), (Some(&37), 37));
+    assert!(status.revision > told.revision, "{} after {}", status.revision, told.revision);
+    assert!(
+        status.active_s >= told.active_s && told.active_s > Some(0.0),
+        "{:?} {:?}",
+        status.active_s,
+        told.active_s
+    );
+    assert_eq!(status.more.skipped, Some(1));
     let now = world.lab.queue(&queue).unwrap();
     assert_eq!((now.status, now.pause_reason.as_deref()), (QueueState::Paused, Some("restart")));
     assert_eq!((now.order, now.failed_scans), (vec![ids[1].clone()], 1));
@@ -999,7 +1012,8 @@ fn a_loop_starts_over_and_a_queue_may_start_by_itself() {
         (page.total >= 3).then_some(())
     });
     world.lab.change_queue(&queue, QueueChange { looped: Some(false), ..QueueChange::default() }).unwrap();
-    world.until_queue(&queue, QueueState::Completed);
+    let status = world.until_queue(&queue, QueueState::Completed);
+    assert_eq!((status.completed_scans, status.total_scans), (1, 1), "each pass counts anew");
     let page = world.lab.scans(&ScanFilter::default(), None, 100);
     let copies: Vec<_> = page.items.iter().filter(|s| s.more.caused_by.is_some()).collect();
     assert!(copies.len() >= 2);
@@ -1291,4 +1305,78 @@ fn what_is_not_waited_for_is_stopped_by_an_abort_and_not_by_a_stop() {
         assert_eq!(world.fakes.asked_of("psu stop").len(), stops, "{action}");
         world.end();
     }
+}
+
+#[test]
+fn a_loop_repeats_what_has_completed_and_nothing_else() {
+    let world = world();
+    let change = QueueChange {
+        looped: Some(true),
+        on_failure: Some(OnFailure::Continue),
+        name: Some("keeps going".into()),
+        ..QueueChange::default()
+    };
+    let queue = world.lab.create_queue(NewQueue { queue_id: None, change }).unwrap().queue_id;
+    let failing =
+        json!({"axes": [], "count": 1, "interval_s": 1, "measure": ["stage.x"], "on_error": "abort"});
+    world.fakes.rule("stage read", Reply::Fail("stage: it is stuck"), 1);
+    let (items, _) = world.lab.add_scans(&queue, vec![forever(), failing, iv(2)], false, None).unwrap();
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_points(&items[0].scan_id, 1);
+    world.tell(&format!("scan/{}", items[0].scan_id), "abort", json!({"then": "continue"}));
+    let copies = || -> Vec<ScanStatus> {
+        let scans = world.lab.scans(&ScanFilter::default(), None, 100).items;
+        let of = |scan: &ScanStatus| scan.more.caused_by.as_ref().is_some_and(|id| id.starts_with("SCAN"));
+        scans.into_iter().filter(of).collect()
+    };
+    world.until("two passes more", || (copies().len() >= 2).then_some(()));
+    world.lab.change_queue(&queue, QueueChange { looped: Some(false), ..QueueChange::default() }).unwrap();
+    world.until_queue(&queue, QueueState::Completed);
+    let copies = copies();
+    assert!(copies.iter().all(|copy| copy.name.as_deref() == Some("IV")), "{copies:#?}");
+    world.end();
+}
+
+#[test]
+fn one_started_alone_does_not_start_the_pass_over() {
+    let world = world();
+    let change = QueueChange { looped: Some(true), ..QueueChange::default() };
+    let queue = world.lab.create_queue(NewQueue { queue_id: None, change }).unwrap().queue_id;
+    let scan = world.add(&queue, iv(2));
+    world.tell(&format!("scan/{scan}"), "start", json!({}));
+    world.until_queue(&queue, QueueState::Completed);
+    assert_eq!(world.lab.scans(&ScanFilter::default(), None, 10).total, 1);
+    assert_eq!(world.lab.queue(&queue).unwrap().looped, Some(true));
+    world.end();
+}
+
+#[test]
+fn descriptions_are_bounded_together() {
+    let world = world();
+    let values = vec![1.25; 10_000];
+    let big = || json!({"axes": [{"set": "psu.voltage", "values": values}], "measure": ["dmm.voltage"]});
+    let queue = world.queue();
+    let fits = limits::DESCRIPTIONS_BYTES / big().to_string().len();
+    world.lab.add_scans(&queue, (0..fits).map(|_| big()).collect(), false, None).unwrap();
+    let other = world.queue();
+    let refused = world.lab.add_scans(&other, vec![big()], false, None);
+    assert!(matches!(refused, Err(LabError::Full(_))), "{refused:?}");
+    let (items, _) = world.lab.scans_of(&queue, 100).unwrap();
+    assert_eq!(items.len(), fits);
+    // Of those that ended the list has the last only; and more than so many bytes of them are not kept either.
+    for scan in &items[..3] {
+        world.tell(&format!("scan/{}", scan.scan_id), "abort", json!({}));
+    }
+    world.until("three to have ended", || {
+        (world.lab.scans_of(&queue, 100)?.0.iter().filter(|s| s.status == ScanState::Aborted).count() == 3)
+            .then_some(())
+    });
+    assert_eq!(world.lab.scans_of(&queue, 2).unwrap().0.len(), fits - 3 + 2);
+    let (more, _) = world.lab.add_scans(&other, vec![big(), big()], false, None).unwrap();
+    world.lab.remove_queue(&queue).unwrap();
+    assert!(world.lab.scan(&items[0].scan_id).is_some());
+    world.lab.remove_queue(&other).unwrap();
+    assert!(world.lab.scan(&items[0].scan_id).is_none(), "the one that ended first goes");
+    assert!(world.lab.scan(&more[1].scan_id).is_some());
+    world.end();
 }

@@ -344,8 +344,11 @@ test('the list of scans: filters in the address, pages, new ones counted, four e
   await page.locator(`tr[data-scan="${own.ids[1]}"]`, { hasText: 'Aborted' }).waitFor();
   await page.route('**/api/scans?*', (route) => route.fulfill({ status: 500, contentType: 'application/problem+json', body: '{"detail":"the store is away","status":500}' }));
   await page.selectOption('select[name="status"]', 'failed');
-  await page.waitForTimeout(300);
+  await page.waitForSelector('#card-scan-list [data-empty="error"]:has-text("the store is away")');
+  assert.equal(await page.locator('tr[data-scan]').count(), 0, 'nothing of the filter before');
   await page.unroute('**/api/scans?*');
+  await page.click('#card-scan-list [data-empty="error"] button');
+  await page.waitForSelector('#card-scan-list [data-empty="filter"]');
 });
 
 test('a list of more than a page', { skip }, async () => {

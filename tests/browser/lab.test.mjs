@@ -451,6 +451,23 @@ test('in use: nothing but stop and clearing an error, with the reason; an error 
   await page.locator('[data-command="clear_error"]', { hasText: 'Clearing' }).waitFor();
 });
 
+test('what can be brought to a safe state has a button for it, what can not has none', { skip }, async () => {
+  const { items } = await box.get('/api/instruments');
+  const told = await Promise.all(items.map(async (i) => (await box.get(`/api/instruments/${i.instrument_id}`))));
+  const [safe, other] = [true, false].map((may) => told.find((i) => (i.actions ?? []).includes('safe') === may)?.instrument_id);
+  const it = await show(`instrument/${safe}`);
+  const { page } = it;
+  const sent = [];
+  page.on('request', (request) => { if (request.method() === 'POST') sent.push(request.url().split('/api/')[1]); });
+  await page.click('[data-command="safe"]');
+  await page.locator('main .note[data-tone="good"]', { hasText: 'safe state' }).waitFor();
+  assert.deepEqual(sent, [`instruments/${safe}/safe`]);
+  await visit(page, `instrument/${other}`);
+  await page.waitForSelector('.stop-place button');
+  assert.equal(await page.locator('[data-command="safe"]').count(), 0);
+  await it.clean();
+});
+
 test('the power supply of the bench is set, and says so', { skip }, async () => {
   const it = await show('instrument/psu');
   const { page } = it;

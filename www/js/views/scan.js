@@ -107,19 +107,29 @@ class ScanPage {
           ${fact(t('scan.points'), html`<span class="num" data-points>${points(p)}</span>`)}
           ${fact(t('scan.elapsed'), html`<span class="num">${duration(typeof p.elapsed_s === 'number' ? p.elapsed_s + (running ? ticking : 0) : null)}</span>`)}
           ${fact(t('scan.active'), html`<span class="num">${duration(typeof p.active_s === 'number' ? p.active_s + ticking : null)}</span>`)}
-          ${fact(t('lab.eta'), html`<span class="num">${typeof p.eta_s === 'number' && running ? span(p.eta_s) : DASH}</span>${p.eta_basis === 'planned' && running ? html` <span class="muted">${t('scan.eta_planned')}</span>` : nothing}`)}
+          ${fact(t('lab.eta'), html`<span class="num">${typeof p.eta_s === 'number' && running && !fresh?.stale ? span(p.eta_s) : DASH}</span>${p.eta_basis === 'planned' && running ? html` <span class="muted">${t('scan.eta_planned')}</span>` : nothing}`)}
           ${p.phase && running ? fact(t('scan.phase'), word('phase', p.phase)) : nothing}
           ${p.repeat_index ? fact(t('scan.repeat'), html`<span class="num">${count(p.repeat_index + 1)}</span>`) : nothing}
           ${p.skipped ? fact(t('scan.skipped'), html`<strong data-tone="warn" class="num">${count(p.skipped)}</strong>`) : nothing}
           ${p.late_ms ? fact(t('scan.late'), html`<span class="num">${count(p.late_ms)} ms</span>`) : nothing}
         </dl>
         ${is_live(p.status) || replay ? lab_commands(app, {
-          kind: 'scan', id, payload: p, blocked, rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'], p.queue_id && p.status !== 'queued' ? ['stop', 'abort', 'abort_on'] : ['stop', 'abort']],
-          aborting: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_loss', { points: points(p) }), action: t('scan.abort_confirm') },
-          aborting_on: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_on_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+          kind: 'scan', id, payload: p, blocked, sure: this.sure(p),
+          rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'],
+            ['stop', 'abort', ...(p.queue_id && p.status !== 'queued' ? ['abort_on'] : []), ...(p.pending === 'abort' ? ['abort_now'] : [])]],
         }) : nothing}
         ${is_live(p.status) ? nothing : this.after(p, blocked)}`,
     });
+  }
+
+  /** The second step of each way to abort: what is lost by it. */
+  sure(p) {
+    const name = p.name ?? this.id;
+    return {
+      abort: { title: t('scan.abort_title', { name }), loss: t('scan.abort_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+      abort_on: { title: t('scan.abort_title', { name }), loss: t('scan.abort_on_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+      abort_now: { title: t('scan.abort_now_title', { name }), loss: t('scan.abort_now_loss'), action: t('scan.abort_now_confirm') },
+    };
   }
 
   /** What an operator has to confirm before it goes on. */

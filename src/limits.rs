@@ -405,6 +405,8 @@ pub const ROWS_HELD: Duration = Duration::from_millis(100);
 pub const ROWS_IN_LOG: Duration = Duration::from_secs(600);
 /// How often full blocks are written, all that there are at a time: each time costs the card some 40 KB.
 pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
+/// While there are more rows of scans on the disk than are kept, what can go is looked for this often.
+pub const SURPLUS_AGAIN: Duration = Duration::from_secs(5);
 /// Memory of the rows that are read at a time; the rest is read when these have gone out.
 pub const ROWS_READ: usize = 4 * 1024 * 1024;
 /// Scans that are played back at one time, each with a thread; a further one is told 503.

@@ -124,6 +124,11 @@ impl Commands {
         self.lock().owners.remove(target);
     }
 
+    /// What `target` can be told to do; nothing where nobody owns it.
+    pub fn actions(&self, target: &str) -> Vec<String> {
+        self.lock().owners.get(target).map(|owner| owner.actions.clone()).unwrap_or_default()
+    }
+
     /// Hands a command to its owner.
     pub fn submit(&self, command: Command) -> Submitted {
         let mut inner = self.lock();
@@ -270,6 +275,7 @@ mod tests {
         let commands = Commands::new(Arc::clone(&bus));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::NoTarget));
         let inbox = commands.own("recorder/r", &["start"]);
+        assert_eq!((commands.actions("recorder/r"), commands.actions("recorder/x")), (vec!["start".to_string()], vec![]));
         assert!(matches!(commands.submit(command("1", "recorder/r", "fly")), Submitted::NoAction(_)));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Accepted(_)));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Known(_)));

@@ -684,7 +684,8 @@ impl<'a> Execution<'a> {
         let mut row = Row {
             sequence_index: None,
             data: BTreeMap::new(),
-            t_rel: Some(self.begun.elapsed().as_secs_f64()),
+            // To the microsecond: more digits are none.
+            t_rel: Some((self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e6),
             timestamp: Wall::now(),
             quality: BTreeMap::new(),
             late_ms: late_ms.filter(|late| *late > 0),

@@ -45,6 +45,11 @@ impl Follower {
         self.seq
     }
 
+    /// Goes back: what came after `seq` is visited again. For whoever could not work on what was visited.
+    pub fn rewind(&mut self, seq: u64) {
+        self.seq = self.seq.min(seq);
+    }
+
     /// Waits for something new, at most `time`; true when it is time to end.
     pub fn wait(&self, stop: &Stop, time: Duration) -> bool {
         crossbeam::channel::select! {

@@ -449,7 +449,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(super) fn close_as_after_an_error(&self) {
+    pub(crate) fn close_as_after_an_error(&self) {
         *self.db.write().unwrap() = None;
     }
 

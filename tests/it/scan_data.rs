@@ -146,7 +146,7 @@ fn a_scan_is_played_back() {
     let mut daemon = Daemon::start();
     register(&daemon, "cool");
     post(&daemon, "cool", 0, 200);
-    let line = r#"{"level":"WARNING","message":"valve 2 sticks","timestamp":"2026-01-07T15:00:10.050Z"}"#;
+    let line = r#"{"level":"WARNING","message":"valve 2 sticks"}"#;
     assert_eq!(daemon.post("/api/scans/cool/log", line).status, 202);
     let items = daemon.get("/api/scans/cool/log?level=WARNING").json()["items"].clone();
     assert_eq!((items.as_array().unwrap().len(), &items[0]["message"]), (1, &json!("valve 2 sticks")));
@@ -185,7 +185,8 @@ fn a_scan_is_played_back() {
             other => assert_eq!(other, "scan_status"),
         }
     };
-    assert_eq!((next, said, reason), (200, Some(101), json!("finished")));
+    // The line was said long after the rows, by its time: it comes before the last of them and nobody waits for it.
+    assert_eq!((next, said, reason), (200, Some(199), json!("finished")));
     assert!(stream.next().is_none(), "the end");
 
     // A bounded number at a time, and who goes makes room.

@@ -287,12 +287,8 @@ pub(crate) fn data(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let mut groups = Groups::default();
     objects(&body, |object| groups.take(object, now, |m, column| parts.lab.is_array(id, m, column)))?;
     let posted = parts.lab.post_rows(id, groups.into_vec(), now).map_err(refused)?;
-    if durable && !parts.lab.wait_durable(limits::DURABLE_TIME) {
-        let detail = format!(
-            "{} rows were accepted but are not on the disk after {:?}",
-            posted.accepted,
-            limits::DURABLE_TIME
-        );
+    if durable && !parts.lab.wait_durable(id, limits::DURABLE_TIME) {
+        let detail = format!("{} rows were accepted but are not on the disk yet", posted.accepted);
         return Err(problem(503, "not_durable_yet", "Not durable yet", detail).retry_after(5));
     }
     let body = json!({

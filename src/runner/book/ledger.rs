@@ -205,8 +205,9 @@ impl Page {
         }
         self.next = index;
         if self.first.is_some_and(|first| first >= index) {
+            // As if there had never been one: the next may be numbered from 0 or from 1.
             self.first = None;
-            self.next = 0;
+            (self.next, self.told, self.stored) = (0, 0, 0);
         }
     }
 

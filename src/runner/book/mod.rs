@@ -41,6 +41,8 @@ use std::time::{Duration, Instant};
 const BLOCKS_AT_ONCE: usize = 2_000;
 /// A scan that was not used for so long and is all on the disk is let go from memory.
 const IDLE: Duration = Duration::from_secs(60);
+/// A scan that neither ends nor gets rows for so long, and that nobody knows, is over.
+const QUIET: Duration = Duration::from_secs(3_600);
 /// Our own events whose rows need not be read from the log; more of them are read and found to be known.
 const OWN: usize = 10_000;
 
@@ -116,6 +118,9 @@ pub struct Book {
     own: Mutex<BTreeMap<u64, u64>>,
     /// Scans that are being removed.
     removed: Mutex<HashMap<String, Removal>>,
+    opened: Instant,
+    /// Scans that have not ended and are not in memory any more, since when.
+    let_go: Mutex<HashMap<String, Instant>>,
     /// Taken by the thread while it works; none while it does.
     follower: Mutex<Option<Follower>>,
     /// Where it is.
@@ -125,6 +130,8 @@ pub struct Book {
     /// Nothing waits any more: the daemon stops.
     stopping: AtomicBool,
     written: Mutex<Instant>,
+    /// Held by who writes blocks, from looking at what there is until it is on the disk; nobody else waits for it.
+    writer: Mutex<()>,
 }
 
 impl Book {
@@ -146,11 +153,14 @@ impl Book {
             holding: Mutex::default(),
             own: Mutex::default(),
             removed: Mutex::new(removed),
+            opened: Instant::now(),
+            let_go: Mutex::default(),
             follower: Mutex::new(Some(follower)),
             followed: AtomicU64::new(begin),
             ended: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             written: Mutex::new(Instant::now()),
+            writer: Mutex::default(),
         };
         book.follow()?;
         Ok(book)
@@ -190,21 +200,32 @@ impl Book {
     /// are rows.
     ///
     /// # Errors
-    /// The columns are wrong, or there are rows with others.
+    /// The columns are wrong, there are rows with others, or they can't be written.
     pub fn declare(&self, scan_id: &str, measurement: &str, columns: Vec<Column>) -> Result<(), BookError> {
         check_columns(&columns)?;
-        self.with(scan_id, |_, ledger| {
+        let new = self.with(scan_id, |_, ledger| {
             let page = ledger.page(measurement)?;
             if page.declared && page.columns == columns {
-                return Ok(());
+                return Ok(page.fresh);
             }
             if page.next > 0 {
                 let said = format!("{measurement} has rows already; its columns stay as they are");
                 return Err(BookError::Columns(said));
             }
             (page.columns, page.declared, page.fresh) = (columns, true, true);
-            Ok(())
-        })
+            Ok(true)
+        })?;
+        if !new {
+            return Ok(());
+        }
+        // On the disk when this returns: the log, which rows are read from after a kill, says nothing of units.
+        let _writer = lock(&self.writer);
+        let written = self.with(scan_id, |scan, ledger| {
+            let ended = ledger.ended;
+            let page = ledger.page(measurement)?;
+            Ok(page.written(scan, measurement, page.stored, ended))
+        })?;
+        Ok(self.write_batch(&[written])?)
     }
 
     /// Appends rows and publishes them with what is `beside` them (a status, lines) as one step; all or none. Rows that are
@@ -230,10 +251,11 @@ impl Book {
             };
             let new = appended.from.is_some();
             self.bus.metrics.scan_rows_duplicate_total.add(appended.appended.duplicates);
+            if new {
+                // Before the look at whether all stops: the last tick after that finds it.
+                lock(&self.holding).insert(scan.to_string());
+            }
             if beside.is_empty() && (!new || self.may_wait(ledger)) {
-                if new {
-                    lock(&self.holding).insert(scan.to_string());
-                }
                 self.bus.metrics.scan_rows_total.add(appended.appended.accepted);
                 return Ok(appended.appended);
             }
@@ -250,6 +272,28 @@ impl Book {
             self.bus.metrics.scan_rows_total.add(appended.appended.accepted);
             Ok(appended.appended)
         })
+    }
+
+    /// Tells the rows of a scan that wait, and gives the seq that holds all of them: once that is committed, they are on
+    /// the disk.
+    ///
+    /// # Errors
+    /// They wait on: the bus takes nothing, or the scan can't be read.
+    pub fn flush(&self, scan_id: &str) -> Result<u64, BookError> {
+        self.with(scan_id, |scan, ledger| {
+            if ledger.holds() {
+                self.tell(scan, ledger, Vec::new()).map_err(BookError::Refused)?;
+            }
+            Ok(self.bus.head().seq)
+        })
+    }
+
+    /// Has a scan in memory, so that appending to it a moment later reads nothing from the disk.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn keep_ready(&self, scan_id: &str) -> Result<(), BookError> {
+        self.with(scan_id, |_, _| Ok(()))
     }
 
     /// Rows of each measurement.
@@ -307,20 +351,25 @@ impl Book {
     }
 
     /// Scans that have to go so that no more than `keep` bytes of rows are on the disk, those that ended longest ago first.
-    /// Empty while there is room, or is being made.
+    /// Empty while there is room, or is being made. `lives` says of a scan whether it may get more rows, and nothing of one
+    /// it does not know: such a one, which programs only publish as events, is over when it has been quiet for an hour.
     ///
     /// # Errors
     /// The store can't be read.
-    pub fn surplus(&self, keep: u64) -> Result<Vec<String>, StoreError> {
+    pub fn surplus(
+        &self,
+        keep: u64,
+        lives: impl Fn(&str) -> Option<bool>,
+    ) -> Result<Vec<String>, StoreError> {
         let mut bytes = self.bytes();
         if bytes <= keep || lock(&self.removed).values().any(|removal| !removal.empty) {
             return Ok(Vec::new());
         }
         let mut kept = self.store.scans_kept()?;
-        let live = lock(&self.scans).clone();
-        // Who has not been heard of for an hour has ended, whatever was said.
-        let old = Wall(Wall::now().0.saturating_sub(3_600_000));
-        kept.retain(|k| k.ended || (!live.contains_key(&k.scan) && k.last_at.is_some_and(|at| at < old)));
+        kept.retain(|k| match lives(&k.scan) {
+            Some(lives) => !lives,
+            None => k.ended || self.is_quiet(&k.scan),
+        });
         kept.sort_by_key(|k| (!k.ended, k.last_at));
         let mut going = Vec::new();
         for scan in kept {
@@ -331,6 +380,15 @@ impl Book {
             going.push(scan.scan);
         }
         Ok(going)
+    }
+
+    /// Whether nothing was heard of a scan for [`QUIET`], as far as this run can say.
+    fn is_quiet(&self, scan: &str) -> bool {
+        if lock(&self.scans).contains_key(scan) {
+            return false;
+        }
+        let since = lock(&self.let_go).get(scan).copied().unwrap_or(self.opened);
+        since.elapsed() >= QUIET
     }
 
     /// Tells rows that have waited long enough. The thread does this ten times a second; nobody else needs to.
@@ -577,6 +635,7 @@ impl Book {
         loop {
             // Taken first, worked on after: a read of the log is not held up by reads of scans.
             let mut seen: Vec<(u64, String, Wall, String)> = Vec::new();
+            let before = follower.seq();
             let more = follower.visit(|event| {
                 if event.kind.starts_with("data_") && !self.is_own(event.seq) {
                     seen.extend(
@@ -588,8 +647,12 @@ impl Book {
             since_write += seen.len();
             let at = follower.seq();
             for (seq, kind, at, text) in seen {
-                if let Some((scan, measurement, rows)) = frames::read(&kind, &text, at) {
-                    self.take(&scan, &measurement, rows, seq)?;
+                if let Some((scan, measurement, rows)) = frames::read(&kind, &text, at)
+                    && let Err(e) = self.take(&scan, &measurement, rows, seq)
+                {
+                    // All of it again the next time; what was taken is known then.
+                    follower.rewind(before);
+                    return Err(e);
                 }
             }
             self.followed.store(at, Ordering::Relaxed);
@@ -638,6 +701,7 @@ impl Book {
 
     /// Writes full blocks of all scans; those of ended ones, of rows that have waited for long, and with `all` everything.
     fn write(&self, all: bool) -> Result<(), StoreError> {
+        let _writer = lock(&self.writer);
         let committed = self.bus.committed();
         let followed = self.followed.load(Ordering::Relaxed);
         let scans: Vec<(String, Arc<Mutex<Ledger>>)> =
@@ -710,6 +774,8 @@ impl Book {
         }
         order.sort();
         let mut map = lock(&self.scans);
+        let mut since = lock(&self.let_go);
+        since.retain(|id, at| at.elapsed() < QUIET && !map.contains_key(id));
         for (_, id) in order {
             let Some(ledger) = map.get(id).cloned() else { continue };
             // Held by somebody: it is in use.
@@ -718,6 +784,9 @@ impl Book {
             {
                 ledger.gone = true;
                 map.remove(id);
+                if !ledger.ended && since.len() < limits::BOOK_SCANS {
+                    since.insert(id.clone(), Instant::now());
+                }
             }
         }
     }

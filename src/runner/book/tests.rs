@@ -185,6 +185,9 @@ fn declared_columns_are_held_to() {
         Err(BookError::Columns(_))
     ));
     world.settle();
+    let world = world.kill();
+    assert_eq!(world.book.measurements("S1")["main"], columns, "though its rows are in the log alone");
+    let book = &world.book;
     let world = {
         book.end("S1");
         world.commit();
@@ -310,6 +313,91 @@ fn rows_that_others_publish_are_kept_too() {
 }
 
 #[test]
+fn what_lives_never_makes_room_however_long_it_rests() {
+    let mut world = world();
+    for (n, scan) in ["live", "over", "heard"].into_iter().enumerate() {
+        // Measured years ago by whatever clock.
+        world.add(scan, 0, 300 + n as u64).unwrap();
+        world.settle();
+        world.book.write(true).unwrap();
+    }
+    assert!(lock(&world.book.scans).is_empty(), "all let go");
+    let going = |world: &World| {
+        let lives = |scan: &str| match scan {
+            "live" => Some(true),
+            "over" => Some(false),
+            _ => None,
+        };
+        world.book.surplus(0, lives).unwrap()
+    };
+    assert_eq!(going(&world), ["over"]);
+    let Some(began) = Instant::now().checked_sub(QUIET) else { return };
+    world.book.opened = began;
+    assert_eq!(going(&world), ["over"], "it was heard of in this run");
+    lock(&world.book.let_go).clear();
+    assert_eq!(going(&world), ["over", "heard"]);
+}
+
+#[test]
+fn an_error_of_the_store_leaves_no_hole() {
+    let world = world();
+    let points = |range: std::ops::Range<u64>| {
+        for n in range {
+            let payload = json!({ "scan_id": "S9", "measurement": "iv", "sequence_index": n, "data": { "v": n as f64 / 8.0 } });
+            world.bus.publish(Draft::checked("data_point", None, payload).unwrap()).unwrap();
+        }
+    };
+    points(0..3);
+    world.store.close_as_after_an_error();
+    world.book.work().unwrap_err();
+    world.commit();
+    points(3..5);
+    world.book.work().unwrap();
+    assert_eq!(world.all("S9"), expected(5));
+}
+
+#[test]
+fn a_refused_first_row_leaves_nothing_behind() {
+    let world = world();
+    world.book.declare("S1", "main", vec![Column { name: "v".into(), ..Column::default() }]).unwrap();
+    world.bus.stop();
+    let note = Draft::checked("note", Some("app/x"), json!({})).unwrap();
+    let refused = world.book.append("S1", "main", vec![numbered(Some(1))], vec![note]);
+    assert!(matches!(refused, Err(BookError::Refused(_))), "{refused:?}");
+    world.book.write(true).unwrap();
+    assert!(world.book.counts("S1").values().all(|n| *n == 0));
+}
+
+#[test]
+fn rows_that_wait_are_told_when_somebody_wants_them_on_the_disk() {
+    let world = world();
+    for n in 0..5 {
+        world.add("S1", n, 1).unwrap();
+    }
+    let through = world.book.flush("S1").unwrap();
+    assert_eq!(through, world.bus.head().seq);
+    world.commit();
+    assert_eq!((world.bus.committed(), world.kill().all("S1")), (through, expected(5)));
+    let world = self::world();
+    world.add("S1", 0, 1).unwrap();
+    world.add("S1", 1, 1).unwrap();
+    world.bus.stop();
+    assert!(matches!(world.book.flush("S1"), Err(BookError::Refused(_))), "not durable, and not said to be");
+}
+
+#[test]
+fn a_scan_that_was_let_go_is_kept_ready() {
+    let world = world();
+    world.add("S1", 0, 3).unwrap();
+    world.settle();
+    world.book.write(true).unwrap();
+    assert_eq!(world.book.last_index("S1", "main"), Some(2));
+    assert!(!lock(&world.book.scans).contains_key("S1"), "looking does not keep it");
+    world.book.keep_ready("S1").unwrap();
+    assert!(lock(&world.book.scans).contains_key("S1"));
+}
+
+#[test]
 fn what_is_forgotten_does_not_come_back() {
     let world = world();
     for scan in ["S1", "S2"] {
@@ -323,8 +411,8 @@ fn what_is_forgotten_does_not_come_back() {
     world.add("S1", 140_000, 3).unwrap();
     world.settle();
     let before = world.book.bytes();
-    assert_eq!(world.book.surplus(before).unwrap(), Vec::<String>::new());
-    assert_eq!(world.book.surplus(before - 1).unwrap(), ["S1"]);
+    assert_eq!(world.book.surplus(before, |_| None).unwrap(), Vec::<String>::new());
+    assert_eq!(world.book.surplus(before - 1, |_| None).unwrap(), ["S1"]);
     world.book.forget("S1");
     assert!(world.book.counts("S1").is_empty() && world.book.view("S1", None).unwrap().is_none());
     world.book.work().unwrap();

@@ -15,7 +15,7 @@ mod tests;
 
 pub use self::door::{Control, NewExternal, Posted, Registered};
 
-use self::one::{Kept, One, Times, row, word};
+use self::one::{Kept, One, Rows, Times, row, word};
 use super::lease::Overdue;
 use super::{Conflict, Judged, LabError, ScanDetail, unknown};
 use crate::bus::Command;
@@ -30,7 +30,7 @@ use crossbeam::channel::Sender;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,8 @@ pub(super) struct External {
     saving: Mutex<()>,
     /// Threads that wait.
     waiting: AtomicUsize,
+    /// One has ended since it was last looked whether there are too many of those.
+    ended: AtomicBool,
 }
 
 fn monotonic() -> Duration {
@@ -97,6 +99,7 @@ impl External {
             unsaved: Mutex::default(),
             saving: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            ended: AtomicBool::new(true),
         };
         let (now, boot) = (monotonic(), context.bus.time().boot());
         for (key, row) in context.store.shelf(SHELF)? {
@@ -147,6 +150,12 @@ impl External {
 
     fn all(&self) -> Vec<Arc<Entry>> {
         self.scans.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
+    }
+
+    /// Whether a scan of these may get more rows; none: it is none of these.
+    pub fn lives(&self, id: &str) -> Option<bool> {
+        let entry = self.find(id)?;
+        Some(!entry.lock().kept.machine.is_ended())
     }
 
     /// Whether the scan is one of these.
@@ -392,10 +401,10 @@ impl External {
             }
             let answer = (one.status(now), one.control());
             drop(one);
-            self.save()?;
+            self.save_end(id, &entry)?;
             return Ok(answer);
         }
-        let was = one.kept.machine.status();
+        let was = (one.kept.machine.status(), one.kept.machine.pending());
         one.advance(now);
         one.kept.machine.event(ScanEvent::Confirmed(state));
         if one.kept.machine.status() != state {
@@ -403,7 +412,16 @@ impl External {
             let detail = format!("{id} is {}; it can't become {} from there", one.word(), word(state));
             return Err(one.conflict("not_now", detail));
         }
-        if state == ScanState::Running && was == ScanState::Queued {
+        if was == (state, one.kept.machine.pending()) {
+            // It only shows that it lives.
+            if one.kept.message != message {
+                one.kept.message = message;
+                one.dirty = true;
+            }
+            self.told(&mut one, now);
+            return Ok((one.status(now), one.control()));
+        }
+        if state == ScanState::Running && was.0 == ScanState::Queued {
             one.kept.times.at = Some(now);
             one.kept.started_at = Some(Wall::now());
             one.eta.begin(Duration::ZERO);
@@ -420,7 +438,11 @@ impl External {
         let answer = (one.status(now), one.control());
         drop(one);
         entry.news.notify_all();
-        self.save()?;
+        if ends {
+            self.save_end(id, &entry)?;
+        } else {
+            self.save()?;
+        }
         Ok(answer)
     }
 
@@ -585,7 +607,9 @@ impl External {
                 self.publish(&mut one, now);
             }
         }
-        self.drop_oldest();
+        if self.ended.swap(false, Ordering::Relaxed) {
+            self.drop_oldest();
+        }
         if let Err(e) = self.save() {
             log::error!("failed to keep scans of programs: {e}");
         }
@@ -649,9 +673,13 @@ impl External {
     fn hear(&self, one: &mut One, now: Duration) -> bool {
         let was_silent = one.lease.heard(now);
         let back = std::mem::take(&mut one.restored) || was_silent;
+        if back && !one.kept.machine.is_ended() {
+            let id = &one.kept.scan_id;
+            // After a restart it may have been raised before.
+            self.context.alerts.clear(&alert(id, "silent"), "Its bench program is heard again.");
+        }
         if was_silent && !one.kept.machine.is_ended() {
             let id = &one.kept.scan_id;
-            self.context.alerts.clear(&alert(id, "silent"), "Its bench program is heard again.");
             self.line(id, Level::Info, "the bench program is heard again", "heard");
         }
         one.dirty |= back;
@@ -678,6 +706,8 @@ impl External {
         let ended = one.kept.machine.is_ended();
         if ended {
             self.book.end(&id);
+            one.rows = Rows::Waiting;
+            self.ended.store(true, Ordering::Relaxed);
             one.kept.num_points = self.book.counts(&id);
             one.kept.ended_at = Some(Wall::now());
             one.progress.end(one.kept.machine.exit() == Some(ExitReason::Finished));
@@ -798,6 +828,7 @@ impl External {
         ended.sort();
         let ids: Vec<String> = ended.into_iter().take(more).map(|(_, id)| id).collect();
         if let Err(e) = self.forget(&ids) {
+            // Again with the next that ends.
             log::error!("failed to remove {} old scans: {e}", ids.len());
         }
     }
@@ -806,7 +837,35 @@ impl External {
         self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).insert(id.to_string());
     }
 
-    /// Writes what has changed on the shelf, for all who wait for it in one transaction.
+    /// Puts the end of a scan on the shelf, after its rows are on the disk.
+    ///
+    /// # Errors
+    /// It is not there yet; it is tried again.
+    fn save_end(&self, id: &str, entry: &Entry) -> Result<(), LabError> {
+        let late = || LabError::Store(format!("the last rows of {id} are not on the disk yet; try again"));
+        let through = self.rows_through(&mut entry.lock()).map_err(|_| late())?;
+        if through.is_some_and(|seq| !self.context.bus.wait_durable(seq, limits::DURABLE_TIME)) {
+            return Err(late());
+        }
+        self.save()
+    }
+
+    /// The seq that has to be committed before the end of this scan may be on the shelf; none: nothing is waited for.
+    fn rows_through(&self, one: &mut One) -> Result<Option<u64>, BookError> {
+        if one.rows == Rows::Waiting {
+            one.rows = Rows::Through(self.book.flush(&one.kept.scan_id)?);
+        }
+        match one.rows {
+            Rows::Through(seq) if seq > self.context.bus.committed() => Ok(Some(seq)),
+            _ => {
+                one.rows = Rows::Kept;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes what has changed on the shelf, for all who wait for it in one transaction. An end whose rows are not on the
+    /// disk waits for them.
     ///
     /// # Errors
     /// Nothing was written; it is tried again.
@@ -816,8 +875,18 @@ impl External {
         if ids.is_empty() {
             return Ok(());
         }
-        let rows: Vec<_> =
-            ids.iter().filter_map(|id| self.find(id)).map(|entry| row(&entry.lock().kept)).collect();
+        let mut rows = Vec::new();
+        for id in &ids {
+            let Some(entry) = self.find(id) else { continue };
+            let mut one = entry.lock();
+            match self.rows_through(&mut one) {
+                Ok(None) => rows.push(row(&one.kept)),
+                _ => self.mark(id),
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
         if let Err(e) = self.context.store.shelve(&rows) {
             self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).extend(ids);
             return Err(e.into());
@@ -830,6 +899,13 @@ impl External {
         for entry in self.all() {
             drop(entry.lock());
             entry.news.notify_all();
+        }
+        // Ends that wait for their rows.
+        let bus = &self.context.bus;
+        if !self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).is_empty()
+            && !bus.wait_durable(bus.head().seq, limits::SHELF_TIME)
+        {
+            log::warn!("the last rows of programs' scans are not on the disk");
         }
         if let Err(e) = self.save() {
             log::error!("failed to keep scans of programs: {e}");

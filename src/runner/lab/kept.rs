@@ -318,27 +318,55 @@ impl Lab {
 
     /// Removes the rows of scans that are gone, and scans whose rows are too much; by the thread, without the lock.
     pub(super) fn forget(&self) {
-        match self.book.surplus(self.settings.keep) {
-            Ok(surplus) => {
-                let mut inner = self.lock();
-                for id in surplus {
-                    log::info!(
-                        "lab: {id} and its rows are forgotten: {} bytes of rows are kept",
-                        self.settings.keep
-                    );
-                    if inner.ended.contains(&id) {
-                        self.forget_scan(&mut inner, &id);
-                    } else if !inner.scans.contains_key(&id) {
-                        inner.forgotten.push(id);
-                    }
-                }
+        let keep = self.settings.keep;
+        if self.book.bytes() > keep && self.may_look() {
+            match self.book.surplus(keep, |id| self.lives(id)) {
+                Ok(surplus) => surplus.iter().for_each(|id| self.make_room(id)),
+                Err(e) => log::debug!("failed to look for rows that are too much: {e}"),
             }
-            Err(e) => log::debug!("failed to look for rows that are too much: {e}"),
         }
         let gone = std::mem::take(&mut self.lock().forgotten);
         for id in gone {
             self.book.forget(&id);
         }
+    }
+
+    /// Whether it is time to look again for scans whose rows are too much: each look reads what is known of all of them.
+    fn may_look(&self) -> bool {
+        let mut inner = self.lock();
+        let due = inner.looked.is_none_or(|at| at.elapsed() >= limits::SURPLUS_AGAIN);
+        if due {
+            inner.looked = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Whether a scan may get more rows; none of one that is known here no more, or never was.
+    fn lives(&self, id: &str) -> Option<bool> {
+        self.external.lives(id).or_else(|| {
+            let inner = self.lock();
+            inner.scans.get(id).map(|scan| !scan.machine.is_ended())
+        })
+    }
+
+    /// Forgets a scan that does not live, with its rows.
+    fn make_room(&self, id: &str) {
+        if self.external.has(id) {
+            if let Err(e) = self.external.remove(id) {
+                log::debug!("{id} can't be forgotten: {e}");
+                return;
+            }
+        } else {
+            let mut inner = self.lock();
+            if inner.ended.contains(&id.to_string()) {
+                self.forget_scan(&mut inner, id);
+            } else if inner.scans.contains_key(id) {
+                return;
+            } else {
+                inner.forgotten.push(id.to_string());
+            }
+        }
+        log::info!("lab: {id} and its rows are forgotten: {} bytes of rows are kept", self.settings.keep);
     }
 
     /// Brings instruments of interrupted scans into their safe state, where it is configured what that is.

@@ -224,6 +224,8 @@ struct Inner {
     not_saved: Option<String>,
     /// Scans whose rows are to be forgotten.
     forgotten: Vec<String>,
+    /// When it was last looked for scans whose rows are too much.
+    looked: Option<Instant>,
     /// Instruments of scans that were interrupted.
     unsafe_instruments: Vec<ToMakeSafe>,
     threads: Vec<JoinHandle<()>>,

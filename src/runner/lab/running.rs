@@ -220,7 +220,7 @@ impl Lab {
         repeat_index: u64,
     ) -> Result<(), BookError> {
         // Pages that were let go for want of use are read back here, not under the lock.
-        let _ = self.book.last_index(id, measurement);
+        let _ = self.book.keep_ready(id);
         let now = Instant::now();
         let mut inner = self.lock();
         let inner = &mut *inner;

@@ -101,12 +101,17 @@ impl Lab {
         self.external.is_array(scan, measurement, column)
     }
 
-    /// Waits until what was posted is on the disk; false when that takes longer than `time`.
-    pub fn wait_durable(&self, time: Duration) -> bool {
+    /// Waits until what was posted of a scan is on the disk; false when that takes longer than `time`, or its rows still
+    /// wait to be published.
+    pub fn wait_durable(&self, scan: &str, time: Duration) -> bool {
         // Rows of a fast scan may wait for each other.
-        self.book.tick();
-        let bus = &self.external.context.bus;
-        bus.wait_durable(bus.head().seq, time)
+        match self.book.flush(scan) {
+            Ok(seq) => self.external.context.bus.wait_durable(seq, time),
+            Err(e) => {
+                log::debug!("rows of {scan} are not published yet: {e}");
+                false
+            }
+        }
     }
 
     /// Whether there is such a scan here.

@@ -61,6 +61,17 @@ pub(super) struct Kept {
     pub(super) num_points: BTreeMap<String, u64>,
 }
 
+/// Where the rows of one that has ended are; an end is never on the disk before them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// On the disk, or it has not ended.
+    Kept,
+    /// In the log up to this seq.
+    Through(u64),
+    /// Some may wait to be published.
+    Waiting,
+}
+
 pub(super) struct One {
     pub(super) kept: Kept,
     pub(super) lease: Lease,
@@ -78,6 +89,7 @@ pub(super) struct One {
     pub(super) published: Option<Duration>,
     /// Points have come since.
     pub(super) dirty: bool,
+    pub(super) rows: Rows,
 }
 
 /// How far it was before rows that may be refused.
@@ -106,6 +118,7 @@ impl One {
             restored: false,
             published: None,
             dirty: false,
+            rows: Rows::Kept,
             progress,
             kept,
         };

@@ -13,7 +13,15 @@ struct World {
     external: External,
     context: Context,
     inbox: Receiver<Command>,
+    writer: Option<std::thread::JoinHandle<()>>,
     dir: Option<tempfile::TempDir>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.context.bus.stop();
+        self.writer.take().into_iter().for_each(crate::threads::join);
+    }
 }
 
 impl World {
@@ -22,6 +30,14 @@ impl World {
     }
 
     fn over(dir: tempfile::TempDir, keep: usize) -> World {
+        let mut world = World::uncommitted(dir, keep);
+        let (bus, store) = (Arc::clone(&world.context.bus), Arc::clone(&world.context.store));
+        world.writer = Some(crate::store::start_writer(bus, store, Arc::default()).unwrap());
+        world
+    }
+
+    /// Nobody writes the log but [`World::commit`].
+    fn uncommitted(dir: tempfile::TempDir, keep: usize) -> World {
         let opened = Store::open(dir.path(), &crate::config::Store::default()).unwrap();
         let store = Arc::new(opened.store);
         let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::default()));
@@ -52,7 +68,7 @@ impl World {
         let book = Arc::new(Book::open(Arc::clone(&context.bus), store).unwrap());
         let (to, inbox) = bounded(16);
         let external = External::open(&context, &book, to, keep).unwrap();
-        World { external, context, inbox, dir: Some(dir) }
+        World { external, context, inbox, writer: None, dir: Some(dir) }
     }
 
     /// The daemon ends without a word and comes up again on the same shelf.
@@ -60,6 +76,14 @@ impl World {
         let dir = self.dir.take().unwrap();
         drop(self);
         World::over(dir, 10)
+    }
+
+    fn commit(&self) {
+        let bus = &self.context.bus;
+        let batch = bus.next_batch(Duration::ZERO, Duration::ZERO).unwrap();
+        let through = batch.through.seq;
+        self.context.store.commit(&batch, false).unwrap();
+        bus.committed_through(through);
     }
 
     fn register(&self, id: &str) -> Registered {
@@ -374,6 +398,53 @@ fn a_restart_leaves_it_as_it_was_with_a_fresh_lease() {
     assert!(world.alerts().is_empty());
     world.post("runs", 0, 1).unwrap();
     world.ask("runs", "pause", json!({}));
+}
+
+#[test]
+fn an_end_is_not_on_the_disk_before_its_rows() {
+    let world = World::uncommitted(tempfile::tempdir().unwrap(), 10);
+    let has_ended = || {
+        let rows = world.context.store.shelf(SHELF).unwrap();
+        serde_json::from_slice::<Kept>(&rows[0].1).unwrap().machine.is_ended()
+    };
+    world.register("s");
+    world.post("s", 0, 3).unwrap();
+    world.ask("s", "abort", json!({}));
+    world.ask("s", "abort", json!({ "force": true }));
+    assert_eq!(world.told("s").status, ScanState::Aborted);
+    world.external.tick();
+    assert!(!has_ended(), "a kill now would leave an end without its last rows");
+    world.commit();
+    world.external.tick();
+    assert!(has_ended());
+}
+
+#[test]
+fn a_sign_of_life_is_not_written_down() {
+    let world = World::new();
+    world.register("s");
+    let revision = world.told("s").revision;
+    for n in 0..3 {
+        let says = Some(format!("point {n}"));
+        let (status, _) = world.external.report("s", ScanState::Running, says, None).unwrap();
+        assert_eq!((status.revision, status.message), (revision, Some(format!("point {n}"))));
+    }
+    assert!(world.external.unsaved.lock().unwrap().is_empty());
+    let lines = world.context.bus.after(0, usize::MAX).unwrap();
+    let lines = lines.iter().filter(|e| &*e.kind == "queue_log").count();
+    assert_eq!(lines, 1, "that it is running was said when it was registered");
+}
+
+#[test]
+fn an_alert_of_before_a_restart_is_over_when_the_program_is_heard() {
+    let world = World::new();
+    world.register("s");
+    let world = world.again();
+    // As the alerts have it from before.
+    world.context.alerts.raise("scan.s.silent", Severity::Minor, "silent", "");
+    assert_eq!(world.alerts(), [("scan.s.silent".to_string(), "active".to_string())]);
+    world.post("s", 0, 1).unwrap();
+    assert_ne!(world.alerts(), [("scan.s.silent".to_string(), "active".to_string())]);
 }
 
 #[test]

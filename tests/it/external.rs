@@ -439,7 +439,10 @@ fn a_registration_has_rules() {
     assert_eq!(post(&daemon, "waits", json!({ "data": { "x": 1 } })).1["type"], "not_started");
     assert_eq!(daemon.post("/api/scans/waits/pause", "{}").status, 409);
     let start = command(&daemon, "waits", "start");
-    assert_eq!(daemon.get("/api/scans/waits/control").json()["pending"], "start");
+    // Accepted, and then done by the thread of the lab.
+    until("the start to be asked for", || {
+        (daemon.get("/api/scans/waits/control").json()["pending"] == "start").then_some(())
+    });
     say(&daemon, "waits", "running");
     assert_eq!(outcome(&daemon, &start)["status"], "running");
 }

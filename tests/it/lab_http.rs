@@ -337,6 +337,37 @@ fn a_loop_repeats_the_queue_until_it_is_stopped() {
     ok(&daemon, "DELETE", "/api/queues/q", Value::Null);
 }
 
+/// A pause that was to come after the scan is wanted now: it was answered with "asked for already" and lost.
+#[test]
+fn a_pause_can_be_had_sooner_and_what_is_impossible_stays_so() {
+    let daemon = lab();
+    ok(&daemon, "POST", "/api/queues", json!({ "queue_id": "q" }));
+    ok(&daemon, "POST", "/api/queues/q/scans", sweep(2_000));
+    ok(&daemon, "POST", "/api/queues/q/scans", sweep(2));
+    ok(&daemon, "POST", "/api/queues/q/start", Value::Null);
+    until("a point", || {
+        let scans = ok(&daemon, "GET", "/api/queues/q/scans?limit=0", Value::Null);
+        (scans["items"][0]["points_done"].as_u64()? > 0).then_some(())
+    });
+    let later = json!({ "mode": "after_scan" });
+    assert_eq!(send(&daemon, "POST", "/api/queues/q/pause", later.clone()).status, 202);
+    assert_eq!(send(&daemon, "POST", "/api/queues/q/pause", later).status, 200, "the same once more");
+    let sooner = send(&daemon, "POST", "/api/queues/q/pause", Value::Null);
+    assert_eq!(sooner.status, 202, "{}", sooner.text());
+    until("the pause", || {
+        let status = ok(&daemon, "GET", "/api/queues/q", Value::Null);
+        (status["status"] == "paused").then_some(())
+    });
+    refused(
+        &daemon,
+        &[
+            ("POST", "/api/queues/q/start", Value::Null, 409, "not_now"),
+            ("GET", "/api/queues/q/scans?limit=many", Value::Null, 400, "bad_parameter"),
+        ],
+    );
+    ok(&daemon, "POST", "/api/queues/q/abort", Value::Null);
+}
+
 /// The roles: everybody may look and check, commands take `operate`, rows `publish`.
 #[test]
 fn who_may_what() {

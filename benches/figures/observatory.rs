@@ -109,10 +109,10 @@ impl Connection {
     }
 }
 
-/// A thousand samples of a sensor that holds still: four digits, one a second.
+/// Five hundred samples of a sensor that holds still: four digits, one a second.
 fn samples(first: u64) -> String {
     let mut body = String::from("{\"events\":[");
-    for n in first..first + 1_000 {
+    for n in first..first + 500 {
         // A slow swing with the noise of the last digit, from the number alone.
         let noise = (n.wrapping_mul(2_654_435_761) >> 16) % 7;
         let value = 21.5 + (n as f64 / 3_000.0).sin() * 0.5 + noise as f64 * 0.001;
@@ -139,7 +139,7 @@ pub fn million(table: &mut Table) {
     let daemon = Options::default().config(config).start_in(&dir.path().join("data"));
     let mut connection = Connection::new(daemon.addr);
     let begun = Instant::now();
-    for first in (0..SAMPLES / SIGNALS).step_by(1_000) {
+    for first in (0..SAMPLES / SIGNALS).step_by(500) {
         let body = samples(first);
         for signal in 0..SIGNALS {
             connection.post(&format!("/api/signals/s{signal}"), &body);
@@ -224,7 +224,7 @@ pub fn million(table: &mut Table) {
     while begun.elapsed() < Duration::from_secs(20) {
         for _ in 0..20 {
             connection.post("/api/signals/s", &samples(posted));
-            posted += 1_000;
+            posted += 500;
         }
         most = most.max(stored(&daemon));
         // About 100,000 samples a second: a commit a second removes as much as it adds.
@@ -405,7 +405,7 @@ pub fn feed(table: &mut Table) {
     let last = RATE * SECONDS - 1;
     while let Some(frame) = reader.next() {
         let payload = frame.payload();
-        let Some(value) = payload["value"].as_u64() else { continue };
+        let Some(value) = payload["value"].as_f64() else { continue };
         let now = wall_ms();
         // Just before this one came, the one before it was what was shown.
         if let Some(before) = shown.replace(
@@ -413,7 +413,7 @@ pub fn feed(table: &mut Table) {
         ) {
             ages.push(now.saturating_sub(before));
         }
-        if value == last {
+        if value as u64 == last {
             break;
         }
     }

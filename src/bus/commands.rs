@@ -58,6 +58,8 @@ struct Known {
     since: Instant,
     /// The time it has.
     within: Duration,
+    /// The rest of what was asked, until it has ended.
+    params: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Default)]
@@ -122,6 +124,11 @@ impl Commands {
         self.lock().owners.remove(target);
     }
 
+    /// What `target` can be told to do; nothing where nobody owns it.
+    pub fn actions(&self, target: &str) -> Vec<String> {
+        self.lock().owners.get(target).map(|owner| owner.actions.clone()).unwrap_or_default()
+    }
+
     /// Hands a command to its owner.
     pub fn submit(&self, command: Command) -> Submitted {
         let mut inner = self.lock();
@@ -144,6 +151,7 @@ impl Commands {
         };
         let id = command.id.clone();
         let wake = owner.wake.clone();
+        let params = command.params.clone();
         match owner.to.try_send(command) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Submitted::Busy,
@@ -151,7 +159,7 @@ impl Commands {
         }
         inner.known.insert(
             id.clone(),
-            Known { result: result.clone(), since: Instant::now(), within: limits::COMMAND_TIME },
+            Known { result: result.clone(), since: Instant::now(), within: limits::COMMAND_TIME, params },
         );
         inner.order.push_back(id);
         while inner.order.len() > limits::COMMANDS {
@@ -186,6 +194,7 @@ impl Commands {
             if known.result.state != CommandState::Accepted {
                 return;
             }
+            known.params.clear();
             known.result.state = state;
             known.result.status = status.map(str::to_string);
             known.result.code = code.map(str::to_string);
@@ -215,14 +224,18 @@ impl Commands {
         self.lock().known.get(id).map(|known| known.result.clone())
     }
 
-    /// The action of the newest command for `target` that has not ended: its owner may not have come to it yet.
-    pub fn newest_open(&self, target: &str) -> Option<String> {
+    /// Whether the newest command for `target` that has not ended wants just this: its owner may not have come to it yet.
+    pub fn is_asked(
+        &self,
+        target: &str,
+        action: &str,
+        params: &serde_json::Map<String, serde_json::Value>,
+    ) -> bool {
         let inner = self.lock();
-        let open = |id: &String| {
-            let result = &inner.known.get(id)?.result;
-            (result.target == target && result.state == CommandState::Accepted).then(|| result.action.clone())
-        };
-        inner.order.iter().rev().find_map(open)
+        let open =
+            |known: &&Known| known.result.target == target && known.result.state == CommandState::Accepted;
+        let newest = inner.order.iter().rev().filter_map(|id| inner.known.get(id)).find(open);
+        newest.is_some_and(|known| known.result.action == action && known.params == *params)
     }
 
     /// Ends what nobody finished in time; called about once a second.
@@ -262,17 +275,24 @@ mod tests {
         let commands = Commands::new(Arc::clone(&bus));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::NoTarget));
         let inbox = commands.own("recorder/r", &["start"]);
+        assert_eq!((commands.actions("recorder/r"), commands.actions("recorder/x")), (vec!["start".to_string()], vec![]));
         assert!(matches!(commands.submit(command("1", "recorder/r", "fly")), Submitted::NoAction(_)));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Accepted(_)));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Known(_)));
         assert_eq!(inbox.try_iter().count(), 1, "a second submit of the same id is the same command");
         assert_eq!(bus.head().seq, 0, "accepted is not done");
-        assert_eq!(commands.newest_open("recorder/r").as_deref(), Some("start"));
+        let (none, later) = (serde_json::Map::new(), serde_json::json!({"mode": "later"}));
+        assert!(commands.is_asked("recorder/r", "start", &none));
+        assert!(!commands.is_asked("recorder/r", "start", later.as_object().unwrap()), "another wish");
+        assert!(
+            !commands.is_asked("recorder/r", "stop", &none)
+                && !commands.is_asked("recorder/x", "start", &none)
+        );
         commands.finish("1", CommandState::Completed, Some("recording"), None);
         commands.finish("1", CommandState::Failed, None, Some("too late"));
         assert_eq!(bus.head().seq, 1);
         assert_eq!(commands.lookup("1").unwrap().state, CommandState::Completed);
-        assert!(commands.lookup("2").is_none() && commands.newest_open("recorder/r").is_none());
+        assert!(commands.lookup("2").is_none() && !commands.is_asked("recorder/r", "start", &none));
     }
 
     #[test]

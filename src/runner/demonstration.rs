@@ -1,7 +1,8 @@
 //! An operator for the simulated bench: keeps its queue supplied with IV scans, by what any operator can do.
 //!
 //! **The rule.** It makes `QUEUE_001`, adds a batch and starts it. When a batch is completed it adds the next one, and when
-//! the daemon was started again while the queue ran it resumes it, which it may because nothing but a simulation moves.
+//! the daemon was started again while the queue ran it resumes it, which it may because nothing but a simulation moves: it
+//! does either only as long as the queue has the bench's name and nothing but the bench's scans wait in it.
 //! Whatever else the queue waits for is a person's: paused, stopped, aborted, paused by an error or removed, it stays
 //! so until a person does something; a removed one comes back with the next start. Of its own scans it keeps
 //! the last [`KEPT`] that have ended.
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 const QUEUE: &str = "QUEUE_001";
 /// Who adds its scans.
 const WHO: &str = "bench";
+/// What it is called. One with another name is somebody's own.
+const QUEUE_NAME: &str = "IV curves";
 /// Scans of one batch.
 const BATCH: u64 = 5;
 /// Rest between two batches.
@@ -103,6 +106,11 @@ impl Demonstration {
         }
     }
 
+    /// What was to be done is not, as the queue has become somebody's.
+    fn leave(&mut self) {
+        (self.begun, self.starts, self.completed) = (true, false, None);
+    }
+
     /// The scans of the next batch.
     fn batch(&self) -> Vec<Value> {
         (self.added..self.added + BATCH).map(description).collect()
@@ -120,6 +128,20 @@ fn description(n: u64) -> Value {
         "on_error": { "retry": 3, "then": "pause" },
         "always": [{ "set": "psu.voltage", "value": 0.0 }],
     })
+}
+
+/// Whether a queue is the bench's: it has its name, and what waits or runs in it does what scans of the bench do.
+fn is_own(queue: &QueueStatus, waiting: &[Option<Value>]) -> bool {
+    // The least common multiple of what `description` counts by.
+    let own: Vec<Value> = (0..15).map(description).collect();
+    let does = |scan: &Value| {
+        let mut scan = scan.clone();
+        own.iter().any(|own| {
+            scan["name"] = own["name"].clone();
+            scan == *own
+        })
+    };
+    queue.name.as_deref() == Some(QUEUE_NAME) && waiting.iter().all(|scan| scan.as_ref().is_some_and(does))
 }
 
 /// Starts it; the context's stop ends it.
@@ -143,6 +165,10 @@ pub fn start(context: &Context, lab: &Arc<Lab>) -> io::Result<JoinHandle<()>> {
                 continue;
             }
             if let Some(act) = demonstration.look(queue.as_ref(), begin.elapsed()) {
+                if queue.is_some_and(|queue| !operator.is_own(&queue)) {
+                    demonstration.leave();
+                    continue;
+                }
                 let done = operator.act(act, &demonstration);
                 if done.is_ok() {
                     demonstration.did(act);
@@ -178,18 +204,24 @@ impl Operator {
         })
     }
 
+    /// Whether the queue is the bench's, and all that would move with it.
+    fn is_own(&self, queue: &QueueStatus) -> bool {
+        let descriptions: Vec<Option<Value>> =
+            queue.order.iter().map(|id| self.lab.scan(id).map(|scan| scan.description)).collect();
+        is_own(queue, &descriptions)
+    }
+
     fn act(&self, act: Act, demonstration: &Demonstration) -> Result<(), LabError> {
         match act {
             Act::Create => {
                 let change = QueueChange {
-                    name: Some("IV curves".into()),
+                    name: Some(QUEUE_NAME.into()),
                     on_failure: Some(OnFailure::Continue),
                     ..QueueChange::default()
                 };
                 let wish = NewQueue { queue_id: Some(QUEUE.into()), change };
                 match self.lab.create_queue(wish) {
-                    // It is there since an earlier try.
-                    Ok(_) | Err(LabError::Conflict(_)) => self.fill(demonstration),
+                    Ok(_) => self.fill(demonstration),
                     Err(e) => Err(e),
                 }
             }
@@ -345,6 +377,31 @@ mod tests {
         assert_eq!(looks(&mut demo, Some(&queue(QueueState::Running, None, 5)), 1, 5), []);
         let mut demo = Demonstration::default();
         assert_eq!(looks(&mut demo, Some(&queue(QueueState::Idle, None, 0)), 0, 1), [Act::Add]);
+    }
+
+    /// Somebody's scans in that queue, or a queue of his with that id, would have moved unasked.
+    #[test]
+    fn what_somebody_added_is_not_started() {
+        let named = |name: &str| QueueStatus {
+            name: Some(name.into()),
+            ..queue(QueueState::Paused, Some("restart"), 5)
+        };
+        let batch = |more: &[Value]| -> Vec<Option<Value>> {
+            Demonstration::default().batch().into_iter().chain(more.iter().cloned()).map(Some).collect()
+        };
+        assert!(is_own(&named(QUEUE_NAME), &batch(&[])));
+        assert!(is_own(&named(QUEUE_NAME), &[]));
+        assert!(!is_own(&named("My samples"), &batch(&[])));
+        assert!(!is_own(&named(QUEUE), &[]));
+        let mut other = description(0);
+        other["axes"][0]["set"] = json!("heater.power");
+        assert!(!is_own(&named(QUEUE_NAME), &batch(&[other])));
+        assert!(!is_own(&named(QUEUE_NAME), &[None]));
+        // Left alone, and for good: it does not go on when that scan is gone.
+        let mut demo = Demonstration::default();
+        assert_eq!(demo.look(Some(&named(QUEUE_NAME)), Duration::ZERO), Some(Act::Resume));
+        demo.leave();
+        assert_eq!(looks(&mut demo, Some(&named(QUEUE_NAME)), 1, 60), []);
     }
 
     #[test]

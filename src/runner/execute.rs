@@ -8,9 +8,11 @@
 //! under the desk's lock; this thread reads what was decided and reports what it has seen.
 
 use super::data::{ColumnRole, Row};
-use super::lab::{Halted, Job, Lab, Orders, level_of};
+use super::lab::{Halted, Job, Lab, Orders};
 use super::machine::{Ask, ExitReason};
-use super::plan::{After, ChannelRef, Condition, Instruction, MEASUREMENT, OnError, Plan, Step, Walk};
+use super::plan::{
+    After, ChannelRef, Condition, Instruction, MEASUREMENT, OnError, Plan, Step, Walk, level, level_of,
+};
 use crate::clock::Wall;
 use crate::limits;
 use crate::model::{Channel, CommandState, InstrumentStatus, Level, Quality, QualityReason};
@@ -59,6 +61,8 @@ impl Trouble {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Working,
+    /// An error has paused it and what belongs to a pause is done: only an abort or a stop ends that early.
+    Pausing,
     /// On the way from paused to running.
     Resuming,
     /// Only force ends it early.
@@ -137,8 +141,8 @@ struct Execution<'a> {
     unsure: BTreeSet<ChannelRef>,
     /// Where the axes were before the scan.
     home: Vec<(ChannelRef, Setting)>,
-    /// Instruments that were sent somewhere and have not said that they arrived.
-    underway: RefCell<BTreeSet<String>>,
+    /// Instruments that were sent somewhere and have not said that they arrived, and whether that was waited for.
+    underway: RefCell<BTreeMap<String, bool>>,
 }
 
 /// Where the value of a column comes from.
@@ -193,6 +197,8 @@ impl<'a> Execution<'a> {
     fn run(&mut self) -> bool {
         let end = self.startup().and_then(|()| self.points());
         let halted = match end {
+            // Its instruments went first.
+            Err(Halt::Failed(_)) if self.stop.is_stopped() => return true,
             Ok(()) => Halted::Finished,
             Err(Halt::Abort | Halt::Force) => Halted::Aborted,
             Err(Halt::Stop) => Halted::Stopped,
@@ -203,7 +209,9 @@ impl<'a> Execution<'a> {
         };
         self.mode = Mode::CleaningUp;
         self.lab.halted(self.scan, &halted);
-        let mut first: Option<String> = self.stop_underway();
+        // What goes on by itself on purpose is only stopped where something went wrong.
+        let all = matches!(halted, Halted::Aborted | Halted::Failed(..));
+        let mut first: Option<String> = self.stop_underway(all);
         let mut steps: Vec<Step> = Vec::new();
         if matches!(halted, Halted::Finished | Halted::Stopped) {
             steps.extend(self.after());
@@ -233,11 +241,12 @@ impl<'a> Execution<'a> {
         false
     }
 
-    /// What is still on its way somewhere is stopped, where it can be: nothing moves after an abort. Gives what failed.
-    fn stop_underway(&self) -> Option<String> {
+    /// What is still on its way somewhere is stopped, where it can be: nothing moves after an abort. `all`: also what
+    /// was not to be waited for. Gives what failed.
+    fn stop_underway(&self, all: bool) -> Option<String> {
         let mut first = None;
-        for id in self.underway.take() {
-            if !self.offers.get(&id).is_some_and(|offer| offer.stops) {
+        for (id, waited) in self.underway.take() {
+            if !(waited || all) || !self.offers.get(&id).is_some_and(|offer| offer.stops) {
                 continue;
             }
             match self.ask(&id, Request::Stop, Duration::ZERO) {
@@ -308,53 +317,55 @@ impl<'a> Execution<'a> {
     /// Phase `main`: every point.
     fn points(&mut self) -> Result<(), Halt> {
         let mut walk = Walk::new(self.plan);
-        let (mut late, mut skipping, mut measured) = (None, false, false);
+        // The point under way is left out: its measurement and all that leads to it; and why, unless somebody asked.
+        let mut skipping: Option<Option<String>> = None;
+        let mut late = None;
         while let Some(instruction) = walk.next(self.lab.active(self.scan)) {
             let result = match &instruction {
-                Instruction::Checkpoint { due, .. } => {
-                    (skipping, measured) = (false, false);
-                    self.checkpoint(&walk, *due).map(|by| late = by)
+                Instruction::Checkpoint { due, .. } => self.checkpoint(&walk, *due).map(|by| late = by),
+                Instruction::Measure { .. } if skipping.is_some() => {
+                    self.lab.skipped(self.scan, skipping.take().flatten().as_deref(), true);
+                    Ok(())
                 }
-                _ if skipping => {
+                _ if skipping.is_some() => {
                     self.leave_out(&instruction);
-                    skipping = !matches!(instruction, Instruction::Measure { .. });
                     Ok(())
                 }
                 Instruction::Do(Step::Prompt(text)) => self.prompt(text, &walk.set_points()),
                 Instruction::Do(step) => self.attempt(step),
                 Instruction::Measure { channels, samples, average, .. } => {
-                    self.point(&walk, channels, *samples, *average, late).map(|()| measured = true)
+                    self.point(&walk, channels, *samples, *average, late)
                 }
             };
-            let is_measure = matches!(instruction, Instruction::Measure { .. });
-            match result {
-                Ok(()) => {}
+            let why = match result {
+                Ok(()) => continue,
                 Err(Halt::Failed(trouble))
                     if trouble.reason != ExitReason::Limit && self.plan.on_error == OnError::SkipPoint =>
                 {
-                    self.lab.skipped(self.scan, Some(&trouble.text));
-                    self.leave_out(&instruction);
-                    skipping = !measured && !is_measure;
+                    Some(trouble.text)
                 }
                 Err(Halt::Failed(trouble)) if trouble.reason != ExitReason::Limit && self.pauses() => {
                     match self.trouble(trouble, &walk.set_points()) {
-                        Ok(()) if measured => {}
-                        Ok(()) => walk.repeat_point(),
-                        Err(Halt::Skip) => {
-                            self.leave_out(&instruction);
-                            self.lab.skipped(self.scan, None);
-                            skipping = !measured && !is_measure;
+                        Ok(()) => {
+                            walk.repeat_point();
+                            continue;
                         }
+                        Err(Halt::Skip) => None,
                         Err(other) => return Err(other),
                     }
                 }
-                Err(Halt::Skip) => {
-                    self.lab.skipped(self.scan, None);
-                    self.leave_out(&instruction);
-                    skipping = !measured && !is_measure;
-                }
+                Err(Halt::Skip) => None,
                 Err(other) => return Err(other),
+            };
+            self.leave_out(&instruction);
+            match instruction {
+                Instruction::Measure { .. } => self.lab.skipped(self.scan, why.as_deref(), true),
+                _ => skipping = Some(why),
             }
+        }
+        // Steps after the last point: there is none to leave out.
+        if let Some(why) = skipping {
+            self.lab.skipped(self.scan, why.as_deref(), false);
         }
         Ok(())
     }
@@ -412,7 +423,10 @@ impl<'a> Execution<'a> {
             self.obey(&self.orders())?;
             return Err(Halt::Failed(trouble));
         }
-        self.beside(&self.plan.on_pause)?;
+        self.mode = Mode::Pausing;
+        let paused = self.beside(&self.plan.on_pause);
+        self.mode = Mode::Working;
+        paused?;
         self.resume(set_points)
     }
 
@@ -425,8 +439,10 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Waits while it is paused, then applies the set-points again: somebody may have turned a knob.
+    /// Waits while it is paused, then applies the set-points again: somebody may have turned a knob. Where that fails it
+    /// stays paused, unless errors end it.
     fn resume(&mut self, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
+        let ends = matches!(self.plan.on_error, OnError::Abort | OnError::Retry(_, true));
         loop {
             let skip = self.await_resume()?;
             self.mode = Mode::Resuming;
@@ -438,15 +454,19 @@ impl<'a> Execution<'a> {
             match applied {
                 Ok(()) => {}
                 Err(Halt::StayPaused) => continue,
-                Err(Halt::Failed(trouble))
-                    if self.pauses() && self.lab.paused_by_error(self.scan, &trouble.text) =>
-                {
+                Err(Halt::Failed(trouble)) if !ends => {
+                    // False: somebody has taken the resume back, or ends it.
+                    self.lab.paused_by_error(self.scan, &trouble.text);
                     continue;
                 }
                 Err(other) => return Err(other),
             }
             if self.lab.reapplied(self.scan) {
-                return if skip { Err(Halt::Skip) } else { Ok(()) };
+                if !skip {
+                    return Ok(());
+                }
+                self.lab.skip_taken(self.scan);
+                return Err(Halt::Skip);
             }
         }
     }
@@ -517,10 +537,7 @@ impl<'a> Execution<'a> {
             Step::Set { channel, to, wait_readback, tolerance, within } => {
                 self.set(channel, to, *wait_readback, *tolerance, *within)
             }
-            Step::Gpio { output, active } => {
-                let word = if *active { "on" } else { "off" };
-                self.set(&level_of(output), &Setting::Word(word.into()), true, None, None)
-            }
+            Step::Gpio { output, active } => self.set(&level_of(output), &level(*active), true, None, None),
             Step::Settle(time) => self.settle(*time),
             Step::WaitUntil { channel, when, hold, within } => self.wait_until(channel, when, *hold, *within),
             Step::Log(text) => {
@@ -667,7 +684,8 @@ impl<'a> Execution<'a> {
         let mut row = Row {
             sequence_index: None,
             data: BTreeMap::new(),
-            t_rel: Some(self.begun.elapsed().as_secs_f64()),
+            // To the microsecond: more digits are none.
+            t_rel: Some((self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e6),
             timestamp: Wall::now(),
             quality: BTreeMap::new(),
             late_ms: late_ms.filter(|late| *late > 0),
@@ -737,7 +755,7 @@ impl<'a> Execution<'a> {
             }
             let time = offer.timeout * ours.len() as u32;
             let request = Request::Read { channels: ours.into_iter().map(str::to_string).collect() };
-            let answer = self.instruments.ask(id, request).map_err(Trouble::error)?;
+            let answer = self.instruments.ask(id, request).map_err(|why| self.failed(why))?;
             asked.push((id, answer, time));
         }
         for (id, answer, time) in asked {
@@ -782,13 +800,18 @@ impl<'a> Execution<'a> {
             Request::Safe => "its safe state".into(),
             Request::ClearError => "clearing its errors".into(),
         };
-        let sends = matches!(request, Request::Set { .. } | Request::Move { .. });
-        let answer = self.instruments.ask(id, request).map_err(Trouble::error)?;
-        if sends {
-            self.underway.borrow_mut().insert(id.to_string());
+        // Whether its answer says that it has arrived; none where nothing is sent anywhere.
+        let arrives = match request {
+            Request::Set { arrive, .. } => Some(arrive),
+            Request::Move { .. } => Some(true),
+            _ => None,
+        };
+        let answer = self.instruments.ask(id, request).map_err(|why| self.failed(why))?;
+        if let Some(arrives) = arrives {
+            self.underway.borrow_mut().insert(id.to_string(), arrives);
         }
         let outcome = self.answered(id, &answer, time, &what)?;
-        if sends {
+        if arrives == Some(true) {
             self.underway.borrow_mut().remove(id);
         }
         Ok(outcome)
@@ -803,7 +826,7 @@ impl<'a> Execution<'a> {
             match self.wait(&answer.from, Some(until))? {
                 Woken::With(Some(outcome)) => break outcome,
                 Woken::With(None) => {
-                    return Err(Trouble::error(format!("{id} went away before it had answered to {what}")));
+                    return Err(self.failed(format!("{id} went away before it had answered to {what}")));
                 }
                 Woken::Poked => {}
                 Woken::Late => {
@@ -816,11 +839,19 @@ impl<'a> Execution<'a> {
         if outcome.state == CommandState::Completed {
             return Ok(outcome);
         }
+        if self.stop.is_stopped() {
+            return Err(Halt::Quit);
+        }
         let reason =
             if outcome.state == CommandState::TimedOut { ExitReason::Timeout } else { ExitReason::Error };
         let said = outcome.reason.unwrap_or_else(|| format!("{what} did not work"));
         let text = if said.contains(id) { said } else { format!("{id}: {said}") };
         Err(Halt::Failed(Trouble { reason, text }))
+    }
+
+    /// What an instrument does not do when telltale ends is no failure of the scan: it has gone first.
+    fn failed(&self, why: impl Into<String>) -> Halt {
+        if self.stop.is_stopped() { Halt::Quit } else { Trouble::error(why) }
     }
 
     fn orders(&self) -> Orders {
@@ -839,7 +870,7 @@ impl<'a> Execution<'a> {
                 self.lab.skip_taken(self.scan);
                 Err(Halt::Skip)
             }
-            Mode::Resuming | Mode::Working => Ok(()),
+            Mode::Pausing | Mode::Resuming | Mode::Working => Ok(()),
         }
     }
 

@@ -196,6 +196,46 @@ test('a planogram: edited, checked, saved; a CSV with faults changes nothing and
   await it.clean();
 });
 
+test('with push: what is seen while an answer is under way comes too', { skip }, async () => {
+  const it = await detections();
+  const { page } = it;
+  const before = await total(page);
+  let go;
+  const held = new Promise((ok) => { go = ok; });
+  let asked = 0;
+  await page.route('**/api/summary*', async (route) => {
+    asked += 1;
+    await held;
+    await route.continue();
+  });
+  await look('P1', [['S1', 0.9]]);
+  await until('a question', () => asked > 0);
+  await look('P1', [['S2', 0.9]]);
+  // The page knows of it, and longer than it waits between two questions.
+  await new Promise((ok) => setTimeout(ok, 1_500));
+  go();
+  await until('both', async () => (await total(page)) === before + 2);
+  await it.clean();
+});
+
+test('a filter that can not be asked for shows nothing of the one before; another try brings its own', { skip }, async () => {
+  await look('Q1', [['S1', 0.9]]);
+  const it = await detections({ path: 'detections?location=Q1', pace: 'manual', lossy: true });
+  const { page } = it;
+  await until('its row', async () => (await rows(page)) === 1);
+  await page.route('**/api/{detections,summary}?*', (route) => route.abort());
+  await page.fill('[data-filter="sku"]', 'S9');
+  for (const card of ['detection-list', 'detection-summary', 'discrepancies']) await page.waitForSelector(`#card-${card} [data-empty="error"]`);
+  assert.equal(await rows(page), 0);
+  await page.unroute('**/api/{detections,summary}?*');
+  await page.click('#card-detection-list [data-empty="error"] button');
+  await page.waitForSelector('#card-detection-list [data-empty="filter"]');
+  await until('the sums', async () => (await total(page)) === 0);
+  await page.fill('[data-filter="sku"]', 'S1');
+  await until('its row again', async () => (await rows(page)) === 1);
+  await it.clean();
+});
+
 test('a look that failed is said, and nothing is taken as seen', { skip }, async () => {
   const it = await detections();
   const { page } = it;

@@ -153,6 +153,16 @@ export async function open(chrome, url, { device = DESK, preferences = {}, share
 /** Waits until the chip shows this state. */
 export const conn = (page, state, timeout = PATIENCE_MS) => page.waitForSelector(`[data-conn="${state}"]`, { timeout });
 
+/** A function that gives the bytes of the heap that are in use: what performance.memory says is too coarse and too old. */
+export async function heap_of({ context, page }) {
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('Performance.enable');
+  return async () => {
+    for (let i = 0; i < 3; i += 1) await cdp.send('HeapProfiler.collectGarbage');
+    return (await cdp.send('Performance.getMetrics')).metrics.find((m) => m.name === 'JSHeapUsedSize').value;
+  };
+}
+
 /** The present state of the chip. */
 export const conn_now = (page) => page.getAttribute('[data-conn]', 'data-conn');
 

@@ -344,8 +344,11 @@ test('the list of scans: filters in the address, pages, new ones counted, four e
   await page.locator(`tr[data-scan="${own.ids[1]}"]`, { hasText: 'Aborted' }).waitFor();
   await page.route('**/api/scans?*', (route) => route.fulfill({ status: 500, contentType: 'application/problem+json', body: '{"detail":"the store is away","status":500}' }));
   await page.selectOption('select[name="status"]', 'failed');
-  await page.waitForTimeout(300);
+  await page.waitForSelector('#card-scan-list [data-empty="error"]:has-text("the store is away")');
+  assert.equal(await page.locator('tr[data-scan]').count(), 0, 'nothing of the filter before');
   await page.unroute('**/api/scans?*');
+  await page.click('#card-scan-list [data-empty="error"] button');
+  await page.waitForSelector('#card-scan-list [data-empty="filter"]');
 });
 
 test('a list of more than a page', { skip }, async () => {
@@ -446,6 +449,23 @@ test('in use: nothing but stop and clearing an error, with the reason; an error 
   await page.route('**/api/instruments/st4/clear_error', accept);
   await page.click('[data-command="clear_error"]');
   await page.locator('[data-command="clear_error"]', { hasText: 'Clearing' }).waitFor();
+});
+
+test('what can be brought to a safe state has a button for it, what can not has none', { skip }, async () => {
+  const { items } = await box.get('/api/instruments');
+  const told = await Promise.all(items.map(async (i) => (await box.get(`/api/instruments/${i.instrument_id}`))));
+  const [safe, other] = [true, false].map((may) => told.find((i) => (i.actions ?? []).includes('safe') === may)?.instrument_id);
+  const it = await show(`instrument/${safe}`);
+  const { page } = it;
+  const sent = [];
+  page.on('request', (request) => { if (request.method() === 'POST') sent.push(request.url().split('/api/')[1]); });
+  await page.click('[data-command="safe"]');
+  await page.locator('main .note[data-tone="good"]', { hasText: 'safe state' }).waitFor();
+  assert.deepEqual(sent, [`instruments/${safe}/safe`]);
+  await visit(page, `instrument/${other}`);
+  await page.waitForSelector('.stop-place button');
+  assert.equal(await page.locator('[data-command="safe"]').count(), 0);
+  await it.clean();
 });
 
 test('the power supply of the bench is set, and says so', { skip }, async () => {

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { PHONE, browser, collect_notes, daemon, open, skip } from './harness.mjs';
+import { PHONE, browser, collect_notes, daemon, heap_of, open, skip } from './harness.mjs';
 
 const SECONDS = 6;
 /** Other work on the machine can only make a figure worse, so the best of a few windows counts. */
@@ -70,10 +70,7 @@ test('1,000 events a second at a sixth of the speed', { skip }, async (t) => {
   const cdp = await it.context.newCDPSession(page);
   await cdp.send('Performance.enable');
   const metrics = async () => Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map((m) => [m.name, m.value]));
-  const heap = async () => {
-    await cdp.send('HeapProfiler.collectGarbage');
-    return (await metrics()).JSHeapUsedSize;
-  };
+  const heap = await heap_of(it);
   const load = pour();
   await page.waitForFunction(() => /load0[\s\S]*more/.test(document.querySelector('#card-streams')?.innerText));
   const heap_before = await heap();

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { browser, conn, daemon, open, skip, until, visit } from './harness.mjs';
+import { browser, conn, daemon, heap_of, open, skip, until, visit } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
 let box;
@@ -194,11 +194,7 @@ test('10,000 points: the newest 1,000 are shown, the heap stays flat', { skip },
   const { page } = it;
   await until('1,000 points', async () => (await drawn_count(page)) === 1_000);
   await own.points(2_000);
-  const cdp = await it.context.newCDPSession(page);
-  const heap = async () => {
-    for (let i = 0; i < 3; i += 1) await cdp.send('HeapProfiler.collectGarbage');
-    return page.evaluate(() => performance.memory.usedJSHeapSize);
-  };
+  const heap = await heap_of(it);
   await until('the newest', async () => (await drawn(page))[0].at(-1) === 3_499 / 10);
   const before = await heap();
   for (let i = 0; i < 10; i += 1) await own.points(1_000);
@@ -276,6 +272,28 @@ test('pending until the program says it; an end with its reason; run again only 
   assert.equal((await fetch(`${box.url}/api/scans/${own.id}`)).status, 404);
 });
 
+test('an abort that takes long can be forced, in two steps that say what is left out', { skip }, async () => {
+  const own = await scan();
+  await own.points(5);
+  const it = await show(`scan/${own.id}`);
+  const { page } = it;
+  await page.waitForFunction(() => document.querySelector('[data-command="abort"]')?.getAttribute('aria-disabled') === 'false');
+  assert.equal(await page.locator('[data-command="abort_now"]').count(), 0, 'there is nothing to cut short yet');
+  await page.click('[data-command="abort"]');
+  await page.click('dialog [data-confirm]');
+  // The program that runs it does not answer.
+  await page.waitForSelector('#card-scan [data-pending="abort"]');
+  const sent = [];
+  page.on('request', (request) => { if (request.url().endsWith('/abort')) sent.push(request.postDataJSON()); });
+  await page.click('[data-command="abort_now"]');
+  await page.waitForSelector('dialog:has-text("clean-up of the scan is left out")');
+  assert.deepEqual(sent, []);
+  await page.click('dialog [data-confirm]');
+  await page.locator('#card-scan .state-word', { hasText: 'Aborted' }).waitFor();
+  assert.deepEqual(sent.map((body) => body.force), [true]);
+  await it.clean();
+});
+
 test('playback: a banner that stays, no command, pause, another speed, the end', { skip }, async () => {
   const own = await scan({ points_total: 100, period_s: 0.5 });
   await own.points(100);
@@ -290,6 +308,8 @@ test('playback: a banner that stays, no command, pause, another speed, the end',
     assert.equal(await button.getAttribute('aria-disabled'), 'true');
     assert.match(await button.getAttribute('title'), /playback/);
   }
+  assert.equal(await page.locator('.replay [role="status"]').count(), 1, 'its words alone are read out');
+  assert.equal(await page.getAttribute('.replay', 'role'), null);
   await until('some points', async () => { const n = await drawn_count(page); return n > 3 && n < 100; });
   await page.click('[data-replay="pause"]');
   await page.waitForSelector('.replay[data-stage="paused"]');
@@ -310,7 +330,7 @@ test('playback: a banner that stays, no command, pause, another speed, the end',
   await it.clean();
 });
 
-test('a scan that does not exist; one whose daemon is away', { skip }, async () => {
+test('a scan that does not exist', { skip }, async () => {
   const it = await show('scan/NOBODY');
   await it.page.waitForSelector('[data-empty="unknown"]');
   await visit(it.page, 'queue/NOBODY');
@@ -330,4 +350,21 @@ test('four scans at once in four tabs: each has its own points', { skip }, async
   }
   for (let round = 0; round < 5; round += 1) for (const [i, one] of own.entries()) await one.points(10 + i);
   for (const [i, page] of pages.entries()) await until(`the points of ${i}`, async () => (await drawn_count(page)) === 5 * (10 + i));
+});
+
+test('a scan whose daemon is away: no confident none, and its points once it is back', { skip }, async () => {
+  const own = await scan();
+  await own.points(30);
+  const it = await show('scan/NOBODY');
+  const { page } = it;
+  await page.waitForSelector('[data-empty="unknown"]');
+  await until('the scan to be known', () => page.evaluate(async (id) => (await import(new URL('js/app.js', location.href).href)).app.store.slices.scans.has(id), own.id));
+  await box.kill();
+  await conn(page, 'reconnecting');
+  await page.evaluate((id) => { location.hash = `#/scan/${id}`; }, own.id);
+  await page.waitForSelector('#card-chart [data-empty="error"] button');
+  await page.waitForSelector('#card-points [data-empty="error"]');
+  await box.start();
+  await conn(page, 'live');
+  await until('its points', async () => (await drawn_count(page)) === 30);
 });

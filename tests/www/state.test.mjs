@@ -185,7 +185,12 @@ test('the life of a command', () => {
     ['waiting', accepted, { type: 'clock', at: CONFIRM_MS - 1 }],
     ['unconfirmed', accepted, { type: 'clock', at: CONFIRM_MS }],
     ['unconfirmed', { type: 'unsent' }, { type: 'clock', at: CONFIRM_MS }],
-    ['unconfirmed', accepted, { type: 'clock', at: CONFIRM_MS }, { type: 'result', command_id: 'c1', state: 'completed' }],
+    ['confirmed', accepted, { type: 'clock', at: CONFIRM_MS }, { type: 'result', command_id: 'c1', state: 'completed' }],
+    ['confirmed', { type: 'unsent' }, { type: 'clock', at: CONFIRM_MS }, { type: 'state', target: 'recorder/r', status: 'recording' }],
+    ['refused', accepted, { type: 'clock', at: CONFIRM_MS }, { type: 'result', command_id: 'c1', state: 'failed', reason: 'no' }],
+    ['unconfirmed', accepted, { type: 'clock', at: CONFIRM_MS }, { type: 'result', command_id: 'c1', state: 'timed_out' }],
+    ['unconfirmed', accepted, { type: 'clock', at: CONFIRM_MS }, { type: 'result', command_id: 'c1', state: 'accepted' }],
+    ['unconfirmed', accepted, { type: 'clock', at: CONFIRM_MS }, accepted],
   ]) assert.equal(run(...inputs).phase, phase, JSON.stringify(inputs));
   assert.equal(run({ type: 'refused', reason: 'no' }).reason, 'no');
   assert.equal(run({ type: 'unsent' }, { type: 'clock', at: CONFIRM_MS }).taken, false, 'a retry keeps the id');

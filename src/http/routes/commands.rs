@@ -26,9 +26,12 @@ pub(crate) fn submit(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     // Queues and scans of the lab are judged by the lab, which knows more than their state says.
     let judged = request.shared.parts.lab.judge(&kind, &id, &command.action, &command.params);
     // One that was handed over a moment ago may not have come to the lab yet.
-    let open = request.shared.parts.commands.newest_open(&command.target);
-    let open = open.as_deref() == Some(&*command.action) && !command.params.contains_key("force");
-    let judged = judged.map(|judged| if open { Judged::Already } else { judged });
+    let open = request.shared.parts.commands.is_asked(&command.target, &command.action, &command.params)
+        && !command.params.contains_key("force");
+    let judged = judged.map(|judged| match judged {
+        Judged::Possible if open => Judged::Already,
+        judged => judged,
+    });
     match judged.filter(|_| !known) {
         Some(Judged::Possible) => return hand_over(request, command, now.as_ref()),
         Some(Judged::Impossible(conflict)) => {

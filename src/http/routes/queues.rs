@@ -93,9 +93,16 @@ pub(crate) fn remove(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
 
 /// `GET /api/queues/{id}/scans`.
 pub(crate) fn scans(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
-    Query::read(&request.head.query, &[])?;
+    let query = Query::read(&request.head.query, &["limit"])?;
+    let most = match query.value("limit").filter(|text| !text.is_empty()) {
+        None => 100,
+        Some(text) => match text.parse() {
+            Ok(most @ 0..=1_000) => most,
+            _ => return Err(bad("limit", text, "a number from 0 to 1000")),
+        },
+    };
     let id = request.param(0);
-    let (items, order_version) = request.shared.parts.lab.scans_of(id).ok_or_else(|| unknown(id))?;
+    let (items, order_version) = request.shared.parts.lab.scans_of(id, most).ok_or_else(|| unknown(id))?;
     Ok(Reply::json(200, &json!({ "items": items, "order_version": order_version })).into())
 }
 

@@ -68,6 +68,7 @@ fn items(resource: &Resource, events: &[SharedEvent]) -> Vec<String> {
     ids.iter().filter_map(|id| by_id.remove(id)).map(|item| Value::Object(item).to_string()).collect()
 }
 
+/// One of a kind. Of an instrument also `actions`: what it can be told here, which differs from one to the next.
 pub(crate) fn one(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
     let resource = resource(request)?;
@@ -78,6 +79,11 @@ pub(crate) fn one(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         .filter_map(|kind| request.shared.parts.bus.state_of(&format!("{kind}/{id}")))
         .collect();
     match items(resource, &events).pop() {
+        Some(item) if resource.name == "instruments" => {
+            let mut item: Map<String, Value> = serde_json::from_str(&item).unwrap_or_default();
+            item.insert("actions".into(), request.shared.parts.commands.actions(&format!("instrument/{id}")).into());
+            Ok(Reply::json(200, &Value::Object(item)).into())
+        }
         Some(item) => Ok(Reply::json_text(200, item).into()),
         None => Err(problem(
             404,

@@ -81,6 +81,9 @@ impl Lab {
                 let verdict = match Ask::from_name(action) {
                     Some(Ask::Start) if scan.machine.status() == ScanState::Queued && busy => {
                         let queue = scan.queue.clone().unwrap_or_default();
+                        if inner.queues.get(&queue).is_some_and(|queue| queue.only.as_deref() == Some(id)) {
+                            return Some(Judged::Already);
+                        }
                         return Some(Judged::Impossible(Conflict {
                             code: "not_now",
                             detail: format!("{queue} is at work; {id} can be started alone when it is not"),
@@ -324,7 +327,9 @@ impl Lab {
                 (Of::Queue(id), Wanted::Ask(ask)) => match inner.queues.get(id) {
                     Some(queue) => {
                         let status = queue.machine.status();
-                        queue_end(ask, status, queue.machine.pending(), queue.current.is_some())
+                        let current = queue.current.as_ref().and_then(|id| inner.scans.get(id));
+                        let error = current.and_then(|scan| scan.error.as_deref());
+                        queue_end(ask, status, queue.machine.pending(), queue.current.is_some(), error)
                             .map(|(state, why)| (state, queue_word(status), why))
                     }
                     None => Some((CommandState::Failed, "idle", Some("it was removed".into()))),
@@ -413,8 +418,8 @@ impl Lab {
 type End = Option<(CommandState, Option<String>)>;
 
 /// How a command for a queue has ended, if it has.
-fn queue_end(ask: Ask, status: QueueState, pending: Option<Ask>, has_scan: bool) -> End {
-    use CommandState::{Completed as Done, Superseded};
+fn queue_end(ask: Ask, status: QueueState, pending: Option<Ask>, has_scan: bool, error: Option<&str>) -> End {
+    use CommandState::{Completed as Done, Failed as Not, Superseded};
     use QueueState::{Completed, Idle, Paused, Running, Stopping};
     let over = |why: &str| Some((Superseded, Some(why.to_string())));
     match (ask, status) {
@@ -428,6 +433,8 @@ fn queue_end(ask: Ask, status: QueueState, pending: Option<Ask>, has_scan: bool)
         (Ask::Pause, Completed | Idle) => over("its last scan had ended before"),
         (Ask::Pause, _) => over("another command came after it"),
         (Ask::Resume, Paused) if pending == Some(Ask::Resume) => None,
+        // Its scan could not go on.
+        (Ask::Resume, Paused) if error.is_some() => Some((Not, error.map(str::to_string))),
         (Ask::Resume, _) => over("another command came after it"),
         (Ask::Stop, Stopping) => None,
         (Ask::Stop, _) => over("another command came after it"),

@@ -154,6 +154,7 @@ impl Lab {
                     plans.len()
                 )));
             }
+            has_room(&inner, &plans)?;
             let ids = self.enqueue(&mut inner, queue, plans, front, |_, _| ());
             let text = match ids.as_slice() {
                 [only] => format!("{only} was added{}.", by_whom(by)),
@@ -209,6 +210,7 @@ impl Lab {
             let id = self.new_scan_id(inner);
             let mut scan = Scan::new(id.clone(), Some(queue_id.into()), Executor::Builtin, &plan.name);
             scan.take_plan(&plan);
+            scan.bytes = description.to_string().len();
             scan.description = Arc::new(description);
             scan.startable = !busy;
             change(n, &mut scan);
@@ -341,6 +343,7 @@ impl Lab {
                     limits::QUEUED_SCANS
                 )));
             }
+            has_room(&inner, &plans)?;
             let ids = self
                 .enqueue(&mut inner, &queue, plans, front, |_, scan| scan.retry_of = Some(id.to_string()));
             let new = ids.first().cloned().unwrap_or_default();
@@ -360,8 +363,12 @@ impl Lab {
 
     /// The scans of a pass once more, as new ones.
     pub(super) fn start_over(self: &Arc<Self>, inner: &mut Inner, queue_id: &str) -> bool {
-        let pass =
-            inner.queues.get_mut(queue_id).map(|queue| std::mem::take(&mut queue.pass)).unwrap_or_default();
+        let pass = inner.queues.get_mut(queue_id).map(|queue| {
+            let pass = std::mem::take(&mut queue.pass);
+            queue.count_anew();
+            pass
+        });
+        let pass = pass.unwrap_or_default();
         let mut plans = Vec::new();
         let mut causes = Vec::new();
         for id in pass {
@@ -382,6 +389,18 @@ impl Lab {
             }
         }
         if plans.is_empty() {
+            return false;
+        }
+        if let Err(e) = has_room(inner, &plans) {
+            if let Some(queue) = inner.queues.get(queue_id) {
+                self.say_queue(
+                    queue,
+                    Level::Error,
+                    "not_repeated",
+                    &format!("The pass is not repeated: {e}."),
+                    None,
+                );
+            }
             return false;
         }
         let cause = |n: usize, scan: &mut Scan| scan.caused_by = causes.get(n).cloned();
@@ -524,8 +543,8 @@ impl Lab {
         ScanPage { items, next, total, cursor: self.context.bus.head() }
     }
 
-    /// The scans of a queue: its order, then those that have ended, the newest first; and the version of the order.
-    pub fn scans_of(&self, queue: &str) -> Option<(Vec<ScanStatus>, u64)> {
+    /// The scans of a queue: its order, then those that ended last, the newest first; and the version of the order.
+    pub fn scans_of(&self, queue: &str, most_ended: usize) -> Option<(Vec<ScanStatus>, u64)> {
         let inner = self.lock();
         let now = Instant::now();
         let found = inner.queues.get(queue)?;
@@ -533,7 +552,8 @@ impl Lab {
             .ended
             .iter()
             .rev()
-            .filter(|id| inner.scans.get(*id).is_some_and(|scan| scan.queue.as_deref() == Some(queue)));
+            .filter(|id| inner.scans.get(*id).is_some_and(|scan| scan.queue.as_deref() == Some(queue)))
+            .take(most_ended);
         let ids = found.current.iter().chain(&found.order).chain(ended);
         let mut seen = BTreeSet::new();
         let items = ids
@@ -659,6 +679,18 @@ impl Lab {
     pub(super) fn finish(&self, command: &str, state: CommandState, status: &str, reason: Option<&str>) {
         self.context.commands.finish(command, state, Some(status), reason);
     }
+}
+
+/// Whether there is room for the descriptions of these beside those that wait or run.
+fn has_room(inner: &Inner, plans: &[(Value, Plan)]) -> Result<(), LabError> {
+    let new: usize = plans.iter().map(|(description, _)| description.to_string().len()).sum();
+    let held: usize =
+        inner.scans.values().filter(|scan| !scan.machine.is_ended()).map(|scan| scan.bytes).sum();
+    if held + new <= limits::DESCRIPTIONS_BYTES {
+        return Ok(());
+    }
+    let most = limits::DESCRIPTIONS_BYTES / 1_000_000;
+    Err(LabError::Full(format!("the descriptions of all scans that wait have {most} MB, which is the most")))
 }
 
 /// The answer to what makes no sense for this scan now.

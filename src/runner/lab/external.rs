@@ -311,6 +311,8 @@ impl External {
             }
             let before = one.kept.num_points.get(&measurement).copied().unwrap_or(0);
             let after = self.expected(id, &measurement, &rows, before);
+            // The status that goes with the rows counts them already; the book may still refuse them.
+            let counted = one.counted();
             one.count(&measurement, after);
             let due = was_silent || one.is_due(now);
             let beside = if n + 1 == many && due { one.draft(now).into_iter().collect() } else { Vec::new() };
@@ -331,6 +333,7 @@ impl External {
                         0 => drop(one.kept.num_points.remove(&measurement)),
                         _ => drop(one.kept.num_points.insert(measurement.clone(), before)),
                     }
+                    one.count_back(counted);
                     self.told(&mut one, now);
                     let mut more = Map::new();
                     more.insert("measurement".into(), measurement.as_str().into());
@@ -344,7 +347,8 @@ impl External {
         Ok(posted)
     }
 
-    /// How many rows the measurement has once these are in: indices are dense, so the last one says it.
+    /// How many rows the measurement has once these are in: indices are dense, so the last one says it. Never more than
+    /// these would make, whatever number one of them has: the book has not judged them yet.
     fn expected(&self, id: &str, measurement: &str, rows: &[Row], before: u64) -> u64 {
         let unnumbered = rows.iter().filter(|row| row.sequence_index.is_none()).count() as u64;
         let last = rows.iter().filter_map(|row| row.sequence_index).max();
@@ -352,7 +356,8 @@ impl External {
             (1.., Some(last)) => (last + 1).saturating_sub(before),
             _ => rows.iter().filter_map(|row| row.sequence_index).min().unwrap_or(0),
         };
-        before.max(last.map_or(0, |last| (last + 1).saturating_sub(first))) + unnumbered
+        let after = before.max(last.map_or(0, |last| (last + 1).saturating_sub(first))) + unnumbered;
+        after.min(before + rows.len() as u64)
     }
 
     /// The program says what it does now.
@@ -378,6 +383,8 @@ impl External {
                 return Err(one.conflict("ended", detail));
             }
             if !std::mem::replace(&mut one.kept.told, true) {
+                let over = format!("The bench program of {} says that it has ended.", one.shown());
+                self.context.alerts.clear(&alert(id, "abort"), &over);
                 self.mark(id);
             }
             let answer = (one.status(now), one.control());
@@ -789,6 +796,8 @@ impl External {
         drop(scans);
         for id in ids {
             self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).remove(id);
+            // Its program never came back; there is no scan left to look at.
+            self.context.alerts.clear(&alert(id, "abort"), &format!("{id} is removed."));
             self.book.forget(id);
         }
         Ok(())
@@ -797,7 +806,8 @@ impl External {
     fn drop_oldest(&self) {
         let mut ended: Vec<(Wall, String)> = Vec::new();
         for entry in self.all() {
-            let one = entry.lock();
+            // One that is being posted to at this moment has not ended, or is looked at with the next tick.
+            let Ok(one) = entry.one.try_lock() else { continue };
             if one.kept.machine.is_ended() {
                 ended.push((one.kept.ended_at.unwrap_or(one.kept.created_at), one.kept.scan_id.clone()));
             }

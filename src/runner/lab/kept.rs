@@ -4,7 +4,7 @@ use super::queues::{KeptQueue, Queue};
 use super::scans::{KeptScan, Scan};
 use super::{Inner, Lab, LabError, Template};
 use crate::limits;
-use crate::model::{CommandState, Level, ScanState};
+use crate::model::{CommandState, Level, ScanState, ScanStatus};
 use crate::runner::machine::{Executor, QueueEvent, ScanEvent};
 use crate::runner::plan::MEASUREMENT;
 use crate::sources::{Answer, Request};
@@ -178,6 +178,12 @@ impl Lab {
             };
             let mut scan = Scan::recall(kept);
             if scan.is_live() && scan.machine.executor() == Executor::Builtin {
+                // Its row is from its last change of status; what was told since is in the state.
+                let told = self.context.bus.state_of(&format!("scan_status/{}", scan.id));
+                let told = told.and_then(|event| serde_json::from_str::<ScanStatus>(event.payload()).ok());
+                if let Some(told) = told.filter(|told| told.revision >= scan.revision) {
+                    scan.catch_up(&told);
+                }
                 interrupted.push(scan.id.clone());
             }
             if scan.machine.is_ended() {
@@ -280,6 +286,17 @@ impl Lab {
 
     /// Lets the oldest ended scans go.
     pub(super) fn trim(&self, inner: &mut Inner) {
+        let bytes = |id: &String| inner.scans.get(id).map_or(0, |scan| scan.bytes);
+        let mut held: usize = inner.ended.iter().map(bytes).sum();
+        while held > limits::DESCRIPTIONS_BYTES
+            && let Some(oldest) = inner.ended.pop_front()
+        {
+            held = held.saturating_sub(inner.scans.get(&oldest).map_or(0, |scan| scan.bytes));
+            log::info!(
+                "lab: {oldest} and its rows are forgotten: the descriptions of ended scans are too large"
+            );
+            self.forget_scan(inner, &oldest);
+        }
         while inner.ended.len() > self.settings.keep_scans
             && let Some(oldest) = inner.ended.pop_front()
         {

@@ -32,7 +32,7 @@ use self::scans::Scan;
 use super::book::{Book, Overview};
 use super::execute;
 use super::machine::QueueEffect;
-use super::plan::{self, Bench, ChannelRef, Fault, Plan};
+use super::plan::{self, Bench, Fault, Plan};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::config;
@@ -362,9 +362,11 @@ impl Lab {
         let (done, rest) = std::mem::take(&mut inner.threads).into_iter().partition(JoinHandle::is_finished);
         inner.threads = rest;
         let due = |told: Option<Instant>, every| told.is_none_or(|told| now.duration_since(told) >= every);
+        // Only what a queue runs has news that nobody told yet.
         let late: Vec<String> = inner
-            .scans
+            .queues
             .values()
+            .filter_map(|queue| inner.scans.get(queue.current.as_ref()?))
             .filter(|scan| scan.is_live() && scan.unsaid && due(scan.told, limits::SCAN_STATUS))
             .map(|scan| scan.id.clone())
             .collect();
@@ -504,9 +506,7 @@ impl Lab {
 impl Inner {
     fn is_busy(&self) -> bool {
         let waits = !self.waiting.is_empty() || !self.unsaved.is_empty();
-        waits
-            || self.queues.values().any(|queue| queue.current.is_some())
-            || self.scans.values().any(Scan::is_live)
+        waits || self.queues.values().any(|queue| queue.current.is_some())
     }
 }
 
@@ -539,13 +539,10 @@ impl Bench for Lab {
 
     fn is_output(&self, gpio: &str) -> bool {
         let offer = self.context.instruments.find(gpio);
-        offer.and_then(|offer| offer.channel(&level_of(gpio).channel).map(|c| c.settable)).unwrap_or(false)
+        offer
+            .and_then(|offer| offer.channel(&plan::level_of(gpio).channel).map(|c| c.settable))
+            .unwrap_or(false)
     }
-}
-
-/// The channel that drives an output pin.
-pub(in crate::runner) fn level_of(output: &str) -> ChannelRef {
-    ChannelRef { instrument: output.into(), channel: "level".into() }
 }
 
 fn unknown(what: &str, id: &str) -> LabError {

@@ -67,10 +67,15 @@ impl Lab {
     /// It is the scan's turn, but an instrument is not free. False: it is not its turn any more.
     pub(in crate::runner) fn blocked(&self, job: &Job, by: &str) -> bool {
         let mut inner = self.lock();
-        if !is_next(&inner, job) {
+        let its_turn = is_next(&inner, job);
+        let Some(scan) = inner.scans.get_mut(&job.scan) else { return false };
+        if !its_turn {
+            // Paused meanwhile, or another one is first now.
+            if scan.blocked_by.take().is_some() {
+                self.tell_scan(&mut inner, &job.scan);
+            }
             return false;
         }
-        let Some(scan) = inner.scans.get_mut(&job.scan) else { return false };
         if scan.blocked_by.as_deref() != Some(by) {
             scan.blocked_by = Some(by.to_string());
             self.say_scan(scan, Level::Info, "blocked", &format!("Waits: {by}."), None);
@@ -150,11 +155,8 @@ impl Lab {
             let Some(scan) = inner.scans.get_mut(&job.scan) else { return };
             scan.machine.event(ScanEvent::Failed(ExitReason::Error));
             scan.error = Some(why.to_string());
-            scan.message = Some(format!("Failed: {why}"));
-            scan.freeze(Instant::now());
-            self.say_scan(scan, Level::Error, "scan_failed", &format!("Failed: {why}."), None);
             self.raise(scan, why);
-            self.scan_changed(&mut inner, &job.scan);
+            self.ended(&mut inner, &job.scan, Some(why));
         }
         self.over(job);
     }
@@ -245,28 +247,20 @@ impl Lab {
         Ok(())
     }
 
-    /// A point was left out.
-    pub(in crate::runner) fn skipped(&self, id: &str, why: Option<&str>) {
+    /// A point was left out; not a `point`: what follows the last one.
+    pub(in crate::runner) fn skipped(&self, id: &str, why: Option<&str>, point: bool) {
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return };
-        scan.skipped += 1;
-        scan.skip = false;
-        scan.passed(Instant::now());
-        let point = scan.points_done + scan.skipped;
+        let (code, what) = if point {
+            scan.skipped += 1;
+            scan.passed(Instant::now());
+            ("point_skipped", format!("Point {} left out", scan.points_done + scan.skipped))
+        } else {
+            ("steps_skipped", "What follows the last point left out".to_string())
+        };
         match why {
-            Some(why) => {
-                self.say_scan(
-                    scan,
-                    Level::Warning,
-                    "point_skipped",
-                    &format!("Point {point} left out: {why}."),
-                    None,
-                );
-            }
-            None => {
-                let text = format!("Point {point} left out, as was asked.");
-                self.say_scan(scan, Level::Info, "point_skipped", &text, None);
-            }
+            Some(why) => self.say_scan(scan, Level::Warning, code, &format!("{what}: {why}."), None),
+            None => self.say_scan(scan, Level::Info, code, &format!("{what}, as was asked."), None),
         }
         self.tell_scan(&mut inner, id);
         self.resolve_skips(&mut inner, id);
@@ -389,6 +383,12 @@ impl Lab {
         let mut inner = self.lock();
         let Some(scan) = inner.scans.get_mut(id) else { return };
         scan.machine.event(ScanEvent::CleanedUp);
+        if !scan.machine.is_ended() {
+            // Nothing runs it any more: better a wrong end than none.
+            log::error!("{id} has ended as {:?} of which its machine knows nothing", scan.machine.status());
+            scan.machine.event(ScanEvent::Failed(ExitReason::Error));
+            scan.machine.event(ScanEvent::CleanedUp);
+        }
         scan.num_points = counts;
         if let Some(trouble) = trouble {
             let text = format!("the clean-up failed: {trouble}");
@@ -458,15 +458,21 @@ impl Lab {
             ScanState::Aborted => queue.aborted += 1,
             _ => queue.failed += 1,
         }
-        if queue.pass.len() < limits::QUEUED_SCANS {
+        // What somebody aborted is not wanted, and what failed would fail again.
+        if state == ScanState::Completed && queue.pass.len() < limits::QUEUED_SCANS {
             queue.pass.push(job.scan.clone());
         }
         let more = !queue.order.is_empty();
-        if std::mem::take(&mut queue.alone) && more && queue.machine.pending().is_none() {
+        let alone = std::mem::take(&mut queue.alone);
+        if alone && more && queue.machine.pending().is_none() {
             // A pause on the way has made the machine forget that the others wait.
             queue.machine.command(Ask::Pause, PauseMode::AfterScan);
         }
+        // Started alone, it does not have the whole pass come again.
+        let looped = queue.machine.looped;
+        queue.machine.looped &= !alone;
         let effect = queue.machine.event(QueueEvent::ScanEnded { state, then_continue, more });
+        queue.machine.looped = looped;
         let after = queue.machine.status();
         let id = &queue.id;
         let line = match (after, queue.machine.pause_reason()) {

@@ -89,6 +89,8 @@ pub(super) struct Scan {
     pub name: String,
     pub machine: ScanMachine,
     pub description: Arc<Value>,
+    /// Bytes of that as text.
+    pub bytes: usize,
     /// Of its only measurement, where its plan is known.
     pub columns: Vec<Column>,
     pub instruments: Vec<String>,
@@ -140,6 +142,7 @@ impl Scan {
             name: name.to_string(),
             machine: ScanMachine::new(executor),
             description: Arc::new(Value::Null),
+            bytes: 0,
             columns: Vec::new(),
             instruments: Vec::new(),
             points_total: None,
@@ -365,12 +368,23 @@ impl Scan {
         }
     }
 
+    /// How far it was when it was last told, of one whose row was kept before.
+    pub fn catch_up(&mut self, told: &ScanStatus) {
+        self.revision = self.revision.max(told.revision);
+        if let Some((elapsed, active)) = told.elapsed_s.zip(told.active_s) {
+            self.run.ended = Some((seconds(elapsed), seconds(active)));
+        }
+        self.skipped = self.skipped.max(told.more.skipped.unwrap_or(0));
+        self.late_ms = self.late_ms.max(told.more.late_ms);
+    }
+
     /// As it was kept.
     pub fn recall(kept: KeptScan) -> Scan {
         let mut scan = Scan::new(kept.scan_id, kept.queue_id, kept.machine.executor(), &kept.name);
         scan.set_total(kept.points_total, seconds(kept.planned_s));
         Scan {
             machine: kept.machine,
+            bytes: kept.description.to_string().len(),
             description: kept.description,
             columns: kept.columns,
             instruments: kept.instruments,

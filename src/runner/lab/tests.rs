@@ -452,28 +452,18 @@ fn a_schedule_is_shifted_by_a_pause_without_a_burst() {
     let pause = world.tell(&format!("queue/{queue}"), "pause", json!({}));
     assert_eq!(world.done(&pause).state, CommandState::Completed);
     let before = world.rows(&scan);
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(500));
     assert_eq!(world.rows(&scan), before);
     world.tell(&format!("queue/{queue}"), "resume", json!({}));
     let status = world.until_scan(&scan, ScanState::Completed);
     let (elapsed, active) = (status.elapsed_s.unwrap(), status.active_s.unwrap());
-    assert!(elapsed - active > 0.35, "{elapsed} {active}");
+    let paused = elapsed - active;
+    assert!(paused > 0.35, "{elapsed} {active}");
     assert!(active > 0.5, "{active}");
-    // Points after the pause keep their distance.
-    world.lab.book().tick();
-    let rows = world.lab.book().counts(&scan);
-    assert_eq!(rows["main"], 12);
-    let mut times: Vec<f64> = world
-        .events("data_point")
-        .iter()
-        .map(|row| row["t_rel"].as_f64().unwrap())
-        .chain(world.events("data_batch").iter().flat_map(|b| {
-            b["t_rel"].as_array().unwrap().iter().map(|t| t.as_f64().unwrap()).collect::<Vec<_>>()
-        }))
-        .collect();
-    times.sort_by(f64::total_cmp);
-    assert_eq!(times.len(), 12);
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] > 0.02), "{times:?}");
+    assert_eq!(world.rows(&scan), 12);
+    // Had the schedule not been shifted, the points that were due during the pause would be late by what was left of it.
+    let late = status.more.late_ms.unwrap_or(0) as f64 / 1e3;
+    assert!(late < paused - 0.05, "late by {late} s, paused for {paused} s");
     world.end();
 }
 
@@ -793,18 +783,31 @@ fn after_a_restart_nothing_moves_by_itself() {
         items.iter().map(|scan| scan.scan_id.clone()).collect()
     };
     world.fakes.rule("dmm read", Reply::Number(1.0), 37);
-    world.fakes.rule("dmm read", Reply::Hang, 1);
+    world.fakes.rule("dmm read", Reply::Hang, 2);
     world.tell(&format!("queue/{queue}"), "start", json!({}));
     world.until("the 38th read", || (world.fakes.asked_of("dmm read").len() == 38).then_some(()));
+    let skip = world.tell(&format!("scan/{}", ids[0]), "skip_point", json!({}));
+    assert_eq!(world.done(&skip).state, CommandState::Completed);
+    world.until("the 39th read", || (world.fakes.asked_of("dmm read").len() == 39).then_some(()));
     world.lab.keep_template(None, "Monday", vec![iv(3)]).unwrap();
     let sets = world.fakes.asked_of("psu set").len();
     let fakes = Arc::clone(&world.fakes);
+    let told = world.context.bus.state_of(&format!("scan_status/{}", ids[0])).unwrap();
+    let told: ScanStatus = serde_json::from_str(told.payload()).unwrap();
     let world = world.restart();
     assert_eq!(fakes.asked_of("psu set").len(), sets, "the end of telltale cleans nothing up");
     let status = world.status(&ids[0]);
     assert_eq!((status.status, status.exit_reason.as_deref()), (ScanState::Failed, Some("interrupted")));
-    assert_eq!((status.points_done, status.progress), (Some(37), Some(0.37)));
+    assert_eq!((status.points_done, status.progress), (Some(37), Some(0.38)));
     assert_eq!((status.num_points.get("main"), world.rows(&ids[0])), (Some(&37), 37));
+    assert!(status.revision > told.revision, "{} after {}", status.revision, told.revision);
+    assert!(
+        status.active_s >= told.active_s && told.active_s > Some(0.0),
+        "{:?} {:?}",
+        status.active_s,
+        told.active_s
+    );
+    assert_eq!(status.more.skipped, Some(1));
     let now = world.lab.queue(&queue).unwrap();
     assert_eq!((now.status, now.pause_reason.as_deref()), (QueueState::Paused, Some("restart")));
     assert_eq!((now.order, now.failed_scans), (vec![ids[1].clone()], 1));
@@ -1009,7 +1012,8 @@ fn a_loop_starts_over_and_a_queue_may_start_by_itself() {
         (page.total >= 3).then_some(())
     });
     world.lab.change_queue(&queue, QueueChange { looped: Some(false), ..QueueChange::default() }).unwrap();
-    world.until_queue(&queue, QueueState::Completed);
+    let status = world.until_queue(&queue, QueueState::Completed);
+    assert_eq!((status.completed_scans, status.total_scans), (1, 1), "each pass counts anew");
     let page = world.lab.scans(&ScanFilter::default(), None, 100);
     let copies: Vec<_> = page.items.iter().filter(|s| s.more.caused_by.is_some()).collect();
     assert!(copies.len() >= 2);
@@ -1059,4 +1063,320 @@ fn telltale_ends_within_its_time_although_an_instrument_hangs() {
     let before = fakes.asked_of("psu").len();
     world.end();
     assert_eq!(fakes.asked_of("psu").len(), before, "{scan} is left as it is");
+}
+
+/// The scan measured on while its machine said paused, and never ended.
+#[test]
+fn a_resume_that_fails_leaves_it_paused_although_points_may_be_skipped() {
+    let world = world();
+    let queue = world.queue();
+    let mut description = iv(300);
+    description["on_error"] = json!("skip_point");
+    let scan = world.add(&queue, description);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_points(&scan, 3);
+    let pause = world.tell(&format!("queue/{queue}"), "pause", json!({}));
+    assert_eq!(world.done(&pause).state, CommandState::Completed);
+    world.fakes.rule("psu set", Reply::Fail("psu: it is off"), 2);
+    let resume = world.tell(&format!("queue/{queue}"), "resume", json!({}));
+    let result = world.done(&resume);
+    assert_eq!((result.state, result.reason.as_deref()), (CommandState::Failed, Some("psu: it is off")));
+    let status = world.status(&scan);
+    assert_eq!((status.status, status.error.as_deref()), (ScanState::Paused, Some("psu: it is off")));
+    let resume = world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    assert_eq!(world.done(&resume).state, CommandState::Failed);
+    let points = world.rows(&scan);
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    let status = world.until_scan(&scan, ScanState::Completed);
+    assert!(points < 300 && status.points_done == Some(300) && status.more.skipped.is_none(), "{status:?}");
+    world.end();
+}
+
+#[test]
+fn a_point_that_failed_is_skipped_while_the_pause_begins() {
+    let world = world();
+    let queue = world.queue();
+    let mut description = iv(5);
+    description["on_pause"] = json!([{"settle": 0.3}, {"log": "laser off"}]);
+    let scan = world.add(&queue, description);
+    world.fakes.rule("psu set voltage 0.02", Reply::Fail("psu: no answer"), 1);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_scan(&scan, ScanState::Paused);
+    assert!(!world.log_of(&scan).iter().any(|(_, text)| text == "laser off"));
+    let skip = world.tell(&format!("scan/{scan}"), "skip_point", json!({}));
+    assert_eq!(world.done(&skip).state, CommandState::Completed);
+    let status = world.until_scan(&scan, ScanState::Completed);
+    assert_eq!((status.points_done, status.more.skipped), (Some(4), Some(1)));
+    assert!(
+        world.log_of(&scan).iter().any(|(_, text)| text == "laser off"),
+        "what belongs to a pause is done"
+    );
+    world.until_queue(&queue, QueueState::Completed);
+    world.end();
+}
+
+#[test]
+fn a_scan_that_nothing_runs_any_more_has_ended_whatever_its_machine_says() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(&queue, iv(300));
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_points(&scan, 1);
+    let pause = world.tell(&format!("scan/{scan}"), "pause", json!({}));
+    assert_eq!(world.done(&pause).state, CommandState::Completed);
+    world.lab.halted(&scan, &Halted::Finished);
+    world.lab.cleaned_up(&scan, &Halted::Finished, None);
+    let status = world.status(&scan);
+    assert_eq!((status.status, status.exit_reason.as_deref()), (ScanState::Failed, Some("error")));
+    world.end();
+}
+
+#[test]
+fn what_follows_the_last_point_is_no_point() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(
+        &queue,
+        json!({
+            "steps": [
+                {"measure": ["dmm.voltage"]},
+                {"set": "psu.voltage", "value": 1},
+                {"loop": {"count": 2, "interval_s": 0.01}, "do": [{"log": "waits"}]},
+                {"measure": ["dmm.voltage"]},
+                {"set": "psu.voltage", "value": 2},
+            ],
+            "on_error": "skip_point",
+        }),
+    );
+    // One on the way to the second point, before a pass of a loop is due, and one after the last.
+    world.fakes.rule("psu set voltage 1", Reply::Fail("psu: no answer"), 1);
+    world.fakes.rule("psu set voltage 2", Reply::Fail("psu: no answer"), 1);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    let status = world.until_scan(&scan, ScanState::Completed);
+    assert_eq!((status.points_done, status.more.skipped, status.points_total), (Some(1), Some(1), Some(2)));
+    let log = world.log_of(&scan);
+    assert!(
+        log.iter().any(|(code, text)| code == "point_skipped" && text.starts_with("Point 2 ")),
+        "{log:?}"
+    );
+    assert!(log.iter().any(|(code, text)| code == "steps_skipped" && text.contains("no answer")), "{log:?}");
+    world.end();
+}
+
+#[test]
+fn output_pins_are_set_points_too() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(
+        &queue,
+        json!({
+            "steps": [{"loop": {"set": "stage.x", "values": [1, 2]}, "do": [
+                {"gpio": "relay1", "value": 1},
+                {"loop": {"set": "psu.voltage", "values": [1, 2]}, "do": [{"measure": ["dmm.voltage"]}]},
+                {"gpio": "relay1", "value": 0},
+            ]}],
+            "on_error": "skip_point",
+        }),
+    );
+    world.fakes.rule("relay1 set level on", Reply::Fail("relay1: it is stuck"), 1);
+    world.fakes.rule("dmm read", Reply::Number(1.0), 2);
+    world.fakes.rule("dmm read", Reply::Fail("dmm: no answer"), 1);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    let status = world.until_scan(&scan, ScanState::Completed);
+    assert_eq!((status.points_done, status.more.skipped), (Some(2), Some(2)));
+    let asked = world.fakes.asked();
+    let first = asked.iter().position(|line| line.starts_with("dmm")).unwrap();
+    let before: Vec<&str> =
+        asked[..first].iter().map(String::as_str).filter(|l| l.starts_with("relay1")).collect();
+    assert_eq!(
+        before,
+        ["relay1 set level on", "relay1 set level on"],
+        "set before the next point: {asked:?}"
+    );
+    world.end();
+}
+
+#[test]
+fn a_pin_that_fails_after_a_point_is_set_when_it_goes_on_and_again_after_a_pause() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(
+        &queue,
+        json!({"steps": [
+            {"gpio": "relay1", "value": 1},
+            {"measure": ["dmm.voltage"]},
+            {"gpio": "relay1", "value": 0},
+            {"prompt": "Look"},
+            {"measure": ["dmm.voltage"]},
+        ]}),
+    );
+    world.fakes.rule("relay1 set level off", Reply::Fail("relay1: it is stuck"), 1);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_scan(&scan, ScanState::Paused);
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    world.until("the prompt", || world.status(&scan).more.prompt);
+    let asked = world.fakes.asked().len();
+    assert_eq!(world.fakes.asked().last().unwrap(), "relay1 set level off");
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    world.until_scan(&scan, ScanState::Completed);
+    assert_eq!(
+        world.fakes.asked()[asked..],
+        ["relay1 set level off", "dmm read voltage"],
+        "somebody may have turned it"
+    );
+    world.end();
+}
+
+#[test]
+fn one_that_can_not_run_any_more_leaves_no_alert_behind() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(&queue, iv(3));
+    world.context.instruments.withdraw("dmm");
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    let status = world.until_scan(&scan, ScanState::Failed);
+    assert!(status.error.unwrap().contains("it can't run any more"));
+    world.until_queue(&queue, QueueState::Paused);
+    let raised = world.events("alert").iter().any(|a| a["alert_id"] == format!("scan.{scan}"));
+    assert!(raised && world.alerts().iter().all(|a| a["state"] != "active"), "{:?}", world.alerts());
+    world.end();
+}
+
+/// The instruments may hear of the end before the scan does, and what they do not answer then is no failure of it.
+#[test]
+fn the_end_of_telltale_is_no_failure() {
+    let world = world();
+    let queue = world.queue();
+    let mut description = iv(500);
+    description["on_error"] = json!("abort");
+    let scan = world.add(&queue, description);
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_points(&scan, 2);
+    {
+        let held = world.lab.lock();
+        // Long enough for the thread of the queue to stand before the lock.
+        std::thread::sleep(Duration::from_millis(50));
+        world.context.stop.stop();
+        for id in ["psu", "dmm"] {
+            world.context.instruments.withdraw(id);
+        }
+        drop(held);
+    }
+    let world = world.restart();
+    let status = world.status(&scan);
+    assert_eq!(
+        (status.status, status.exit_reason.as_deref()),
+        (ScanState::Failed, Some("interrupted")),
+        "{status:?}"
+    );
+    world.end();
+}
+
+#[test]
+fn who_waits_for_an_instrument_and_is_paused_is_not_blocked() {
+    let world = world();
+    let (one, other) = (world.queue(), world.queue());
+    let (first, second) = (world.add(&one, forever()), world.add(&other, forever()));
+    world.tell(&format!("queue/{one}"), "start", json!({}));
+    world.until_points(&first, 1);
+    world.tell(&format!("queue/{other}"), "start", json!({}));
+    world.until("it to be blocked", || world.status(&second).more.blocked_by);
+    world.tell(&format!("queue/{other}"), "pause", json!({}));
+    world.until("it not to be", || world.status(&second).more.blocked_by.is_none().then_some(()));
+    world.end();
+}
+
+#[test]
+fn what_is_not_waited_for_is_stopped_by_an_abort_and_not_by_a_stop() {
+    for (action, stops) in [("abort", 1), ("stop", 0)] {
+        let world = world();
+        let queue = world.queue();
+        let scan = world.add(
+            &queue,
+            json!({"steps": [
+                {"set": "psu.voltage", "value": 3, "wait_readback": false},
+                {"loop": {"count": 1000, "interval_s": 0.02}, "do": [{"measure": ["dmm.voltage"]}]},
+            ]}),
+        );
+        world.tell(&format!("queue/{queue}"), "start", json!({}));
+        world.until_points(&scan, 1);
+        let end = world.tell(&format!("scan/{scan}"), action, json!({}));
+        assert_eq!(world.done(&end).state, CommandState::Completed);
+        assert_eq!(world.fakes.asked_of("psu stop").len(), stops, "{action}");
+        world.end();
+    }
+}
+
+#[test]
+fn a_loop_repeats_what_has_completed_and_nothing_else() {
+    let world = world();
+    let change = QueueChange {
+        looped: Some(true),
+        on_failure: Some(OnFailure::Continue),
+        name: Some("keeps going".into()),
+        ..QueueChange::default()
+    };
+    let queue = world.lab.create_queue(NewQueue { queue_id: None, change }).unwrap().queue_id;
+    let failing =
+        json!({"axes": [], "count": 1, "interval_s": 1, "measure": ["stage.x"], "on_error": "abort"});
+    world.fakes.rule("stage read", Reply::Fail("stage: it is stuck"), 1);
+    let (items, _) = world.lab.add_scans(&queue, vec![forever(), failing, iv(2)], false, None).unwrap();
+    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.until_points(&items[0].scan_id, 1);
+    world.tell(&format!("scan/{}", items[0].scan_id), "abort", json!({"then": "continue"}));
+    let copies = || -> Vec<ScanStatus> {
+        let scans = world.lab.scans(&ScanFilter::default(), None, 100).items;
+        let of = |scan: &ScanStatus| scan.more.caused_by.as_ref().is_some_and(|id| id.starts_with("SCAN"));
+        scans.into_iter().filter(of).collect()
+    };
+    world.until("two passes more", || (copies().len() >= 2).then_some(()));
+    world.lab.change_queue(&queue, QueueChange { looped: Some(false), ..QueueChange::default() }).unwrap();
+    world.until_queue(&queue, QueueState::Completed);
+    let copies = copies();
+    assert!(copies.iter().all(|copy| copy.name.as_deref() == Some("IV")), "{copies:#?}");
+    world.end();
+}
+
+#[test]
+fn one_started_alone_does_not_start_the_pass_over() {
+    let world = world();
+    let change = QueueChange { looped: Some(true), ..QueueChange::default() };
+    let queue = world.lab.create_queue(NewQueue { queue_id: None, change }).unwrap().queue_id;
+    let scan = world.add(&queue, iv(2));
+    world.tell(&format!("scan/{scan}"), "start", json!({}));
+    world.until_queue(&queue, QueueState::Completed);
+    assert_eq!(world.lab.scans(&ScanFilter::default(), None, 10).total, 1);
+    assert_eq!(world.lab.queue(&queue).unwrap().looped, Some(true));
+    world.end();
+}
+
+#[test]
+fn descriptions_are_bounded_together() {
+    let world = world();
+    let values = vec![1.25; 10_000];
+    let big = || json!({"axes": [{"set": "psu.voltage", "values": values}], "measure": ["dmm.voltage"]});
+    let queue = world.queue();
+    let fits = limits::DESCRIPTIONS_BYTES / big().to_string().len();
+    world.lab.add_scans(&queue, (0..fits).map(|_| big()).collect(), false, None).unwrap();
+    let other = world.queue();
+    let refused = world.lab.add_scans(&other, vec![big()], false, None);
+    assert!(matches!(refused, Err(LabError::Full(_))), "{refused:?}");
+    let (items, _) = world.lab.scans_of(&queue, 100).unwrap();
+    assert_eq!(items.len(), fits);
+    // Of those that ended the list has the last only; and more than so many bytes of them are not kept either.
+    for scan in &items[..3] {
+        world.tell(&format!("scan/{}", scan.scan_id), "abort", json!({}));
+    }
+    world.until("three to have ended", || {
+        (world.lab.scans_of(&queue, 100)?.0.iter().filter(|s| s.status == ScanState::Aborted).count() == 3)
+            .then_some(())
+    });
+    assert_eq!(world.lab.scans_of(&queue, 2).unwrap().0.len(), fits - 3 + 2);
+    let (more, _) = world.lab.add_scans(&other, vec![big(), big()], false, None).unwrap();
+    world.lab.remove_queue(&queue).unwrap();
+    assert!(world.lab.scan(&items[0].scan_id).is_some());
+    world.lab.remove_queue(&other).unwrap();
+    assert!(world.lab.scan(&items[0].scan_id).is_none(), "the one that ended first goes");
+    assert!(world.lab.scan(&more[1].scan_id).is_some());
+    world.end();
 }

@@ -224,7 +224,7 @@ fn after<'a>(fields: &Fields<'a>, steps: &Steps<'a>) -> After {
         Some(Value::String(word)) if word == "stay" => After::Stay,
         Some(Value::String(word)) if word == "return" => After::Return,
         Some(value @ (Value::Object(_) | Value::Array(_))) => {
-            After::Steps(steps.one_or_more(value, &fields.path("after"), Place::Beside))
+            After::Steps(steps.one_or_more(value, &fields.path("after"), Place::End))
         }
         Some(other) => {
             let detail = format!("{} was sent; \"stay\", \"return\" or steps were expected", shown(other));

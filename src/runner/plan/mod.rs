@@ -240,6 +240,16 @@ pub struct Plan {
     pub planned: Duration,
 }
 
+/// The channel that drives an output pin.
+pub(in crate::runner) fn level_of(output: &str) -> ChannelRef {
+    ChannelRef { instrument: output.into(), channel: "level".into() }
+}
+
+/// What that channel is set to.
+pub(in crate::runner) fn level(active: bool) -> Setting {
+    Setting::Word(if active { "on" } else { "off" }.into())
+}
+
 /// The name of a plan's only measurement.
 pub const MEASUREMENT: &str = "main";
 

@@ -16,7 +16,7 @@ const KINDS: [&str; 9] = ["set", "gpio", "settle", "wait_until", "measure", "loo
 pub(super) enum Place {
     /// The points: all of them.
     Points,
-    /// Before or after the points: none that measures or repeats.
+    /// Before the points: none that measures or repeats.
     Beside,
     /// At the end or at a pause: nothing that waits for a person either.
     End,

@@ -140,6 +140,16 @@ fn codes(description: Json) -> Vec<(String, &'static str)> {
 }
 
 #[test]
+fn nobody_is_asked_after_the_last_point() {
+    for place in ["after", "always", "on_pause"] {
+        let mut description = json!({ "axes": [], "count": 1, "interval_s": 1, "measure": ["dmm.voltage"] });
+        description[place] = json!([{ "prompt": "Put the sample back" }]);
+        let found = codes(description);
+        assert!(found.iter().any(|(field, _)| field.starts_with(place)), "{place}: {found:?}");
+    }
+}
+
+#[test]
 fn points_are_points_not_intervals() {
     let plan = |axis: Json| compiled(&json!({ "axes": [axis], "measure": ["dmm.voltage"] })).unwrap();
     let total = |axis: Json| plan(axis).points_total;

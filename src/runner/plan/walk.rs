@@ -6,7 +6,7 @@
 //! Pass n of a loop with an interval is due at the time its first pass began plus n intervals, however late the others
 //! were: one that is late runs at once and the schedule does not slide.
 
-use super::{ChannelRef, Loop, Plan, Step, Values};
+use super::{ChannelRef, Loop, Plan, Step, Values, level, level_of};
 use crate::sources::Setting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -321,10 +321,15 @@ pub(super) fn value(values: &Values, index: u64) -> Option<f64> {
 }
 
 fn note(set: &mut Vec<(ChannelRef, Setting)>, step: &Step) {
-    let Step::Set { channel, to, .. } = step else { return };
-    match set.iter_mut().find(|(known, _)| known == channel) {
-        Some((_, value)) => *value = to.clone(),
-        None => set.push((channel.clone(), to.clone())),
+    let (channel, to) = match step {
+        Step::Set { channel, to, .. } => (channel.clone(), to.clone()),
+        // A pin is a set-point like any other: a laser that was on for a point is on again after a pause.
+        Step::Gpio { output, active } => (level_of(output), level(*active)),
+        _ => return,
+    };
+    match set.iter_mut().find(|(known, _)| *known == channel) {
+        Some((_, value)) => *value = to,
+        None => set.push((channel, to)),
     }
 }
 

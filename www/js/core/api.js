@@ -52,6 +52,7 @@ async function send(method, path, { query, body, limit_ms = LIMIT_MS, signal } =
   const timer = setTimeout(() => abort.abort('timeout'), limit_ms);
   const cancel = () => abort.abort('cancelled');
   signal?.addEventListener('abort', cancel);
+  if (signal?.aborted) cancel();
   try {
     const response = await fetch(address(path, query), {
       method,
@@ -87,6 +88,7 @@ export async function read_lines(path, { query, line, signal, limit_ms = LIMIT_M
   const abort = new AbortController();
   const cancel = () => abort.abort('cancelled');
   signal.addEventListener('abort', cancel);
+  if (signal.aborted) cancel();
   const timer = setTimeout(() => abort.abort('timeout'), limit_ms);
   try {
     const response = await fetch(address(path, query), { signal: abort.signal, credentials: 'same-origin', cache: 'no-store', headers: { accept: 'application/x-ndjson' } });

@@ -1,5 +1,6 @@
 // Sends commands and follows them to their end (state/commands.js). One at a time a button: a second tap while one
-// waits sends nothing. A retry of a command that never got an answer keeps its id, so that it acts once.
+// waits sends nothing. A retry sends the same again; of a command that never got an answer
+// with its id, so that it acts once.
 
 import { ApiError, random_id, request } from './api.js';
 import { CONFIRM_MS, advance, begin, pending } from '../state/commands.js';
@@ -35,16 +36,27 @@ export class Commands {
    * has its outcome in the answer: 200 is done. `done(answer)` is given the body of an answer that is not a refusal.
    * A `body` that is a function is made when it is sent.
    */
-  send({ target, action, path, method = 'POST', body = {}, effect = [], done }) {
+  send(order) {
+    const { path, method = 'POST', body = {} } = order;
+    this.begin(order, { method, path, body: typeof body === 'function' ? body() : body });
+  }
+
+  /** Sends again what was sent, whatever the order would ask for by now. */
+  retry(order) {
+    const before = this.of(order.target, order.action);
+    if (before) this.begin(order, before.asked);
+  }
+
+  begin({ target, action, effect = [], done }, asked) {
     const before = this.of(target, action);
     if (pending(before)) return;
-    const again = before?.phase === 'unconfirmed' && !before.taken;
+    const again = before?.phase === 'unconfirmed' && !before.taken && JSON.stringify(before.asked) === JSON.stringify(asked);
     const id = again ? before.id : random_id();
-    const command = begin({ id, target, action, effect, at: performance.now() });
+    const command = begin({ id, target, action, effect, at: performance.now(), asked });
     this.running.set(command.key, command);
     this.changed();
     setTimeout(() => this.step(command.key, id, { type: 'clock', at: performance.now() }), CONFIRM_MS + 20);
-    request(method, path, method === 'DELETE' ? undefined : { ...(typeof body === 'function' ? body() : body), command_id: id }, { limit_ms: CONFIRM_MS }).then(
+    request(asked.method, asked.path, asked.method === 'DELETE' ? undefined : { ...asked.body, command_id: id }, { limit_ms: CONFIRM_MS }).then(
       ({ status, body: answer }) => {
         done?.(answer);
         this.step(command.key, id, {

@@ -1,6 +1,7 @@
 // The rows of one scan, whole and in order: what is stored is asked for once, then the stream adds to it. Rows are
 // numbered, so what the stream did not bring (a page opened late, a connection that was away) shows and is asked for
-// from the first missing one. Events only wait here; they are taken in when the page is drawn.
+// from the first missing one; until that is answered, what comes after it waits. Events only wait here; they are taken in
+// when the page is drawn.
 
 import { read } from './api.js';
 import { outcome } from './remote.js';
@@ -12,8 +13,11 @@ import { Rows, rows_of, sweep } from '../state/rows.js';
 const PAGE = 1_000;
 /** Rows that wait; what is more is asked for again, as it is stored. */
 const WAITING = 4_000;
-/** After this, rows that could not be asked for are left out, as a gap. */
+/** Asked so often for rows that are not stored either, they are left out, as a gap. */
 const GIVE_UP = 3;
+/** After a question that failed the next one waits: 1, 2, 4 s, and so on. */
+const WAIT_MS = 1_000;
+const WAIT_MOST_MS = 4_000;
 /** The whole of a scan that still runs is asked for again this often at most. */
 const WHOLE_MS = 5_000;
 /** Points of the whole. */
@@ -31,13 +35,23 @@ export class ScanData {
     this.rows = new Rows();
     this.waiting = [];
     this.filling = false;
-    this.failures = 0;
     this.stored = true;
+    this.begin();
     this.whole = null;
     this.whole_asked = null;
     this.was_connected = true;
     app.store.listen((envelope) => this.event(envelope), signal);
     this.load();
+  }
+
+  /** Nothing of this measurement was asked for yet. */
+  begin() {
+    // Stored rows that are not here: they are asked for before anything else is taken.
+    this.wanted = true;
+    this.failures = 0;
+    this.fault = null;
+    this.again_at = -Infinity;
+    this.hole = { index: null, tries: 0 };
   }
 
   // ---- what comes ----
@@ -48,7 +62,7 @@ export class ScanData {
       this.measurements.add(payload.measurement);
       this.measurement ??= this.detail || this.status === 'absent' ? payload.measurement : null;
       if (payload.measurement !== this.measurement && this.measurement !== null) return;
-      for (const row of rows_of(payload)) this.waiting.push(row);
+      for (const row of rows_of(payload)) this.waiting.push({ measurement: payload.measurement, row });
       if (this.waiting.length > WAITING) this.waiting.splice(0, this.waiting.length - WAITING);
     } else if (type === 'scan_status' && !is_live(payload.status)) {
       this.ended = true;
@@ -60,22 +74,46 @@ export class ScanData {
     const connected = this.app.store.connected();
     const back = connected && !this.was_connected;
     this.was_connected = connected;
+    // What it is could not be asked for yet.
+    if (back && !this.detail && this.status !== 'absent') {
+      this.load();
+      return;
+    }
     // The end of a scan, or of a time without a connection, may have passed unseen.
     if ((back || this.ended) && this.measurement !== null) {
       if (this.ended) this.refresh();
       this.ended = false;
-      this.fill();
+      this.wanted = true;
+      this.again_at = -Infinity;
     }
-    if (this.filling || this.status === 'loading') return;
+    if (this.filling || this.status === 'loading' || this.measurement === null) return;
+    if (this.wanted && this.stored) {
+      this.fill();
+      return;
+    }
     let done = 0;
-    for (const row of this.waiting) {
-      if (this.rows.take(row, { anyway: !this.stored || this.failures >= GIVE_UP }) === 'hole') {
-        this.fill();
+    for (const { measurement, row } of this.waiting) {
+      if (measurement === this.measurement && this.rows.take(row, { anyway: !this.stored || this.gone(row) }) === 'hole') {
+        this.missed(row);
         break;
       }
       done += 1;
     }
     this.waiting.splice(0, done);
+  }
+
+  /** Rows before this one are missing. */
+  missed({ index }) {
+    this.hole = { index, tries: this.hole.index === index ? this.hole.tries + 1 : 1 };
+    // They may not be stored yet.
+    if (this.hole.tries > 1) this.again_at = performance.now() + WAIT_MS;
+    this.wanted = true;
+    this.fill();
+  }
+
+  /** Whether those before this one were asked for, answered, and are not there. */
+  gone({ index }) {
+    return this.hole.index === index && this.hole.tries >= GIVE_UP;
   }
 
   // ---- what is asked for ----
@@ -85,7 +123,7 @@ export class ScanData {
     this.status = 'loading';
     if (await this.refresh()) {
       this.measurement ??= this.names()[0] ?? null;
-      if (this.measurement !== null) await this.fill();
+      await this.fill({ at_once: true });
     }
     this.app.ticker.now();
   }
@@ -100,13 +138,15 @@ export class ScanData {
       if (this.signal.aborted) return false;
       Object.assign(this, outcome(error));
       this.stored = this.status !== 'absent';
+      if (!this.stored) this.measurement ??= this.waiting[0]?.measurement ?? null;
       return false;
     }
   }
 
-  /** Rows after the last that is here, up to the newest. */
-  async fill() {
+  /** Rows after the last that is here, up to the newest. `at_once` also when one has just failed. */
+  async fill({ at_once = false } = {}) {
     if (this.filling || !this.stored || this.measurement === null) return;
+    if (!at_once && performance.now() < this.again_at) return;
     this.filling = true;
     const { measurement } = this;
     try {
@@ -118,15 +158,23 @@ export class ScanData {
         from = body.next ?? null;
         if (from !== null && body.last_index - from >= SHOWN) from = body.last_index - SHOWN + 1;
       }
-      this.failures = 0;
+      if (measurement === this.measurement) Object.assign(this, { wanted: false, failures: 0, fault: null });
     } catch (error) {
       if (this.signal.aborted) return;
-      this.failures += 1;
-      if (outcome(error).status === 'absent') this.stored = false;
+      if (measurement === this.measurement) this.failed(error);
     } finally {
       this.filling = false;
     }
+    // Another one was chosen meanwhile.
+    if (measurement !== this.measurement) await this.fill({ at_once: true });
     this.app.ticker.now();
+  }
+
+  failed(error) {
+    this.failures += 1;
+    this.fault = error.message;
+    this.again_at = performance.now() + Math.min(WAIT_MOST_MS, WAIT_MS * 2 ** (this.failures - 1));
+    if (outcome(error).status === 'absent') this.stored = false;
   }
 
   /** Where to begin asking. */
@@ -141,7 +189,8 @@ export class ScanData {
     const key = `${this.measurement}/${x}/${ys}/${live}`;
     const at = performance.now();
     const asked = this.whole_asked;
-    if (asked?.key === key && (asked.busy || !live || at - asked.at < WHOLE_MS)) return this.whole;
+    const good = !live && !this.whole?.fault;
+    if (asked?.key === key && (asked.busy || good || at - asked.at < WHOLE_MS)) return this.whole;
     if (asked?.key !== key && this.whole?.axes !== `${x}/${ys}`) this.whole = null;
     this.whole_asked = { key, at, busy: true };
     this.load_whole(x, ys, this.whole_asked);
@@ -167,6 +216,7 @@ export class ScanData {
   choose(measurement) {
     if (measurement === this.measurement) return;
     Object.assign(this, { measurement, rows: new Rows(), waiting: [], whole: null, whole_asked: null });
+    this.begin();
     this.fill();
     this.app.ticker.now();
   }

@@ -31,6 +31,7 @@ export class SignalSamples {
     app.store.listen((envelope) => {
       if (envelope.type === 'signal_batch' && envelope.payload?.signal_id === id) this.take(envelope.payload.events ?? []);
     }, signal);
+    signal.addEventListener('abort', () => clearTimeout(this.waiting));
   }
 
   query() {
@@ -53,6 +54,7 @@ export class SignalSamples {
     const [body, newest] = await Promise.all([this.past.load(), this.newest.length ? null : this.latest.load()]);
     if (this.signal.aborted) return;
     if (newest) this.newest = merge(this.newest, newest.events, NEWEST).samples;
+    this.app.ticker.now();
     if (!body) return;
     this.condensed = body.method === 'minmax';
     const asked = body.events.map(sample);

@@ -45,7 +45,7 @@ export function command_note(app, { order, held = false }) {
     default:
       return html`<p class="note" data-tone="warn" role="status">${icon('triangle-alert')}<span>${verb}: ${
         t(command.reason === 'unsent' ? 'action.unsent' : 'action.unconfirmed')}</span>
-        <button type="button" class="button small" data-retry @click=${() => app.commands.send(order)}>${t('action.retry')}</button>
+        <button type="button" class="button small" data-retry @click=${() => app.commands.retry(order)}>${t('action.retry')}</button>
         <button type="button" class="button small" @click=${dismiss}>${t('action.dismiss')}</button></p>`;
   }
 }

@@ -7,10 +7,10 @@ import { share_of } from '../state/motion.js';
 import { look } from './chip.js';
 import { reading } from './lab_rows.js';
 
-/** The dot has another form in each state; the word stands beside it. */
-export function dot(p) {
+/** The dot has another form in each state; the word stands beside it. `fresh` says whether that is of now. */
+export function dot(p, fresh) {
   const [tone] = look('instrument', p.status);
-  return html`<p class="instrument-dot" data-tone=${tone} data-status=${p.status}><span class="dot" aria-hidden="true"></span><strong>${word('instrument', p.status)}</strong>${
+  return html`<p class="instrument-dot" data-tone=${tone} data-status=${p.status} ?data-stale=${fresh.stale}><span class="dot" aria-hidden="true"></span><strong>${word('instrument', p.status)}</strong>${
     p.status_text ? html`<span class="muted clip">${p.status_text}</span>` : nothing}</p>`;
 }
 

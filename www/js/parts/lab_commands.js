@@ -8,13 +8,14 @@ import { command_button, command_note } from './command_button.js';
 
 const SHAPES = { start: 'play', pause: 'pause', resume: 'play', stop: 'square', abort: 'octagon-alert' };
 /** Actions that are a command with more words: its name and what is sent with it. */
-const SPECIAL = { pause_after: ['pause', { mode: 'after_scan' }], abort_on: ['abort', { then: 'continue' }] };
+const SPECIAL = { pause_after: ['pause', { mode: 'after_scan' }], abort_on: ['abort', { then: 'continue' }], abort_now: ['abort', { force: true }] };
 
 /**
  * `kind` is queue or scan; `blocked` a reason that holds for all. `rows` are lists of actions, a row each; 'pause_after' is
- * a pause after the scan that runs, 'abort_on' an abort after which the next scan follows.
+ * a pause after the scan that runs, 'abort_on' an abort after which the next scan follows, 'abort_now' one that makes an
+ * abort which goes on already leave out the clean-up. `sure` are the words of the second step of each abort.
  */
-export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, aborting, aborting_on }) {
+export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, sure }) {
   const target = `${kind}/${id}`;
   const name = p.name ?? id;
   const allowed = Array.isArray(p.allowed_actions) ? p.allowed_actions : [];
@@ -26,12 +27,13 @@ export function lab_commands(app, { kind, id, payload: p, rows, blocked = null, 
     // Of two buttons for one thing the one that was used shows that it goes on.
     const used = Object.keys(SPECIAL).find((other) => SPECIAL[other][0] === verb && app.commands.of(target, other)) ?? verb;
     const held = p.pending === verb && action === used;
+    const may = allowed.includes(verb) || action === 'abort_now';
     return {
       order, held,
       button: command_button(app, {
         order, held, name, shape: SHAPES[verb], label: t(`action.${action}`), primary: (verb === 'start' || verb === 'resume') && allowed.includes(verb),
-        blocked: blocked ?? (allowed.includes(verb) ? null : t('action.not_now', { state: word(kind, p.status) })),
-        destructive: verb === 'abort' ? (action === 'abort_on' ? aborting_on : aborting) : null,
+        blocked: blocked ?? (may ? null : t('action.not_now', { state: word(kind, p.status) })),
+        destructive: verb === 'abort' ? sure[action] : null,
       }),
     };
   }));

@@ -12,6 +12,7 @@ import { age_tag, value } from './value.js';
 /** `within` stands below it. */
 export function queue_row(app, id, entry, within = nothing) {
   const p = entry.payload;
+  const fresh = app.judge(entry);
   return html`<li class="row" data-status=${p.status}>
     <div class="row-head"><a class="row-name row-link" href=${`#/queue/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${chip('queue', p.status, { quiet: true })}</div>
     ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
@@ -19,8 +20,8 @@ export function queue_row(app, id, entry, within = nothing) {
       ${p.failed_scans ? html`<strong data-tone="bad">${t('queues.failed', { n: p.failed_scans })}</strong>` : nothing}
       ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : nothing}
       ${p.pause_reason ? html`<span class="clip">${p.pause_reason}</span>` : nothing}
-      ${typeof p.eta_s === 'number' && p.status === 'running' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
-      ${age_tag(app.judge(entry))}</div>
+      ${typeof p.eta_s === 'number' && p.status === 'running' && !fresh.stale ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
+      ${age_tag(fresh)}</div>
     ${within}
   </li>`;
 }
@@ -33,13 +34,14 @@ export function points(p) {
 
 export function scan_row(app, id, entry) {
   const p = entry.payload;
+  const fresh = app.judge(entry);
   return html`<li class="row" data-status=${p.status}>
     <div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${chip('scan', p.status, { quiet: true })}</div>
     ${progress(p.progress, { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'warn' })}
     <div class="row-sub"><span class="num">${points(p)}</span>
       ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : p.message ? html`<span class="clip">${p.message}</span>` : nothing}
-      ${typeof p.eta_s === 'number' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
-      ${age_tag(app.judge(entry))}</div>
+      ${typeof p.eta_s === 'number' && !fresh.stale ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
+      ${age_tag(fresh)}</div>
   </li>`;
 }
 

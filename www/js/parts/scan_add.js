@@ -3,14 +3,16 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
-import { read, post } from '../core/api.js';
+import { post } from '../core/api.js';
 import { count, duration, number, unit as unit_text } from '../core/format.js';
 import { t } from '../core/i18n.js';
-import { outcome } from '../core/remote.js';
+import { Remote, outcome } from '../core/remote.js';
 import * as form from '../state/scan_form.js';
 import { ask_button, asked_note } from './asked.js';
 import { confirm } from './dialog.js';
 import { icon } from './icon.js';
+import { panel_fault } from './panel_clock.js';
+import { remote_empty } from './remote.js';
 
 const TYPED_MS = 350;
 const WAYS = ['form', 'text', 'templates'];
@@ -26,7 +28,7 @@ export class ScanAdd {
     this.front = false;
     this.checked = null;
     this.turn = 0;
-    this.templates = null;
+    this.templates = new Remote(app, 'api/templates', { signal });
     this.template_name = '';
     signal.addEventListener('abort', () => clearTimeout(this.typing));
   }
@@ -45,7 +47,7 @@ export class ScanAdd {
     }
     this.hint = null;
     this.way = way;
-    if (way === 'templates') this.load_templates();
+    if (way === 'templates') this.templates.load();
     else if (this.turn) this.check(0);
     this.app.ticker.now();
   }
@@ -116,30 +118,19 @@ export class ScanAdd {
     this.app.ticker.now();
   }
 
-  async load_templates() {
-    try {
-      const { body } = await read('api/templates', { signal: this.signal });
-      this.templates = { status: 'ok', items: body.items ?? body };
-    } catch (error) {
-      if (this.signal.aborted) return;
-      this.templates = { ...outcome(error), items: [] };
-    }
-    this.app.ticker.now();
-  }
-
   async keep() {
     const description = this.description();
     const name = this.template_name.trim();
     if (description === null || !name) return;
     const kept = await this.asking.send('template', 'POST', 'api/templates', { name, descriptions: Array.isArray(description) ? description : [description] }, { words: () => t('scan_add.kept', { name }) });
     if (kept) this.template_name = '';
-    this.load_templates();
+    this.templates.load();
   }
 
   async forget({ template_id, name }) {
     if (!(await confirm({ title: t('scan_add.forget_title', { name }), loss: t('scan_add.forget_loss'), action: t('scan_add.forget') }))) return;
     await this.asking.send('template', 'DELETE', `api/templates/${encodeURIComponent(template_id)}`);
-    this.load_templates();
+    this.templates.load();
   }
 
   // ---- what it looks like ----
@@ -255,18 +246,14 @@ export class ScanAdd {
 
   draw_templates() {
     const { templates, app, asking } = this;
-    if (!templates) return html`<p class="empty" data-empty="loading">${t('empty.loading')}</p>`;
-    if (templates.status !== 'ok') {
-      return html`<div class="empty" data-empty=${templates.status === 'absent' ? 'absent' : 'error'}><p>${templates.status === 'absent' ? t('remote.absent') : t('empty.error', { reason: templates.reason })}</p>
-        <button type="button" class="button small" @click=${() => this.load_templates()}>${t('page.retry')}</button></div>`;
-    }
-    return html`${templates.items.length ? html`<ul class="rows">${templates.items.map((it) => html`<li class="row" data-template=${it.template_id}>
+    if (!templates.body?.items.length) return html`${remote_empty(templates, t('scan_add.no_templates'))}${asked_note(asking, 'template')}`;
+    return html`${panel_fault(templates.status === 'error' ? templates.reason : null)}<ul class="rows">${templates.body.items.map((it) => html`<li class="row" data-template=${it.template_id}>
         <div class="row-head"><span class="row-name">${it.name}</span><span class="muted num">${t('scan_add.scans', { n: it.descriptions.length })}</span></div>
         <div class="actions">
           ${ask_button(app, asking, { name: `use-${it.template_id}`, label: t('scan_add.use'), shape: 'plus', primary: true, words: `${t('scan_add.use')}: ${it.name}`, tap: () => this.send(`use-${it.template_id}`, { template: it.template_id }) })}
           <button type="button" class="button" aria-label=${`${t('scan_add.edit')}: ${it.name}`} @click=${() => this.edit(it.descriptions.length === 1 ? it.descriptions[0] : it.descriptions)}>${icon('pencil')}<span>${t('scan_add.edit')}</span></button>
           <button type="button" class="button danger" aria-label=${`${t('scan_add.forget')}: ${it.name}`} @click=${() => this.forget(it)}>${icon('trash-2')}<span>${t('scan_add.forget')}</span></button>
-        </div>${asked_note(asking, `use-${it.template_id}`)}</li>`)}</ul>` : html`<p class="empty" data-empty="none">${t('scan_add.no_templates')}</p>`}${asked_note(asking, 'template')}`;
+        </div>${asked_note(asking, `use-${it.template_id}`)}</li>`)}</ul>${asked_note(asking, 'template')}`;
   }
 }
 

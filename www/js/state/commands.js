@@ -3,13 +3,13 @@
 //   sending -> waiting -> confirmed | refused | unconfirmed
 //
 // Accepted is not done: only a `command_result`, a state that shows the effect, or the daemon's answer that it is
-// already so ends it as confirmed. After 10 s without one it is `unconfirmed` and may be retried.
+// already so ends it as confirmed. After 10 s without one it is `unconfirmed` and may be retried; an end that comes later still counts.
 
 export const CONFIRM_MS = 10_000;
 
-/** A command as it starts. `key` is target and action: there is one button for it. */
-export function begin({ id, target, action, effect = [], at, since_id = null }) {
-  return { key: `${target}/${action}`, id, target, action, effect, at, since_id, phase: 'sending', taken: false, reason: null };
+/** A command as it starts. `key` is target and action: there is one button for it. `asked` is what was sent. */
+export function begin({ id, target, action, effect = [], at, asked = null }) {
+  return { key: `${target}/${action}`, id, target, action, effect, at, asked, phase: 'sending', taken: false, reason: null };
 }
 
 /** Whether it still waits. */
@@ -17,10 +17,17 @@ export const pending = (command) => command?.phase === 'sending' || command?.pha
 
 /**
  * Inputs: answered{state, reason} refused{reason} unsent result{command_id, state, reason} state{target, status} clock{at}.
- * An ended command does not change any more.
+ * An ended command does not change any more, but for one without a confirmation, whose end may come late.
  */
 export function advance(command, input) {
-  if (!pending(command)) return command;
+  if (pending(command)) return step(command, input);
+  if (command.phase !== 'unconfirmed' || !['state', 'result'].includes(input.type)) return command;
+  const after = step(command, input);
+  // Word that it is still at it does not make it wait again.
+  return pending(after) ? command : after;
+}
+
+function step(command, input) {
   switch (input.type) {
     case 'answered':
       if (input.state === 'completed') return end(command, 'confirmed');

@@ -25,10 +25,13 @@ import { NO_FILTER, PAGE, SPANS, failing, filter_query, filter_text, link, look_
 
 /** With push: asked again at most this often while things are seen. */
 const PUSH_MS = 1_000;
+/** And after a question that failed. */
+const FAILED_MS = 5_000;
 const TYPING_MS = 350;
 const MEMORY = 'detections';
 const DIFFERENCES = 60;
 const PACES = ['push', 5, 10, 30, 60, 'manual'];
+const without_threshold = (filter) => filter_text({ ...filter, min_confidence: 0 });
 
 export function open(app, route, signal) {
   const page = new Detections(app, route, signal);
@@ -43,6 +46,12 @@ class Detections {
     this.cursors = [];
     this.selected = null;
     this.updated = null;
+    /** Something was seen, or may have been missed, since it was asked for; when that was; what the spread was asked with. */
+    this.news = false;
+    this.asked_at = -Infinity;
+    this.gap = app.store.gaps.at(-1);
+    this.turns = 0;
+    this.spread_of = null;
     const now = () => app.store.clock.now_ms() ?? Date.now();
     this.list = new Remote(app, 'api/detections', { query: () => ({ ...filter_query(this.filter, now()), limit: PAGE, cursor: this.cursors.at(-1) }), signal });
     this.sums = new Remote(app, 'api/summary', { query: () => filter_query(this.filter, now()), signal });
@@ -53,11 +62,10 @@ class Detections {
     this.editor = new PlanogramEditor(app, this.plan, { saved: () => this.clock.ask() });
     this.clock = new PanelClock({ name: 'detections', offered: PACES, preset: 'push', tick: () => this.load(), changed: () => this.follow(), signal });
     app.store.listen((envelope) => {
-      if (this.clock.pace === 'push' && (envelope.type === 'detection' || envelope.type === 'detection_summary')) this.soon();
+      if (this.clock.pace === 'push' && (envelope.type === 'detection' || envelope.type === 'detection_summary')) this.news = true;
     }, signal);
     signal.addEventListener('abort', () => {
       clearTimeout(this.typing);
-      clearTimeout(this.pushing);
       this.leaving?.abort();
     });
     this.write();
@@ -77,21 +85,32 @@ class Detections {
     this.app.ticker.now();
   }
 
-  /** Something was seen: asked for once, however much comes. Earlier pages stay as they are. */
-  soon() {
-    if (this.pushing || this.cursors.length || document.visibilityState === 'hidden') return;
-    this.pushing = setTimeout(() => {
-      this.pushing = null;
-      this.clock.ask();
-    }, PUSH_MS);
+  /** With push: asked for once, however much came. A hidden page and an earlier one stay as they are until they are looked at. */
+  catch_up() {
+    const gap = this.app.store.gaps.at(-1);
+    if (gap !== this.gap) {
+      this.gap = gap;
+      this.news = true;
+    }
+    if (!this.news || this.clock.pace !== 'push' || this.clock.asking || this.cursors.length || performance.now() - this.asked_at < PUSH_MS) return;
+    this.clock.ask();
   }
 
   async load() {
-    const asked = this.filter.min_confidence ? [this.list, this.sums, this.spread] : [this.list, this.spread];
-    const answers = await Promise.all(asked.map((remote) => remote.load()));
-    if (this.signal.aborted) return;
-    for (const name of ['list', 'sums', 'spread']) this.kept[name] = this[name].body ?? this.kept[name];
-    if (!this.filter.min_confidence) this.kept.sums = this.kept.spread;
+    const turn = (this.turns += 1);
+    this.news = false;
+    this.asked_at = performance.now();
+    const names = this.filter.min_confidence ? ['list', 'sums', 'spread'] : ['list', 'spread'];
+    const spread_of = without_threshold(this.filter);
+    const answers = await Promise.all(names.map((name) => this[name].load()));
+    if (this.signal.aborted || turn !== this.turns) return;
+    names.forEach((name, i) => { this.kept[name] = answers[i] ?? this.kept[name]; });
+    if (answers.at(-1)) this.spread_of = spread_of;
+    if (names.length === 2) this.kept.sums = this.kept.spread;
+    if (names.some((name) => this[name].status === 'error')) {
+      this.news = true;
+      this.asked_at = performance.now() + FAILED_MS - PUSH_MS;
+    }
     if (answers.every(Boolean)) this.updated = { at: this.app.store.clock.now_ms() ?? Date.now(), mono: performance.now() };
     this.app.ticker.now();
   }
@@ -113,9 +132,9 @@ class Detections {
     this.least = filter.min_confidence;
     this.cursors = [];
     this.write();
-    // What is shown for another filter is not the answer to this one.
-    this.kept = { list: null, sums: null, spread: this.kept.spread };
-    this.list.status = 'loading';
+    // What is shown for another filter is not the answer to this one. The threshold is chosen by what is below it as well.
+    this.kept = { list: null, sums: null, spread: this.spread_of === without_threshold(filter) ? this.kept.spread : null };
+    for (const remote of [this.list, this.sums, this.spread]) Object.assign(remote, { body: null, status: 'loading', reason: null });
     this.load();
     this.app.ticker.now();
   }
@@ -135,6 +154,7 @@ class Detections {
   // ---- drawing ----
 
   draw() {
+    this.catch_up();
     return html`<div class="overview feeds detections">
       ${this.troubles()}
       ${this.filters_card()}
@@ -170,7 +190,9 @@ class Detections {
 
   summary_card() {
     const { sums, spread } = this.kept;
-    const fault = this.spread.status === 'error' ? this.spread.reason : this.sums.status === 'error' ? this.sums.reason : null;
+    const asked = this.filter.min_confidence ? this.sums : this.spread;
+    const fault = asked.status === 'error' ? asked.reason : this.spread.status === 'error' && spread ? this.spread.reason : null;
+    const retry = () => this.load();
     return card('detection-summary', {
       title: t('detections.summary'),
       body: () => (sums ? html`${panel_fault(fault)}
@@ -183,14 +205,14 @@ class Detections {
           ${fact(t('detections.discrepancies'), html`<span class="num" data-tone=${sums.discrepancies.length ? 'warn' : nothing}>${count(sums.discrepancies.length)}</span>`)}
         </dl>
         <h3 class="card-sub">${t('detections.histogram')}</h3>
-        ${spread.total ? histogram(spread.histogram, this.least, {
+        ${!spread ? remote_empty(this.spread, t('detections.none'), retry) : spread.total ? histogram(spread.histogram, this.least, {
           moving: (least) => { this.least = least; this.app.ticker.now(); },
           chosen: (least) => this.set({ min_confidence: least }),
         }) : html`<p class="empty" data-empty=${narrows(this.filter) ? 'filter' : 'none'}>${t(narrows(this.filter) ? 'feeds.no_match' : 'detections.none')}</p>`}
         <h3 class="card-sub">${t('detections.models')}</h3>
         ${sums.models.length ? html`<ul class="names">${sums.models.slice(0, 8).map(([name, n]) => html`<li><span class="clip">${name}</span><span class="num">${count(n)}</span></li>`)}</ul>` : html`<p class="muted">${DASH}</p>`}
         ${sums.complete ? nothing : html`<p class="note" data-tone="busy" role="status">${icon('clock')}<span>${t('detections.reading')}</span></p>`}`
-        : remote_empty(this.spread.status === 'ok' ? this.sums : this.spread, t('detections.none'))),
+        : remote_empty(asked, t('detections.none'), retry)),
     });
   }
 
@@ -206,7 +228,7 @@ class Detections {
             d.belongs?.length ? html`<span>${t('detections.belongs', { where: d.belongs.join(', ') })}</span>` : nothing}<span class="num">${t('detections.looked', { time: moment(d.seen, now) })}</span></div></li>`)}</ul>
           ${all.length > DIFFERENCES ? html`<p class="more">${t('list.more', { n: all.length - DIFFERENCES })}</p>` : nothing}`
         : this.kept.sums ? html`<p class="empty" data-empty="none">${t(this.plan.body?.items.length === 0 ? 'detections.no_plan' : 'detections.as_planned')}</p>`
-          : remote_empty(this.spread, t('detections.none'))),
+          : remote_empty(this.filter.min_confidence ? this.sums : this.spread, t('detections.none'), () => this.load())),
     });
   }
 
@@ -217,7 +239,7 @@ class Detections {
     return card('detection-list', {
       title: t('detections.list'),
       summary: body ? html`<span class="num">${t('detections.found', { n: body.total, count: count(body.total) })}</span>` : null,
-      body: () => (!body ? remote_empty(this.list, t('detections.none'))
+      body: () => (!body ? remote_empty(this.list, t('detections.none'), () => this.load())
         : items.length === 0 ? html`${panel_fault(fault)}<p class="empty" data-empty=${narrows(this.filter) ? 'filter' : 'none'}>${t(narrows(this.filter) ? 'feeds.no_match' : 'detections.none')}</p>`
           : html`${panel_fault(fault)}${this.sketch(items)}${this.table(items)}
           <div class="pager-line">

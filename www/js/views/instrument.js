@@ -8,6 +8,7 @@ import { random_id } from '../core/api.js';
 import { Asking } from '../core/asking.js';
 import { clock, measure, unit as unit_text } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
+import { Remote } from '../core/remote.js';
 import { ask_button } from '../parts/asked.js';
 import { card, empty } from '../parts/card.js';
 import { command_button, command_note } from '../parts/command_button.js';
@@ -36,6 +37,9 @@ class InstrumentPage {
     this.hidden_error = null;
     this.query = '';
     this.answers = [];
+    // Which commands it takes: that is not part of its state.
+    this.told = new Remote(app, this.path, { signal });
+    this.asked_connected = false;
     app.connection.want([`instrument/${id}`], { signal });
     app.store.listen((envelope) => this.event(envelope), signal);
   }
@@ -49,6 +53,14 @@ class InstrumentPage {
     if (type !== 'command_result' || topic !== `instrument/${this.id}` || payload.action !== 'query') return;
     const asked = this.answers.find((a) => a.id === payload.command_id);
     if (asked) Object.assign(asked, { answer: payload.reason ?? word('command', payload.state), bad: payload.state !== 'completed' });
+  }
+
+  /** Whether it can be brought to a safe state. Asked for again after a time without a connection: the box may be set up otherwise. */
+  may_be_safe() {
+    const connected = this.app.store.connected();
+    if (connected && !this.asked_connected) this.told.load();
+    this.asked_connected = connected;
+    return this.told.body?.actions?.includes('safe') === true;
   }
 
   draw() {
@@ -85,18 +97,21 @@ class InstrumentPage {
     const moving = is_moving(p);
     const stop = this.order('stop');
     const clear = this.order('clear_error');
+    const safe = this.order('safe');
+    const may_be_safe = this.may_be_safe();
+    const fresh = app.judge(entry, LIMIT_S.instrument);
     return card(`instrument-${id}`, {
       title: p.instrument_name || id,
-      summary: age_tag(app.judge(entry, LIMIT_S.instrument)),
+      summary: age_tag(fresh),
       body: () => html`
-        ${dot(p)}
+        ${dot(p, fresh)}
         ${p.used_by ? html`<p class="note" data-tone="busy" data-in-use>${icon('info')}<span>${/^SCAN/.test(p.used_by) || app.store.slices.scans.has(p.used_by) ? html`<a class="link" href=${`#/scan/${encodeURIComponent(p.used_by)}`}>${t('instrument.in_use', { who: p.used_by })}</a>` : t('instrument.in_use', { who: p.used_by })}</span></p>` : nothing}
         ${p.error && error_key(p) !== this.hidden_error ? html`<div class="note block" data-tone="bad" role="alert" data-error>${icon('octagon-alert')}<div><p><strong>${t('instrument.error')}</strong></p><p class="wrap">${p.error}</p>
           <div class="actions">${command_button(app, { order: clear, label: t('action.clear_error'), shape: 'check', name: p.instrument_name || id })}
             <button type="button" class="button" data-hide-error @click=${() => { this.hidden_error = error_key(p); app.ticker.now(); }}>${t('action.dismiss')}</button></div></div></div>` : nothing}
         ${command_note(app, { order: clear })}
-        <div class="actions apart"><span class="stop-place" ?data-moving=${moving}>${command_button(app, { order: stop, label: t('action.stop'), shape: 'square', name: p.instrument_name || id })}</span></div>
-        ${command_note(app, { order: stop })}`,
+        <div class="actions apart"><span class="stop-place" ?data-moving=${moving}>${command_button(app, { order: stop, label: t('action.stop'), shape: 'square', name: p.instrument_name || id })}</span>${may_be_safe ? command_button(app, { order: safe, label: t('action.safe'), shape: 'circle-pause', name: p.instrument_name || id }) : nothing}</div>
+        ${command_note(app, { order: stop })}${command_note(app, { order: safe })}`,
     });
   }
 

@@ -41,7 +41,7 @@ function tile(app, id, entry, changes) {
     title: html`<a class="card-link" href=${`#/instrument/${encodeURIComponent(id)}`}>${p.instrument_name || id}${icon('chevron-right')}</a>`,
     summary: age_tag(fresh),
     body: () => html`
-      <div ?data-changed=${changes.of(id, p.status)}>${dot(p)}</div>
+      <div ?data-changed=${changes.of(id, p.status)}>${dot(p, fresh)}</div>
       ${p.error ? html`<p class="row-error" data-tone="bad">${p.error}</p>` : nothing}
       ${channels.length ? html`<dl class="readings">${channels.slice(0, CHANNELS).map((r) => moving_reading(app, entry, r))}</dl>` : html`<p class="muted">${t('instruments.no_values')}</p>`}
       ${channels.length > CHANNELS ? html`<p class="more">${t('list.more', { n: channels.length - CHANNELS })}</p>` : nothing}

@@ -107,21 +107,21 @@ class QueuePage {
       title: p.name ?? id,
       summary: age_tag(fresh),
       body: () => html`
-        <div class="state" data-tone=${tone} data-status=${p.status}>${icon(shape, 'state-icon')}
+        <div class="state" data-tone=${tone} data-status=${p.status} ?data-stale=${fresh.stale}>${icon(shape, 'state-icon')}
           <div><span class="state-word">${word('queue', p.status)}</span>${p.pending ? html`<strong data-tone="warn" data-pending=${p.pending}>${word('pending', p.pending)}</strong>` : nothing}
           ${p.pause_reason ? html`<span class="state-more">${word('pause_reason', p.pause_reason)}</span>` : nothing}</div></div>
         ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
         <dl class="facts below">
           ${fact(t('queue.done'), html`<span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>`)}
           ${fact(t('queue.waiting'), html`<span class="num">${count(next)}</span>`)}
-          ${fact(t('lab.eta'), html`<span class="num">${typeof p.eta_s === 'number' && p.status === 'running' ? span(p.eta_s) : DASH}</span>`)}
+          ${fact(t('lab.eta'), html`<span class="num">${typeof p.eta_s === 'number' && p.status === 'running' && !fresh.stale ? span(p.eta_s) : DASH}</span>`)}
           ${fact(t('queue.current'), p.current_scan ? html`<a class="row-link" href=${`#/scan/${encodeURIComponent(p.current_scan)}`}>${p.current_scan}</a>` : DASH)}
           ${p.failed_scans ? fact(t('scan.failed'), html`<strong data-tone="bad" class="num">${count(p.failed_scans)}</strong>`) : nothing}
           ${p.aborted_scans ? fact(t('scan.aborted'), html`<span class="num">${count(p.aborted_scans)}</span>`) : nothing}
         </dl>
         ${lab_commands(app, {
           kind: 'queue', id, payload: p, rows: [['start', 'pause', 'pause_after', 'resume'], ['stop', 'abort']],
-          aborting: { title: t('queue.abort_title', { name: p.name ?? id }), loss: p.current_scan ? t('queue.abort_loss', { scan: p.current_scan }) : t('queue.abort_loss_none'), action: t('queue.abort_confirm') },
+          sure: { abort: { title: t('queue.abort_title', { name: p.name ?? id }), loss: p.current_scan ? t('queue.abort_loss', { scan: p.current_scan }) : t('queue.abort_loss_none'), action: t('queue.abort_confirm') } },
         })}`,
     });
   }

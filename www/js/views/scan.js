@@ -75,7 +75,7 @@ class ScanPage {
       ${lab_tabs('scans')}
       ${this.replay ? this.banner() : nothing}
       <div class="columns lab-wide">
-        <div class="column">${this.state_card(this.replay ? { ...said, allowed_actions: [] } : p)}${this.chart_card(p)}${this.table_card()}</div>
+        <div class="column">${this.state_card(this.replay ? { ...said, allowed_actions: [], pending: null } : p)}${this.chart_card(p)}${this.table_card()}</div>
         <div class="column">${log_card(app, this.log, { title: t('scan.log') })}${this.more_card(p)}</div>
       </div>
     </div>`;
@@ -107,19 +107,29 @@ class ScanPage {
           ${fact(t('scan.points'), html`<span class="num" data-points>${points(p)}</span>`)}
           ${fact(t('scan.elapsed'), html`<span class="num">${duration(typeof p.elapsed_s === 'number' ? p.elapsed_s + (running ? ticking : 0) : null)}</span>`)}
           ${fact(t('scan.active'), html`<span class="num">${duration(typeof p.active_s === 'number' ? p.active_s + ticking : null)}</span>`)}
-          ${fact(t('lab.eta'), html`<span class="num">${typeof p.eta_s === 'number' && running ? span(p.eta_s) : DASH}</span>${p.eta_basis === 'planned' && running ? html` <span class="muted">${t('scan.eta_planned')}</span>` : nothing}`)}
+          ${fact(t('lab.eta'), html`<span class="num">${typeof p.eta_s === 'number' && running && !fresh?.stale ? span(p.eta_s) : DASH}</span>${p.eta_basis === 'planned' && running ? html` <span class="muted">${t('scan.eta_planned')}</span>` : nothing}`)}
           ${p.phase && running ? fact(t('scan.phase'), word('phase', p.phase)) : nothing}
           ${p.repeat_index ? fact(t('scan.repeat'), html`<span class="num">${count(p.repeat_index + 1)}</span>`) : nothing}
           ${p.skipped ? fact(t('scan.skipped'), html`<strong data-tone="warn" class="num">${count(p.skipped)}</strong>`) : nothing}
           ${p.late_ms ? fact(t('scan.late'), html`<span class="num">${count(p.late_ms)} ms</span>`) : nothing}
         </dl>
         ${is_live(p.status) || replay ? lab_commands(app, {
-          kind: 'scan', id, payload: p, blocked, rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'], p.queue_id && p.status !== 'queued' ? ['stop', 'abort', 'abort_on'] : ['stop', 'abort']],
-          aborting: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_loss', { points: points(p) }), action: t('scan.abort_confirm') },
-          aborting_on: { title: t('scan.abort_title', { name: p.name ?? id }), loss: t('scan.abort_on_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+          kind: 'scan', id, payload: p, blocked, sure: this.sure(p),
+          rows: [p.executor === 'external' || p.status === 'queued' ? ['start', 'pause', 'resume'] : ['pause', 'resume'],
+            ['stop', 'abort', ...(p.queue_id && p.status !== 'queued' ? ['abort_on'] : []), ...(p.pending === 'abort' ? ['abort_now'] : [])]],
         }) : nothing}
         ${is_live(p.status) ? nothing : this.after(p, blocked)}`,
     });
+  }
+
+  /** The second step of each way to abort: what is lost by it. */
+  sure(p) {
+    const name = p.name ?? this.id;
+    return {
+      abort: { title: t('scan.abort_title', { name }), loss: t('scan.abort_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+      abort_on: { title: t('scan.abort_title', { name }), loss: t('scan.abort_on_loss', { points: points(p) }), action: t('scan.abort_confirm') },
+      abort_now: { title: t('scan.abort_now_title', { name }), loss: t('scan.abort_now_loss'), action: t('scan.abort_now_confirm') },
+    };
   }
 
   /** What an operator has to confirm before it goes on. */
@@ -158,8 +168,8 @@ class ScanPage {
     const { replay } = this;
     const { it } = replay;
     const close = () => { replay.stop(); this.replay = null; this.app.ticker.now(); };
-    return html`<section class="replay" role="status" data-stage=${it.stage} aria-label=${t('replay.title')}>
-      <p class="replay-words">${icon('rotate-ccw')}<strong>${t('replay.title')}</strong> <span>${t('replay.not_live')} · ${t(`replay.${it.stage}`)}${it.started ? html` · ${moment(it.started)}` : nothing}${it.reason ? html` · ${it.reason}` : nothing}</span></p>
+    return html`<section class="replay" data-stage=${it.stage} aria-label=${t('replay.title')}>
+      <p class="replay-words" role="status">${icon('rotate-ccw')}<strong>${t('replay.title')}</strong> <span>${t('replay.not_live')} · ${t(`replay.${it.stage}`)}${it.started ? html` · ${moment(it.started)}` : nothing}${it.reason ? html` · ${it.reason}` : nothing}</span></p>
       ${progress(share({ total: it.total ?? this.payload()?.points_done ?? null, last: it.last }), { label: t('replay.title') })}
       <div class="replay-acts">
         ${it.stage === 'playing' || it.stage === 'opening' ? html`<button type="button" class="button" data-replay="pause" @click=${() => replay.pause()}>${icon('pause')}<span>${t('replay.pause')}</span></button>`
@@ -178,7 +188,7 @@ class ScanPage {
     const columns = columns_of(data.declared(), rows.names);
     const { x, ys } = axes_of(columns, this.wish);
     const ended = !is_live(p.status);
-    const whole = !replay && data.stored && (this.whole ?? ended);
+    const whole = !replay && data.stored && (ended || this.whole === true);
     const shown = whole ? data.ask_whole(x, ys, !ended) : null;
     // What can't be had whole is shown as far as it is here.
     const drawn = shown && !shown.fault ? shown : rows.chart(x, ys);
@@ -196,17 +206,21 @@ class ScanPage {
       body: () => html`${this.axis_choice(columns, { x, ys }, { ended, replay, whole })}
         <live-chart .view=${view}></live-chart>
         ${shown?.fault ? html`<p class="note" data-tone="warn">${t('empty.error', { reason: shown.fault })}</p>` : nothing}
-        ${data.failures ? html`<p class="note" data-tone="warn" role="status"><span>${t('scan.not_filled')}</span><button type="button" class="button small" @click=${() => data.fill()}>${t('page.retry')}</button></p>` : nothing}
+        ${data.failures && rows.latest.length ? html`<p class="note" data-tone="warn" role="status"><span>${t('scan.not_filled')}</span><button type="button" class="button small" @click=${() => data.fill({ at_once: true })}>${t('page.retry')}</button></p>` : nothing}
         ${this.files()}`,
     });
   }
 
   none_yet(p, loading) {
-    const kind = loading || this.data.filling || this.data.status === 'loading' ? 'loading' : 'none';
-    const key = `${kind}/${p.status}`;
+    const { data } = this;
+    const fault = this.replay ? null : data.detail || !['error', 'denied'].includes(data.status) ? data.fault : data.reason;
+    const kind = fault !== null ? 'error' : loading || data.filling || data.status === 'loading' ? 'loading' : 'none';
+    const key = `${kind}/${p.status}/${fault}`;
     if (this.none_key !== key) {
       this.none_key = key;
-      this.none = html`<p class="empty" data-empty=${kind}>${kind === 'loading' ? t('empty.loading') : t('scan.no_points')}</p>`;
+      this.none = kind === 'error' ? html`<div class="empty" data-empty="error"><p>${t('empty.error', { reason: fault })}</p>
+        <button type="button" class="button small" @click=${() => (data.detail ? data.fill({ at_once: true }) : data.load())}>${t('page.retry')}</button></div>`
+        : html`<p class="empty" data-empty=${kind}>${kind === 'loading' ? t('empty.loading') : t('scan.no_points')}</p>`;
     }
     return this.none;
   }
@@ -216,7 +230,7 @@ class ScanPage {
     const choose = (changes) => { this.wish = { x, ys, ...this.wish, ...changes }; this.app.ticker.now(); };
     const words = (name) => (name === T_REL ? t('scan.t_rel') : name === INDEX ? t('scan.index') : name);
     return html`<div class="axis-choice">
-      ${names.length > 1 ? html`<label class="field"><span>${t('scan.measurement')}</span><select data-choice="measurement" @change=${(e) => { this.wish = {}; this.data.choose(e.target.value); }}>${names.map((name) => html`<option value=${name} .selected=${name === this.data.measurement}>${name}</option>`)}</select></label>` : nothing}
+      ${names.length > 1 && !replay ? html`<label class="field"><span>${t('scan.measurement')}</span><select data-choice="measurement" @change=${(e) => { this.wish = {}; this.data.choose(e.target.value); }}>${names.map((name) => html`<option value=${name} .selected=${name === this.data.measurement}>${name}</option>`)}</select></label>` : nothing}
       <label class="field"><span>${t('scan.x')}</span><select data-choice="x" @change=${(e) => choose({ x: e.target.value })}>${xs_of(columns).map((name) => html`<option value=${name} .selected=${name === x}>${words(name)}</option>`)}</select></label>
       <details class="menu" data-choice="y"><summary class="button">${t('scan.y', { n: ys.length })}</summary><div class="menu-items" role="group" aria-label=${t('scan.y', { n: ys.length })}>${ys_of(columns).map((name) => html`<label class="option"><input type="checkbox" value=${name} .checked=${live(ys.includes(name))}
         @change=${(e) => choose({ ys: e.target.checked ? [...ys, name] : ys.filter((n) => n !== name) })}><span>${name}</span></label>`)}

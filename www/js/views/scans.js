@@ -3,17 +3,18 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { read } from '../core/api.js';
 import { clock, count, duration } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
-import { outcome } from '../core/remote.js';
+import { Remote } from '../core/remote.js';
 import { rewrite } from '../core/router.js';
 import { card } from '../parts/card.js';
 import { chip } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
 import { points } from '../parts/lab_rows.js';
 import { lab_tabs } from '../parts/lab_tabs.js';
+import { panel_fault } from '../parts/panel_clock.js';
 import { progress } from '../parts/progress.js';
+import { remote_empty } from '../parts/remote.js';
 import { Changes } from '../state/changes.js';
 import { is_live } from '../state/lab_queue.js';
 import { NONE, PAGE, STATUSES, filter_of, fresh, narrowed, overlaid, query_of } from '../state/scan_list.js';
@@ -31,28 +32,26 @@ class ScansView {
     Object.assign(this, { app, signal });
     this.filter = filter_of(route.query);
     this.cursors = [null];
-    this.items = [];
-    this.total = null;
-    this.next = null;
-    this.status = 'loading';
+    this.asked = new Remote(app, 'api/scans', { query: () => ({ ...this.filter, limit: PAGE, cursor: this.cursors.at(-1) }), signal });
+    this.forget();
     this.seen = new Set();
     this.changes = new Changes();
-    this.turn = 0;
     signal.addEventListener('abort', () => clearTimeout(this.typing));
     this.load();
   }
 
+  /** What was asked for another filter is no answer to this one. */
+  forget() {
+    Object.assign(this, { items: [], total: null, next: null });
+    this.asked.status = 'loading';
+  }
+
   async load() {
-    const turn = (this.turn += 1);
-    try {
-      const { body } = await read('api/scans', { query: { ...this.filter, limit: PAGE, cursor: this.cursors.at(-1) }, signal: this.signal });
-      if (turn !== this.turn) return;
-      Object.assign(this, { items: body.items ?? [], next: body.next ?? null, total: body.total ?? (body.items ?? []).length, status: 'ok', reason: null });
-      this.seen = new Set([...this.app.store.slices.scans.keys(), ...this.items.map((s) => s.scan_id)]);
-    } catch (error) {
-      if (turn !== this.turn || this.signal.aborted) return;
-      Object.assign(this, outcome(error));
-    }
+    const body = await this.asked.load();
+    if (!body) return;
+    const items = body.items ?? [];
+    Object.assign(this, { items, next: body.next ?? null, total: body.total ?? items.length });
+    this.seen = new Set([...this.app.store.slices.scans.keys(), ...items.map((s) => s.scan_id)]);
     this.app.ticker.now();
   }
 
@@ -60,7 +59,8 @@ class ScansView {
     this.filter = { ...this.filter, ...changes };
     clearTimeout(this.typing);
     this.typing = setTimeout(() => {
-      Object.assign(this, { cursors: [null], status: 'loading' });
+      this.cursors = [null];
+      this.forget();
       rewrite(`#/scans${query_of(this.filter)}`);
       this.load();
       this.app.ticker.now();
@@ -76,7 +76,7 @@ class ScansView {
   draw() {
     const { scans } = this.app.store.slices;
     const rows = overlaid(this.items, scans);
-    const newer = this.cursors.length === 1 && this.status === 'ok' ? fresh(this.items, scans, this.filter, this.seen).length : 0;
+    const newer = this.cursors.length === 1 && this.asked.status === 'ok' ? fresh(this.items, scans, this.filter, this.seen).length : 0;
     return html`<div class="overview lab">
       ${lab_tabs('scans')}
       ${card('scan-list', {
@@ -85,7 +85,7 @@ class ScansView {
         body: () => html`
           ${this.filters()}
           <p class="fresh" ?hidden=${!newer}><button type="button" class="button small" data-fresh=${newer} @click=${() => this.load()}>${icon('refresh-cw')}<span>${t('scan_list.fresh', { n: newer })}</span></button></p>
-          ${rows.length ? html`<table class="list scan-table"><thead><tr>${['name', 'status', 'points', 'time', 'queue'].map((c) => html`<th scope="col">${t(`scan_list.${c}`)}</th>`)}</tr></thead>
+          ${rows.length ? html`${panel_fault(this.asked.status === 'ok' || this.asked.status === 'loading' ? null : this.asked.reason)}<table class="list scan-table"><thead><tr>${['name', 'status', 'points', 'time', 'queue'].map((c) => html`<th scope="col">${t(`scan_list.${c}`)}</th>`)}</tr></thead>
             <tbody>${repeat(rows, (s) => s.scan_id, (s) => this.row(s))}</tbody></table>` : this.none()}
           ${this.cursors.length > 1 || this.next ? html`<nav class="actions pages" aria-label=${t('scan_list.pages')}>
             <button type="button" class="button" data-page="before" aria-disabled=${this.cursors.length > 1 ? 'false' : 'true'} @click=${() => this.cursors.length > 1 && this.page(this.cursors.slice(0, -1))}>${icon('chevron-left')}<span>${t('scan_list.before')}</span></button>
@@ -120,11 +120,7 @@ class ScansView {
   }
 
   none() {
-    if (this.status === 'loading') return html`<p class="empty" data-empty="loading">${t('empty.loading')}</p>`;
-    if (this.status !== 'ok') {
-      return html`<div class="empty" data-empty="error"><p>${t('empty.error', { reason: this.reason })}</p><button type="button" class="button small" @click=${() => this.load()}>${t('page.retry')}</button></div>`;
-    }
-    if (!narrowed(this.filter)) return html`<p class="empty" data-empty="none">${t('scan_list.none')}</p>`;
+    if (this.asked.status !== 'ok' || !narrowed(this.filter)) return remote_empty(this.asked, t('scan_list.none'), () => this.load());
     return html`<div class="empty" data-empty="filter"><p>${t('scan_list.no_match')}</p><button type="button" class="button small" @click=${() => this.choose(NONE)}>${t('scan_list.clear')}</button></div>`;
   }
 }

@@ -263,12 +263,12 @@ class OneSignal {
   }
 
   chart(p, samples, span, past) {
-    if (!span || (!samples.length && past.status !== 'ok')) return past.status === 'ok' ? html`<p class="empty" data-empty="none">${t(p.source === 'generated' ? 'signals.no_samples' : 'signals.no_samples_outside')}</p>` : remote_empty(past, t('signals.no_samples'));
+    if (!span || (!samples.length && past.status !== 'ok')) return past.status === 'ok' ? html`<p class="empty" data-empty="none">${t(p.source === 'generated' ? 'signals.no_samples' : 'signals.no_samples_outside')}</p>` : remote_empty(past, t('signals.no_samples'), () => this.samples.load());
     const shown = in_range(samples, span);
     if (!shown.length) {
       return html`<p class="empty" data-empty="filter">${t('signals.none_in_range')}</p>`;
     }
-    const key = `${samples.length}/${samples.at(-1)?.seq}/${this.samples.version}/${span}`;
+    const key = `${samples.length}/${samples.at(-1)?.seq}/${this.kept ? 'kept' : this.samples.version}/${span}`;
     if (this.drawn?.key !== key) this.drawn = { key, points: to_points(shown, this.samples.condensed), markers: anomalies(shown).slice(-MARKERS).map((s) => ({ x: s.at / 1_000, y: s.value, tone: 'bad' })) };
     return html`<live-chart .view=${{
       label: t('signals.chart', { name: p.name ?? this.id, n: anomalies(shown).length }), points: this.drawn.points, x: { name: t('signals.time'), time: true }, series: [{ name: p.name ?? this.id }],
@@ -289,7 +289,7 @@ class OneSignal {
         <thead><tr><th scope="col">${t('signals.number')}</th><th scope="col">${t('signals.time')}</th><th scope="col" class="right">${t('signals.value')}</th><th scope="col" class="right">${t('signals.z')}</th><th scope="col" class="right">${t('signals.quality')}</th><th scope="col">${t('signals.kind')}</th></tr></thead>
         <tbody>${rows.map((s) => html`<tr ?data-anomaly=${s?.anomaly}><th scope="row" class="num">${s ? count(s.seq) : nothing}</th><td class="num">${s ? moment(s.at, now) : nothing}</td><td class="num right">${measure(s?.value)}</td><td class="num right">${number(s?.z, 2)}</td><td class="num right">${percent(s?.quality)}</td>
           <td>${s?.anomaly ? chip('severity', 'MAJOR', { quiet: true, text: t('signals.anomaly') }) : nothing}</td></tr>`)}</tbody></table></div>`
-        : remote_empty(latest, t('signals.no_samples'))),
+        : remote_empty(latest, t('signals.no_samples'), () => this.samples.load())),
     });
   }
 }

@@ -218,7 +218,7 @@ class Panel {
         series: [{ name, unit: p?.unit }], x_range: kept.span.map((ms) => ms / 1_000), lines: (kept.lines ??= limit_lines(bands(p?.limits), (level) => t(`streams.level.${level}`))),
       }}></live-chart>
         <p class="hint">${t('streams.kept', { ticks: count(kept.body.ticks), from: moment(kept.body.oldest) })}</p>`
-        : kept ? html`<p class="empty" data-empty="filter">${t(kept.body.ticks ? 'streams.none_in_range' : 'streams.no_history')}</p>` : remote_empty(this.history, t('streams.no_history'))}
+        : kept ? html`<p class="empty" data-empty="filter">${t(kept.body.ticks ? 'streams.none_in_range' : 'streams.no_history')}</p>` : remote_empty(this.history, t('streams.no_history'), () => this.load_history())}
       ${panel_clock(this.history_clock, `${t('streams.history')} ${name}`)}
     </div>`;
   }

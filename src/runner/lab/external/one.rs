@@ -92,6 +92,14 @@ pub(super) struct One {
     pub(super) rows: Rows,
 }
 
+/// How far it was before rows that may be refused.
+pub(super) struct Counted {
+    progress: Progress,
+    eta: Eta,
+    timed: u64,
+    timed_at: Duration,
+}
+
 fn tenths(time: Duration) -> f64 {
     (time.as_secs_f64() * 10.0).round() / 10.0
 }
@@ -163,6 +171,17 @@ impl One {
         if new > 0 {
             (self.timed, self.timed_at) = (points, active);
         }
+    }
+
+    /// What [`One::count`] changes, but for the rows of the measurement.
+    pub(super) fn counted(&self) -> Counted {
+        Counted { progress: self.progress, eta: self.eta.clone(), timed: self.timed, timed_at: self.timed_at }
+    }
+
+    /// As it was then.
+    pub(super) fn count_back(&mut self, counted: Counted) {
+        let Counted { progress, eta, timed, timed_at } = counted;
+        (self.progress, self.eta, self.timed, self.timed_at) = (progress, eta, timed, timed_at);
     }
 
     /// When the row was measured, on the scan's own clock: by its time where the program says one, as rows may come late.

@@ -259,6 +259,27 @@ fn rows_come_once_and_without_a_gap() {
     );
 }
 
+/// One row with a number far ahead held the lock of its scan for years, and the thread of the lab with it.
+#[test]
+fn a_row_that_is_refused_counts_nothing() {
+    let world = World::new();
+    world.register("s");
+    for far in [8, 1 << 40, u64::MAX / 2 - 1] {
+        world.post("s", 0, 2).unwrap();
+        let begun = Instant::now();
+        let refused = world.post("s", far, far + 1);
+        assert!(matches!(&refused, Err(LabError::Conflict(c)) if c.code == "gap"), "{refused:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        let now = world.external.find("s").unwrap().lock().status(monotonic());
+        assert_eq!((now.progress, now.points_done), (Some(0.2), Some(2)), "{far}");
+    }
+    // The clean-up of the desk does not wait for a scan that is busy.
+    let entry = world.external.find("s").unwrap();
+    let busy = entry.lock();
+    world.external.drop_oldest();
+    drop(busy);
+}
+
 #[test]
 fn silence_is_told_and_at_last_ends_the_scan() {
     let world = World::new();
@@ -302,8 +323,24 @@ fn who_does_not_confirm_is_told_of_and_still_wanted_to() {
     let forced = world.ask("s", "abort", json!({ "force": true }));
     assert_eq!((world.outcome(&forced), world.told("s").status), (Completed, ScanState::Aborted));
     assert_eq!(world.external.control("s").unwrap().pending, Some("abort"));
+    let open = |id: &str| world.alerts().iter().any(|(of, state)| of == id && state == "active");
+    assert!(open("scan.s.abort"), "ended by force: somebody still has to look");
     world.say("s", ScanState::Aborted);
     assert_eq!(world.external.control("s").unwrap().pending, None);
+    assert!(!open("scan.s.abort"), "{:?}", world.alerts());
+}
+
+#[test]
+fn a_forced_end_whose_program_never_comes_back_is_over_with_the_scan() {
+    let world = World::new();
+    let ack = Some(Duration::from_secs(20));
+    world.wish(NewExternal { scan_id: Some("s".into()), ack, ..NewExternal::default() });
+    world.ask("s", "abort", json!({}));
+    world.silence("s", Duration::from_secs(25));
+    world.ask("s", "abort", json!({ "force": true }));
+    world.external.remove("s").unwrap();
+    let alerts = world.alerts();
+    assert!(!alerts.iter().any(|(id, state)| id == "scan.s.abort" && state == "active"), "{alerts:?}");
 }
 
 #[test]

@@ -40,8 +40,11 @@ fn a_list_goes_on_through_scans_that_only_events_tell_of() {
     let daemon = Daemon::start();
     register(&daemon, "R1", json!({}));
     for n in 0..5 {
-        let status =
-            json!({ "type": "scan_status", "payload": { "scan_id": format!("E{n}"), "status": "running" } });
+        let payload = json!({
+            "scan_id": format!("E{n}"), "status": "running", "pending": null, "progress": null,
+            "allowed_actions": [], "revision": 1, "timestamp": "2026-01-07T15:30:00.000Z"
+        });
+        let status = json!({ "type": "scan_status", "payload": payload });
         let answer = daemon.post("/api/events", &status.to_string());
         assert!((200..300).contains(&answer.status), "{}", answer.text());
     }

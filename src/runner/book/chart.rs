@@ -90,6 +90,14 @@ impl From<StoreError> for ChartError {
     }
 }
 
+/// What is charted of a row.
+struct Point {
+    index: u64,
+    t: Option<f64>,
+    x: Option<f64>,
+    y: Vec<Option<f64>>,
+}
+
 /// Where x comes from.
 enum X {
     Index,
@@ -203,7 +211,7 @@ impl View {
         ask: &Ask,
     ) -> Result<usize, StoreError> {
         // Of each row what is charted, not what else it has.
-        let mut points: Vec<(u64, Option<f64>, Option<f64>, Vec<Option<f64>>)> = Vec::new();
+        let mut points: Vec<Point> = Vec::new();
         let (mut at, mut read) = (Some(from), 0);
         while let Some(from) = at.filter(|from| *from < to) {
             let page = self.rows(from, to - from)?;
@@ -216,7 +224,8 @@ impl View {
                         X::Time => label.t_rel,
                         X::Column(name) => chunk.cell(name, row).number(),
                     };
-                    (index, label.t_rel, value, y.iter().map(|name| chunk.cell(name, row).number()).collect())
+                    let y = y.iter().map(|name| chunk.cell(name, row).number()).collect();
+                    Point { index, t: label.t_rel, x: value, y }
                 }));
             }
             at = page.next;
@@ -224,11 +233,11 @@ impl View {
         let within = |t: Option<f64>| {
             (ask.from_t.is_none() || t >= ask.from_t) && (ask.to_t.is_none() || t <= ask.to_t)
         };
-        let times: Vec<f64> = points.iter().filter_map(|(_, t, ..)| *t).collect();
+        let times: Vec<f64> = points.iter().filter_map(|point| point.t).collect();
         let longest = GAP * median(times.windows(2).map(|w| w[1] - w[0]).collect());
         let mut before: Option<f64> = None;
-        for (index, t, value, ys) in points.into_iter().filter(|(_, t, ..)| within(*t)) {
-            let Some(value) = value else { continue };
+        for Point { index, t, x, y } in points.into_iter().filter(|point| within(point.t)) {
+            let Some(value) = x else { continue };
             if let (Some(a), Some(b)) = (before, t)
                 && longest > 0.0
                 && b - a > longest
@@ -236,7 +245,7 @@ impl View {
                 chart.gap(value);
             }
             before = t.or(before);
-            chart.push(index, value, ys.into_iter());
+            chart.push(index, value, y.into_iter());
         }
         Ok(read)
     }

@@ -7,6 +7,7 @@ use super::client::{Client, Trouble, encode};
 use super::{DONE, ExportArgs, FAILED, complain};
 use crate::clock::Wall;
 use crate::model::Cursor;
+use crate::sheet;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -206,7 +207,7 @@ impl Table {
 fn cell(payload: &Value, path: &str) -> String {
     match path.split('.').try_fold(payload, |value, name| value.get(name)) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => sheet::cell(text).into_owned(),
         Some(other) => other.to_string(),
     }
 }

@@ -190,6 +190,13 @@ impl Chunk {
             + self.columns.iter().map(|(name, cells)| name.len() + 40 + column(cells)).sum::<usize>()
     }
 
+    /// Memory that one row takes, about.
+    pub fn row_bytes(&self, row: usize) -> usize {
+        let json = |cell: &Cell| if let Cell::Json(text) = cell { text.len() } else { 0 };
+        let cells = self.columns.iter().filter_map(|(_, cells)| cells.get(row));
+        std::mem::size_of::<Label>() + cells.map(|c| std::mem::size_of::<Cell>() + json(c)).sum::<usize>()
+    }
+
     /// The bytes of a block of these rows.
     pub(super) fn encode(&self) -> Vec<u8> {
         let rows = self.len();

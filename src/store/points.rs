@@ -9,6 +9,7 @@ use super::chunk::{self, BLOCK, Chunk};
 use super::database::{Store, StoreError, begin_write, closed, failed};
 use super::summary::{Head, Summary};
 use crate::clock::Wall;
+use crate::limits;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -215,7 +216,8 @@ impl Store {
         Ok(kept)
     }
 
-    /// The rows of a measurement from index `from` up to before `to`, as they are in their blocks, at most `most` blocks.
+    /// The rows of a measurement from index `from` up to before `to`, as they are in their blocks, at most `most` blocks and
+    /// no more after [`limits::ROWS_READ`] of memory.
     ///
     /// # Errors
     /// redb could not read.
@@ -230,7 +232,7 @@ impl Store {
             return Ok(Vec::new());
         }
         self.reading(scan, measurement, |reader| {
-            let mut chunks = Vec::new();
+            let (mut chunks, mut bytes) = (Vec::new(), 0);
             let range = (scan, measurement, 0, from / BLOCK * BLOCK)..(scan, measurement, 0, to);
             for row in reader.table.range(range).map_err(failed)?.take(most) {
                 let (key, block) = row.map_err(failed)?;
@@ -239,6 +241,10 @@ impl Store {
                     Some(chunk) => chunks.push(chunk.part(from, to)),
                     None => return Err(damaged(key.value())),
                 }
+                bytes += chunks.last().map_or(0, Chunk::bytes);
+                if bytes >= limits::ROWS_READ {
+                    break;
+                }
             }
             Ok(chunks)
         })
@@ -246,7 +252,8 @@ impl Store {
 
     /// Summaries of the rows of a measurement from index `from` up to before `to`, in order: each of at most `rows` rows
     /// where that is not less than a block, and of part of a block only at the ends. With less than a block it is the
-    /// blocks' rows that are read, in steps of `rows`. Gives how many rows of the table were read, too.
+    /// blocks' rows that are read, in steps of `rows`. They have spans of these `columns` only. Gives how many rows of the
+    /// table were read, too.
     ///
     /// # Errors
     /// redb could not read.
@@ -256,6 +263,7 @@ impl Store {
         measurement: &str,
         (from, to): (u64, u64),
         rows: u64,
+        columns: &[&str],
     ) -> Result<(Vec<Summary>, usize), StoreError> {
         self.reading(scan, measurement, |reader| {
             let mut out = Vec::new();
@@ -263,7 +271,9 @@ impl Store {
             // The level whose entries are wanted: level 1's are summaries of blocks.
             let level = (1..=LEVELS).rev().find(|level| span(level - 1) <= rows).unwrap_or(0);
             while at < to {
+                let begin = out.len();
                 at = reader.step(at, to, level, rows.max(1), &mut out)?;
+                out.iter_mut().skip(begin).for_each(|summary: &mut Summary| summary.keep(columns));
             }
             Ok((out, reader.read))
         })

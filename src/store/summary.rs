@@ -125,6 +125,12 @@ impl Summary {
         self.spans.iter().find(|(n, _)| **n == *name).map(|(_, span)| span)
     }
 
+    /// Lets go of all columns but these.
+    pub fn keep(&mut self, columns: &[&str]) {
+        self.spans.retain(|(name, _)| columns.contains(&&**name));
+        self.spans.shrink_to_fit();
+    }
+
     /// Takes in the stretch that follows.
     pub fn join(&mut self, next: &Summary) {
         self.rows = next.end().saturating_sub(self.first);

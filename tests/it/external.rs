@@ -35,6 +35,32 @@ fn say(daemon: &Daemon, id: &str, state: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
+#[test]
+fn a_list_goes_on_through_scans_that_only_events_tell_of() {
+    let daemon = Daemon::start();
+    register(&daemon, "R1", json!({}));
+    for n in 0..5 {
+        let payload = json!({
+            "scan_id": format!("E{n}"), "status": "running", "pending": null, "progress": null,
+            "allowed_actions": [], "revision": 1, "timestamp": "2026-01-07T15:30:00.000Z"
+        });
+        let status = json!({ "type": "scan_status", "payload": payload });
+        let answer = daemon.post("/api/events", &status.to_string());
+        assert!((200..300).contains(&answer.status), "{}", answer.text());
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = daemon.get(&format!("/api/scans?limit=2{cursor}")).json();
+        assert_eq!(page["total"], 6);
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 2, "{page}");
+        seen.extend(items.iter().map(|scan| scan["scan_id"].as_str().unwrap().to_string()));
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, ["R1", "E4", "E3", "E2", "E1", "E0"]);
+}
+
 fn command(daemon: &Daemon, id: &str, action: &str) -> String {
     let answer = daemon.post(&format!("/api/scans/{id}/{action}"), "{}");
     assert_eq!(answer.status, 202, "{action}: {}", answer.text());

@@ -8,6 +8,7 @@ use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
 use crate::limits;
 use crate::model::Detection;
+use crate::sheet;
 use crate::sources::detections::index::Filter;
 use crate::sources::detections::planogram::{Row, read_csv, write_csv};
 use crate::sources::detections::{Detections, PlanogramError};
@@ -130,10 +131,11 @@ fn cells(d: &Detection) -> [String; 14] {
     let part = |pick: fn(&crate::model::BoundingBox) -> f64| {
         d.bounding_box.as_ref().map(|b| pick(b).to_string()).unwrap_or_default()
     };
-    let word = |w: &Option<String>| w.clone().unwrap_or_default();
+    let text = |text: &str| sheet::cell(text).into_owned();
+    let word = |w: &Option<String>| text(w.as_deref().unwrap_or_default());
     [
         d.timestamp.rfc3339(),
-        d.label.clone(),
+        text(&d.label),
         word(&d.sku),
         word(&d.location),
         d.confidence.to_string(),
@@ -143,7 +145,7 @@ fn cells(d: &Detection) -> [String; 14] {
         part(|b| b.h),
         word(&d.source),
         word(&d.model),
-        d.detection_id.clone(),
+        text(&d.detection_id),
         word(&d.frame),
         word(&d.image_url),
     ]

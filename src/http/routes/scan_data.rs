@@ -41,8 +41,7 @@ fn view(request: &Request<'_, '_>, query: &Query) -> Result<View, Problem> {
     match book.view(id, measurement).map_err(unreadable)? {
         Some(mut view) => {
             // Its rows are told to have ended a moment after the scan has.
-            let status = request.shared.parts.lab.scan(id).map(|scan| scan.status.status);
-            view.ended |= status.is_some_and(has_ended);
+            view.ended |= request.shared.parts.lab.state(id).is_some_and(has_ended);
             Ok(view)
         }
         None => {
@@ -337,6 +336,9 @@ impl Play {
         // The pace is kept from the first frame that is sent.
         let mut begun: Option<(Instant, Duration)> = None;
         while let Some(frame) = self.playback.next_frame().map_err(io::Error::other)? {
+            if self.place.0.is_stopping() {
+                return self.bye(out, "shutdown");
+            }
             if self.number + 1 > self.had {
                 let (at, due) = *begun.get_or_insert((Instant::now(), frame.due));
                 if !self.wait(out, at + frame.due.saturating_sub(due))? {

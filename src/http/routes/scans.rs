@@ -13,13 +13,15 @@ use crate::limits;
 use crate::model::{Draft, Level, QueueLog, ScanState, TopicFilter};
 use crate::runner::data::Column;
 use crate::runner::plan::{Fault, describe_steps};
-use crate::runner::{LabError, MEASUREMENT, NewExternal, ScanFilter};
+use crate::runner::{LabError, MEASUREMENT, NewExternal, ScanFilter, ScanPage};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Scans in one answer, unless asked for otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
+/// What the `next` of a list begins with when it goes on with scans that only events tell of; no id has a slash.
+const TOLD: &str = "told/";
 /// Lines of what a scan will do.
 const STEPS: usize = 200;
 
@@ -44,21 +46,29 @@ pub(crate) fn list(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
         status,
         text: given("text").map(str::to_lowercase),
     };
-    let page = request.shared.parts.lab.scans(&filter, given("cursor"), limit);
-    let mut total = page.total;
+    let lab = &request.shared.parts.lab;
+    // Those that only events tell of follow at the end, by the seq of their last status.
+    let from = given("cursor").and_then(|cursor| cursor.strip_prefix(TOLD)?.parse::<u64>().ok());
+    let page = match from {
+        None => lab.scans(&filter, given("cursor"), limit),
+        Some(_) => ScanPage { items: Vec::new(), next: None, ..lab.scans(&filter, None, 0) },
+    };
+    let others = others(request, &filter);
+    let total = page.total + others.len();
     let mut items: Vec<Value> = page.items.iter().map(|scan| json!(scan)).collect();
-    // Those that only events tell of follow at the end.
-    if page.next.is_none() {
-        let others = others(request, &filter);
-        total += others.len();
-        items.extend(others.into_iter().take(limit).map(Value::Object));
+    let mut next = page.next;
+    if next.is_none() {
+        let mut rest = others.into_iter().skip_while(|(seq, _)| from.is_some_and(|from| *seq > from));
+        let room = limit - items.len();
+        items.extend(rest.by_ref().take(room).map(|(_, scan)| Value::Object(scan)));
+        next = rest.next().map(|(seq, _)| format!("{TOLD}{seq}"));
     }
-    let body = json!({ "items": items, "next": page.next, "total": total, "cursor": page.cursor });
+    let body = json!({ "items": items, "next": next, "total": total, "cursor": page.cursor });
     Ok(Reply::json(200, &body).into())
 }
 
-/// Scans that programs published as events, without registering them; the newest first.
-fn others(request: &Request<'_, '_>, filter: &ScanFilter) -> Vec<Map<String, Value>> {
+/// Scans that programs published as events, without registering them; the newest first, with the seq of their status.
+fn others(request: &Request<'_, '_>, filter: &ScanFilter) -> Vec<(u64, Map<String, Value>)> {
     let parts = &request.shared.parts;
     let topics = TopicFilter::parse("scan/*").unwrap_or_default();
     let mut found = Vec::new();
@@ -72,9 +82,10 @@ fn others(request: &Request<'_, '_>, filter: &ScanFilter) -> Vec<Map<String, Val
             && (filter.status.is_empty() || filter.status.iter().any(|s| state(word("status")) == Some(*s)))
             && filter.text.as_ref().is_none_or(says);
         if fits && !parts.lab.knows_scan(word("scan_id")) && !is_ours(word("executor")) {
-            found.push(scan);
+            found.push((event.cursor.seq, scan));
         }
     }
+    found.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
     found
 }
 
@@ -285,7 +296,12 @@ pub(crate) fn data(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
     let (parts, id, now) = (&request.shared.parts, request.param(0), Wall::now());
     let mut groups = Groups::default();
-    objects(&body, |object| groups.take(object, now, |m, column| parts.lab.is_array(id, m, column)))?;
+    let declared = parts.lab.book().measurements(id);
+    let is_array = |measurement: &str, name: &str| {
+        let columns = declared.get(measurement).map(Vec::as_slice).unwrap_or_default();
+        columns.iter().any(|c| c.name == name && c.dtype.as_deref() == Some("array"))
+    };
+    objects(&body, |object| groups.take(object, now, is_array))?;
     let posted = parts.lab.post_rows(id, groups.into_vec(), now).map_err(refused)?;
     if durable && !parts.lab.wait_durable(id, limits::DURABLE_TIME) {
         let detail = format!("{} rows were accepted but are not on the disk yet", posted.accepted);

@@ -90,6 +90,14 @@ impl From<StoreError> for ChartError {
     }
 }
 
+/// What is charted of a row.
+struct Point {
+    index: u64,
+    t: Option<f64>,
+    x: Option<f64>,
+    y: Vec<Option<f64>>,
+}
+
 /// Where x comes from.
 enum X {
     Index,
@@ -202,39 +210,44 @@ impl View {
         (from, to): (u64, u64),
         ask: &Ask,
     ) -> Result<usize, StoreError> {
-        let mut chunks = Vec::new();
-        let mut at = Some(from);
+        // Of each row what is charted, not what else it has.
+        let mut points: Vec<Point> = Vec::new();
+        let (mut at, mut read) = (Some(from), 0);
         while let Some(from) = at.filter(|from| *from < to) {
             let page = self.rows(from, to - from)?;
-            chunks.extend(page.chunks);
+            for chunk in page.chunks {
+                read += 1;
+                points.extend(chunk.labels.iter().enumerate().map(|(row, label)| {
+                    let index = chunk.first + row as u64;
+                    let value = match x {
+                        X::Index => Some(index as f64),
+                        X::Time => label.t_rel,
+                        X::Column(name) => chunk.cell(name, row).number(),
+                    };
+                    let y = y.iter().map(|name| chunk.cell(name, row).number()).collect();
+                    Point { index, t: label.t_rel, x: value, y }
+                }));
+            }
             at = page.next;
         }
         let within = |t: Option<f64>| {
             (ask.from_t.is_none() || t >= ask.from_t) && (ask.to_t.is_none() || t <= ask.to_t)
         };
-        let times: Vec<f64> = chunks.iter().flat_map(|c| &c.labels).filter_map(|l| l.t_rel).collect();
+        let times: Vec<f64> = points.iter().filter_map(|point| point.t).collect();
         let longest = GAP * median(times.windows(2).map(|w| w[1] - w[0]).collect());
         let mut before: Option<f64> = None;
-        for chunk in &chunks {
-            for (row, label) in chunk.labels.iter().enumerate().filter(|(_, l)| within(l.t_rel)) {
-                let value = match x {
-                    X::Index => Some((chunk.first + row as u64) as f64),
-                    X::Time => label.t_rel,
-                    X::Column(name) => chunk.cell(name, row).number(),
-                };
-                let Some(value) = value else { continue };
-                if let (Some(a), Some(b)) = (before, label.t_rel)
-                    && longest > 0.0
-                    && b - a > longest
-                {
-                    chart.gap(value);
-                }
-                before = label.t_rel.or(before);
-                let ys = y.iter().map(|name| chunk.cell(name, row).number());
-                chart.push(chunk.first + row as u64, value, ys);
+        for Point { index, t, x, y } in points.into_iter().filter(|point| within(point.t)) {
+            let Some(value) = x else { continue };
+            if let (Some(a), Some(b)) = (before, t)
+                && longest > 0.0
+                && b - a > longest
+            {
+                chart.gap(value);
             }
+            before = t.or(before);
+            chart.push(index, value, y.into_iter());
         }
-        Ok(chunks.len())
+        Ok(read)
     }
 
     fn minmax(
@@ -261,11 +274,16 @@ impl View {
         let rows = unit * wanted.div_ceil(unit);
         let stored = self.in_store().min(to);
         let (mut parts, mut read) = (Vec::new(), 0);
+        let mut columns: Vec<&str> = y.iter().map(String::as_str).collect();
+        columns.extend(if let X::Column(name) = x { Some(name.as_str()) } else { None });
         if from < stored {
-            (parts, read) = self.store().summaries(&self.scan, &self.measurement, (from, stored), unit)?;
+            let of = (self.scan.as_str(), self.measurement.as_str());
+            (parts, read) = self.store().summaries(of.0, of.1, (from, stored), unit, &columns)?;
         }
         for chunk in &self.tail {
+            let begin = parts.len();
             summarise(chunk, (from, to), unit.min(BLOCK), &mut parts);
+            parts.iter_mut().skip(begin).for_each(|part| part.keep(&columns));
         }
         let usual: Vec<f64> = parts
             .iter()

@@ -4,6 +4,7 @@
 use super::frames::{number, point_text, quoted};
 use super::rows::View;
 use crate::clock::Wall;
+use crate::sheet;
 use crate::store::{Cell, Chunk};
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
@@ -22,6 +23,10 @@ pub enum Format {
 
 /// Rows that are read at a time.
 const STEP: u64 = 4_096;
+/// Bytes that are written at a time.
+const PIECE: usize = 32 * 1024;
+/// No more fields: the end of a line of CSV.
+const END: [&str; 0] = [];
 
 impl View {
     /// What a file says of itself besides its rows.
@@ -43,17 +48,8 @@ impl View {
     /// `out` takes no more, or the rows can't be read: what was written ends in the middle.
     pub fn export(&self, format: Format, meta: bool, out: &mut dyn Write) -> io::Result<()> {
         let mut text = String::new();
-        let names = self.names();
         match format {
-            Format::Csv => {
-                if meta {
-                    self.comment(&mut text);
-                }
-                let own = ["sequence_index", "timestamp", "t_rel"].map(String::from);
-                let titles = names.iter().map(|name| self.title(name));
-                let line = csv_line(own.into_iter().chain(titles))?;
-                text.push_str(&line);
-            }
+            Format::Csv => return self.csv(meta, out),
             Format::Ndjson if meta => {
                 let _ = writeln!(text, "{}", json!({ "about": self.about() }));
             }
@@ -70,20 +66,15 @@ impl View {
             let page = self.rows(from, STEP).map_err(io::Error::other)?;
             for chunk in &page.chunks {
                 for row in 0..chunk.len() {
-                    match format {
-                        Format::Csv => text.push_str(&csv_row(chunk, row, &names)?),
-                        Format::Ndjson => {
-                            let _ =
-                                writeln!(text, "{}", point_text(&self.scan, &self.measurement, chunk, row));
+                    if format == Format::Json {
+                        if !std::mem::take(&mut first) {
+                            text.push(',');
                         }
-                        Format::Json => {
-                            if !std::mem::take(&mut first) {
-                                text.push(',');
-                            }
-                            text.push_str(&json_row(chunk, row));
-                        }
+                        text.push_str(&json_row(chunk, row));
+                    } else {
+                        let _ = writeln!(text, "{}", point_text(&self.scan, &self.measurement, chunk, row));
                     }
-                    if text.len() > 32 * 1024 {
+                    if text.len() > PIECE {
                         out.write_all(text.as_bytes())?;
                         text.clear();
                     }
@@ -97,8 +88,49 @@ impl View {
         out.write_all(text.as_bytes())
     }
 
-    fn names(&self) -> Vec<String> {
-        self.columns.iter().map(|c| c.name.clone()).collect()
+    fn csv(&self, meta: bool, out: &mut dyn Write) -> io::Result<()> {
+        if meta {
+            let mut text = String::new();
+            self.comment(&mut text);
+            out.write_all(text.as_bytes())?;
+        }
+        let mut file = csv::WriterBuilder::new().buffer_capacity(PIECE).from_writer(out);
+        for own in ["sequence_index", "timestamp", "t_rel"] {
+            file.write_field(own)?;
+        }
+        for column in &self.columns {
+            file.write_field(sheet::cell(&self.title(&column.name)).as_bytes())?;
+        }
+        file.write_record(END)?;
+        let mut at = Some(self.first);
+        while let Some(from) = at.filter(|from| *from < self.next) {
+            let page = self.rows(from, STEP).map_err(io::Error::other)?;
+            for chunk in &page.chunks {
+                for row in 0..chunk.len() {
+                    self.csv_row(chunk, row, &mut file)?;
+                }
+            }
+            at = page.next;
+        }
+        file.flush()
+    }
+
+    fn csv_row(&self, rows: &Chunk, row: usize, file: &mut csv::Writer<&mut dyn Write>) -> io::Result<()> {
+        let label = rows.labels.get(row);
+        file.write_field((rows.first + row as u64).to_string())?;
+        file.write_field(label.map(|l| l.at.rfc3339()).unwrap_or_default())?;
+        file.write_field(label.and_then(|l| l.t_rel).map(number).unwrap_or_default())?;
+        for column in &self.columns {
+            match rows.cell(&column.name, row) {
+                Cell::Null => file.write_field("")?,
+                Cell::Json(text) => match serde_json::from_str(text) {
+                    Ok(Json::String(text)) => file.write_field(sheet::cell(&text).as_bytes())?,
+                    _ => file.write_field(&**text)?,
+                },
+                cell => file.write_field(cell.text().as_bytes())?,
+            }
+        }
+        Ok(file.write_record(END)?)
     }
 
     /// `name (unit)`.
@@ -120,31 +152,6 @@ impl View {
             let _ = writeln!(text, "# column: {about}");
         }
     }
-}
-
-fn csv_line(cells: impl Iterator<Item = String>) -> io::Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(cells.collect::<Vec<_>>())?;
-    let bytes = writer.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
-    String::from_utf8(bytes).map_err(io::Error::other)
-}
-
-fn csv_row(rows: &Chunk, row: usize, names: &[String]) -> io::Result<String> {
-    let label = rows.labels.get(row);
-    let own = [
-        (rows.first + row as u64).to_string(),
-        label.map(|l| l.at.rfc3339()).unwrap_or_default(),
-        label.and_then(|l| l.t_rel).map(number).unwrap_or_default(),
-    ];
-    let cells = names.iter().map(|name| match rows.cell(name, row) {
-        Cell::Null => String::new(),
-        Cell::Json(text) => match serde_json::from_str(text) {
-            Ok(Json::String(text)) => text,
-            _ => text.to_string(),
-        },
-        cell => cell.text().into_owned(),
-    });
-    csv_line(own.into_iter().chain(cells))
 }
 
 fn json_row(rows: &Chunk, row: usize) -> String {
@@ -241,7 +248,12 @@ mod tests {
             assert_eq!(record[2].parse().ok(), row.t_rel);
             let v: Option<f64> = record[3].parse().ok();
             assert_eq!(v.map(f64::to_bits), row.data["v"].as_f64().map(f64::to_bits));
-            assert_eq!(&record[4], row.data["word"].as_str().unwrap());
+            let word = row.data["word"].as_str().unwrap();
+            assert_eq!(
+                &record[4],
+                if word == "=1+1" { "'=1+1" } else { word },
+                "no formula for a spreadsheet"
+            );
             assert_eq!(serde_json::from_str::<Json>(&record[5]).unwrap(), row.data["list"]);
         }
         assert_eq!(count, 600);

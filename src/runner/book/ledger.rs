@@ -121,7 +121,7 @@ impl Ledger {
 
     /// Memory of its rows, about.
     pub fn bytes(&self) -> usize {
-        self.pages.values().flat_map(|p| &p.chunks).map(|c| c.len() * (64 + 24 * c.columns.len())).sum()
+        self.pages.values().flat_map(|p| &p.chunks).map(Chunk::bytes).sum()
     }
 }
 

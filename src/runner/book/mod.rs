@@ -57,6 +57,17 @@ pub struct Appended {
     pub last_index: Option<u64>,
 }
 
+/// What there is of a measurement besides its rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overview {
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// How many rows.
+    pub rows: u64,
+    /// The index of the last one.
+    pub last_index: Option<u64>,
+}
+
 /// Why nothing was appended.
 #[derive(Debug)]
 pub enum BookError {
@@ -296,6 +307,16 @@ impl Book {
         self.with(scan_id, |_, _| Ok(()))
     }
 
+    /// Each measurement as it stands, all of one moment.
+    pub fn overview(&self, scan_id: &str) -> BTreeMap<String, Overview> {
+        let of = |ledger: &Ledger, name: &String, page: &ledger::Page| Overview {
+            columns: page.columns.clone(),
+            rows: page.next - page.first.unwrap_or(page.next),
+            last_index: last(ledger, name),
+        };
+        self.look(scan_id, |l| l.pages.iter().map(|(name, page)| (name.clone(), of(l, name, page))).collect())
+    }
+
     /// Rows of each measurement.
     pub fn counts(&self, scan_id: &str) -> BTreeMap<String, u64> {
         let count = |page: &ledger::Page| page.next - page.first.unwrap_or(page.next);
@@ -431,25 +452,29 @@ impl Book {
             let said = format!("the data of {scan} was deleted; its id can't be used again yet");
             return Err(BookError::Columns(said));
         }
-        let loaded = self.load(scan)?;
+        let loaded = self.load(scan, |_| true)?;
         let mut scans = lock(&self.scans);
         let ledger = scans.entry(scan.to_string()).or_insert_with(|| Arc::new(Mutex::new(loaded)));
         Ok(Arc::clone(ledger))
     }
 
-    /// A scan as the disk has it.
-    fn load(&self, scan: &str) -> Result<Ledger, BookError> {
+    /// A scan as the disk has it, with the last block of the measurements that `wanted` names where that is not full.
+    fn load(&self, scan: &str, wanted: impl Fn(&str) -> bool) -> Result<Ledger, BookError> {
         let topic = Topic::of("scan", scan).map_err(|e| BookError::Columns(e.to_string()))?;
         let mut known = Vec::new();
         for (name, measured) in self.store.measurements(scan)? {
             let begin = measured.next / BLOCK * BLOCK;
-            let last = self.store.read_points(scan, &name, (begin, measured.next), 1)?.pop();
+            let last = if wanted(&name) {
+                self.store.read_points(scan, &name, (begin, measured.next), 1)?.pop()
+            } else {
+                None
+            };
             known.push((name, measured, last));
         }
         Ok(Ledger::new(topic, known))
     }
 
-    /// Looks at a scan without keeping it in memory.
+    /// Looks at a scan without its rows and without keeping it in memory.
     fn look<T: Default>(&self, scan: &str, look: impl FnOnce(&Ledger) -> T) -> T {
         let known = lock(&self.scans).get(scan).cloned();
         if let Some(ledger) = known {
@@ -458,7 +483,7 @@ impl Book {
         if lock(&self.removed).contains_key(scan) {
             return T::default();
         }
-        match self.load(scan) {
+        match self.load(scan, |_| false) {
             Ok(ledger) => look(&ledger),
             Err(e) => {
                 log::debug!("failed to look up the rows of {scan}: {e}");

@@ -186,15 +186,16 @@ impl Track {
     /// The next row and those of its chunk that come before `until`.
     fn take(&mut self, zero: Wall, until: f64) -> Result<Chunk, StoreError> {
         let begin = self.row;
+        let mut bytes = 0;
         loop {
+            bytes += self.chunks.front().map_or(0, |chunk| chunk.row_bytes(self.row));
             self.row += 1;
             let Some(chunk) = self.chunks.front() else { return Ok(Chunk::default()) };
             let ends = self.row >= chunk.len() || self.row - begin >= ROWS;
             let label = chunk.labels.get(self.row);
             let t = label.map(|label| label.t_rel.unwrap_or_else(|| since(zero, label.at)));
-            let part = chunk.part(chunk.first + begin as u64, chunk.first + self.row as u64);
-            if ends || t.is_none_or(|t| t >= until) || part.bytes() > crate::limits::ROW_BYTES / 2 {
-                return Ok(part);
+            if ends || t.is_none_or(|t| t >= until) || bytes > crate::limits::ROW_BYTES / 2 {
+                return Ok(chunk.part(chunk.first + begin as u64, chunk.first + self.row as u64));
             }
         }
     }

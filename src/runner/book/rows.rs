@@ -4,7 +4,6 @@ use super::{Book, lock};
 use crate::limits;
 use crate::runner::data::Column;
 use crate::store::{Chunk, StoreError};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Blocks that are read at a time.
@@ -52,7 +51,7 @@ impl Book {
         let known = lock(&self.scans).get(scan).cloned();
         let made = match &known {
             Some(ledger) => self.view_of(scan, measurement, &lock(ledger)),
-            None => match self.load(scan) {
+            None => match self.load(scan, |name| measurement.is_none_or(|wanted| wanted == name)) {
                 Ok(ledger) => self.view_of(scan, measurement, &ledger),
                 Err(super::BookError::Store(e)) => return Err(e),
                 // What is no id is the id of no scan.
@@ -95,12 +94,6 @@ impl Book {
             tail: page.chunks.iter().cloned().collect(),
             store: Arc::clone(&self.store),
         })
-    }
-
-    /// Rows of each measurement, and whether the scan has ended; none of a scan that nothing is known of.
-    pub fn overview(&self, scan: &str) -> Option<(BTreeMap<String, u64>, bool)> {
-        let counts = self.counts(scan);
-        (!counts.is_empty()).then(|| (counts, self.look(scan, |l| l.ended)))
     }
 }
 
@@ -147,7 +140,8 @@ impl View {
             let some = if at < stored {
                 self.store.read_points(&self.scan, &self.measurement, (at, stored), BLOCKS)?
             } else {
-                self.tail.iter().map(|c| c.part(at, to)).filter(|c| !c.is_empty()).collect()
+                // One at a time: they may be large.
+                self.tail.iter().find(|c| c.end() > at).map(|c| c.part(at, to)).into_iter().collect()
             };
             let before = at;
             for chunk in some {

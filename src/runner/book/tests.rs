@@ -398,6 +398,51 @@ fn a_scan_that_was_let_go_is_kept_ready() {
 }
 
 #[test]
+fn large_rows_are_read_and_counted_by_their_bytes() {
+    let world = world();
+    let text = "x".repeat(40_000);
+    for from in (0..512).step_by(16) {
+        let rows = (from..from + 16).map(|n| row_of(Some(n), json!({ "text": text, "v": n }))).collect();
+        world.book.append("S1", "main", rows, Vec::new()).unwrap();
+        world.settle();
+    }
+    let in_memory = lock(&world.book.ledger("S1").unwrap()).bytes();
+    assert!(in_memory > 512 * 40_000, "{in_memory}");
+    world.book.write(true).unwrap();
+    assert_eq!(world.store.read_points("S1", "main", (0, 512), 16).unwrap().len(), 1, "then they are enough");
+    let view = world.book.view("S1", None).unwrap().unwrap();
+    let page = view.rows(0, 512).unwrap();
+    assert_eq!((page.chunks.len(), page.next), (1, Some(256)));
+    assert_eq!(world.all("S1").len(), 512);
+    let (parts, _) = world.store.summaries("S1", "main", (0, 512), 256, &["text"]).unwrap();
+    assert!(parts.iter().all(|part| part.spans.is_empty()), "no column that nobody asked for");
+    let (parts, _) = world.store.summaries("S1", "main", (0, 512), 256, &["v"]).unwrap();
+    assert_eq!(parts.iter().map(|part| part.spans.len()).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn an_overview_says_what_each_measurement_has() {
+    let world = world();
+    let columns = vec![Column { name: "v".into(), ..Column::default() }];
+    world.book.declare("S1", "planned", columns.clone()).unwrap();
+    world.book.append("S1", "m", vec![numbered(Some(1)), numbered(Some(2))], Vec::new()).unwrap();
+    world.settle();
+    let check = |world: &World| {
+        let overview = world.book.overview("S1");
+        let of =
+            |name: &str| (overview[name].columns.clone(), overview[name].rows, overview[name].last_index);
+        assert_eq!(of("planned"), (columns.clone(), 0, None));
+        assert_eq!(of("m"), (columns.clone(), 2, Some(2)));
+    };
+    check(&world);
+    world.book.end("S1");
+    world.commit();
+    world.book.work().unwrap();
+    assert!(lock(&world.book.scans).is_empty());
+    check(&world);
+}
+
+#[test]
 fn what_is_forgotten_does_not_come_back() {
     let world = world();
     for scan in ["S1", "S2"] {

@@ -12,7 +12,7 @@ use crate::model::{CommandState, Draft, Level, QueueStatus, ScanState, ScanStatu
 use crate::runner::machine::{Ask, Executor, QueueEffect, QueueEvent};
 use crate::runner::plan::{Fault, Plan};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -488,20 +488,16 @@ impl Lab {
             let scan = inner.scans.get(id)?;
             (scan.status(Instant::now()), Arc::clone(&scan.description), scan.columns.clone())
         };
-        let mut columns = self.book.measurements(id);
-        if columns.is_empty() && !planned.is_empty() {
-            columns.insert(crate::runner::plan::MEASUREMENT.into(), planned);
+        let mut detail = ScanDetail::of(status, description.as_ref().clone(), self.book.overview(id));
+        if detail.columns.is_empty() && !planned.is_empty() {
+            detail.columns.insert(crate::runner::plan::MEASUREMENT.into(), planned);
         }
-        let num_points = self.book.counts(id);
-        let last = |measurement: &String| Some((measurement.clone(), self.book.last_index(id, measurement)?));
-        let last_index: BTreeMap<String, u64> = num_points.keys().filter_map(last).collect();
-        Some(ScanDetail {
-            status,
-            description: description.as_ref().clone(),
-            columns,
-            num_points,
-            last_index,
-        })
+        Some(detail)
+    }
+
+    /// How a scan stands, and nothing else of it.
+    pub fn state(&self, id: &str) -> Option<ScanState> {
+        self.external.state(id).or_else(|| self.lock().scans.get(id).map(|scan| scan.machine.status()))
     }
 
     /// Scans, the newest first; `cursor` is the `next` of the part before.

@@ -17,7 +17,7 @@ pub use self::door::{Control, NewExternal, Posted, Registered};
 
 use self::one::{Kept, One, Rows, Times, row, word};
 use super::lease::Overdue;
-use super::{Conflict, Judged, LabError, ScanDetail, unknown};
+use super::{Conflict, Judged, LabError, ScanDetail, last_indices, unknown};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::limits;
@@ -175,18 +175,13 @@ impl External {
         let one = entry.lock();
         let (status, description) = (one.status(monotonic()), one.kept.description.clone());
         drop(one);
-        let num_points = self.book.counts(id);
-        Some(ScanDetail {
-            status,
-            description,
-            columns: self.book.measurements(id),
-            last_index: self.last_indices(id, num_points.keys()),
-            num_points,
-        })
+        Some(ScanDetail::of(status, description, self.book.overview(id)))
     }
 
-    fn last_indices<'a>(&self, id: &str, of: impl Iterator<Item = &'a String>) -> BTreeMap<String, u64> {
-        of.filter_map(|name| Some((name.clone(), self.book.last_index(id, name)?))).collect()
+    /// How one of them stands.
+    pub fn state(&self, id: &str) -> Option<ScanState> {
+        let entry = self.find(id)?;
+        Some(entry.lock().kept.machine.status())
     }
 
     /// A program wants to execute a scan. `id` is the one it is to have, unless the wish names one; `is_taken` says
@@ -278,17 +273,10 @@ impl External {
         let id = &one.kept.scan_id;
         Registered {
             status: one.status(now),
-            last_index: self.last_indices(id, self.book.counts(id).keys()),
+            last_index: last_indices(&self.book.overview(id)),
             control: one.control(),
             is_new,
         }
-    }
-
-    /// Whether a column was declared to hold arrays.
-    pub fn is_array(&self, id: &str, measurement: &str, column: &str) -> bool {
-        let declared = self.book.measurements(id);
-        let columns = declared.get(measurement).map(Vec::as_slice).unwrap_or_default();
-        columns.iter().any(|c| c.name == column && c.dtype.as_deref() == Some("array"))
     }
 
     /// The program posts rows, by measurement. `received` is the timestamp of those that came without.

@@ -29,7 +29,7 @@ pub use self::external::{Control, NewExternal, Posted, Registered};
 use self::kept::ToMakeSafe;
 use self::queues::Queue;
 use self::scans::Scan;
-use super::book::Book;
+use super::book::{Book, Overview};
 use super::execute;
 use super::machine::QueueEffect;
 use super::plan::{self, Bench, Fault, Plan};
@@ -124,6 +124,23 @@ pub struct ScanDetail {
     pub num_points: BTreeMap<String, u64>,
     /// The last row's number by measurement.
     pub last_index: BTreeMap<String, u64>,
+}
+
+impl ScanDetail {
+    fn of(status: ScanStatus, description: Value, rows: BTreeMap<String, Overview>) -> ScanDetail {
+        ScanDetail {
+            status,
+            description,
+            last_index: last_indices(&rows),
+            num_points: rows.iter().map(|(name, of)| (name.clone(), of.rows)).collect(),
+            columns: rows.into_iter().map(|(name, of)| (name, of.columns)).collect(),
+        }
+    }
+}
+
+/// The last row's number by measurement, of those that have rows.
+fn last_indices(rows: &BTreeMap<String, Overview>) -> BTreeMap<String, u64> {
+    rows.iter().filter_map(|(name, of)| Some((name.clone(), of.last_index?))).collect()
 }
 
 /// Descriptions that are kept under a name.

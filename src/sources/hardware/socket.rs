@@ -37,7 +37,9 @@ impl OpenPort for Sockets {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
                     format!("no answer within {CONNECT:?}; is it switched on and in this network?")
                 }
-                io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there (is it the right port, and on?)".to_string(),
+                io::ErrorKind::ConnectionRefused => {
+                    "connection refused: nothing listens there (is it the right port, and on?)".to_string()
+                }
                 _ => e.to_string(),
             };
             // Nobody there, as with a cable that is not plugged in.
@@ -175,7 +177,9 @@ mod tests {
         let refused = Sockets.open(&settings(&free)).err().unwrap().to_string();
         assert_eq!(
             refused,
-            format!("failed to open `tcp://{free}`: connection refused: nothing listens there (is it the right port, and on?)")
+            format!(
+                "failed to open `tcp://{free}`: connection refused: nothing listens there (is it the right port, and on?)"
+            )
         );
     }
 }

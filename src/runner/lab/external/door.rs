@@ -96,11 +96,6 @@ impl Lab {
         self.external.has(scan)
     }
 
-    /// Whether a column of a program's scan was declared to hold arrays.
-    pub fn is_array(&self, scan: &str, measurement: &str, column: &str) -> bool {
-        self.external.is_array(scan, measurement, column)
-    }
-
     /// Waits until what was posted of a scan is on the disk; false when that takes longer than `time`, or its rows still
     /// wait to be published.
     pub fn wait_durable(&self, scan: &str, time: Duration) -> bool {

@@ -143,8 +143,8 @@ export class ScanData {
     } catch (error) {
       if (this.signal.aborted) return false;
       Object.assign(this, outcome(error));
-      if (!this.detail) this.failed(error);
       this.stored = this.status !== 'absent';
+      if (!this.detail && this.stored) this.failed(error);
       if (!this.stored) this.measurement ??= this.waiting[0]?.measurement ?? null;
       return false;
     }
@@ -178,10 +178,11 @@ export class ScanData {
   }
 
   failed(error) {
+    this.stored = outcome(error).status !== 'absent';
+    if (!this.stored) return;
     this.failures += 1;
     this.fault = error.message;
     this.again_at = performance.now() + Math.min(WAIT_MOST_MS, WAIT_MS * 2 ** (this.failures - 1));
-    if (outcome(error).status === 'absent') this.stored = false;
   }
 
   /** Where to begin asking. */

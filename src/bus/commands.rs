@@ -267,7 +267,10 @@ mod tests {
         let commands = Commands::new(Arc::clone(&bus));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::NoTarget));
         let inbox = commands.own("recorder/r", &["start"]);
-        assert_eq!((commands.actions("recorder/r"), commands.actions("recorder/x")), (vec!["start".to_string()], vec![]));
+        assert_eq!(
+            (commands.actions("recorder/r"), commands.actions("recorder/x")),
+            (vec!["start".to_string()], vec![])
+        );
         assert!(matches!(commands.submit(command("1", "recorder/r", "fly")), Submitted::NoAction(_)));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Accepted(_)));
         assert!(matches!(commands.submit(command("1", "recorder/r", "start")), Submitted::Known(_)));

@@ -81,7 +81,10 @@ pub(crate) fn one(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     match items(resource, &events).pop() {
         Some(item) if resource.name == "instruments" => {
             let mut item: Map<String, Value> = serde_json::from_str(&item).unwrap_or_default();
-            item.insert("actions".into(), request.shared.parts.commands.actions(&format!("instrument/{id}")).into());
+            item.insert(
+                "actions".into(),
+                request.shared.parts.commands.actions(&format!("instrument/{id}")).into(),
+            );
             Ok(Reply::json(200, &Value::Object(item)).into())
         }
         Some(item) => Ok(Reply::json_text(200, item).into()),

@@ -61,6 +61,17 @@ test('a first question that fails is told; what comes meanwhile waits, each for 
   assert.deepEqual(it.rows(), upto(6));
 });
 
+test('a first question that failed is asked again after a while, though no loss of the connection was seen', async (t) => {
+  const it = await page(t, { fail: () => true });
+  await it.draw(500);
+  assert.equal(it.asked.length, 1);
+  await it.draw(500);
+  assert.deepEqual([it.asked.length, it.data.status], [2, 'error']);
+  it.fail = () => false;
+  await it.draw(2_000);
+  assert.deepEqual([it.data.status, it.data.fault, it.rows()], ['ok', null, upto(5)]);
+});
+
 test('a first refill that fails: no live row is taken before what is stored', async (t) => {
   const it = await page(t, { fail: (path) => path === '/data' });
   assert.equal(it.data.fault, 'the store is away');

@@ -4,8 +4,8 @@
 import { ApiError, request } from './api.js';
 
 export class Asking {
-  constructor(app, signal) {
-    Object.assign(this, { app, signal });
+  constructor(app) {
+    this.app = app;
     this.busy = new Set();
     this.notes = new Map();
   }

@@ -33,23 +33,27 @@ export function choose(wish, offered = globalThis.navigator?.languages ?? []) {
   return offered.map((l) => l.slice(0, 2).toLowerCase()).find((l) => LANGUAGES.includes(l)) ?? 'en';
 }
 
+/** One after the other: a pack that is added while another language is loaded comes in that one. */
+let turn = Promise.resolve();
+const in_turn = (step) => (turn = turn.catch(() => {}).then(step));
+
 /** Loads and uses a language; stays with the present one when it can't be loaded. */
-export async function use(name) {
+export const use = (name) => in_turn(async () => {
   const dictionary = await whole(name);
   english = await whole('en');
   language = name;
   words = dictionary;
   plural = new Intl.PluralRules(name);
-}
+});
 
 /** Adds the words of a pack, in the language in use and those after it. */
-export async function add(pack) {
+export const add = (pack) => in_turn(async () => {
   if (packs.has(pack)) return;
   const [mine, fallback] = await Promise.all([PACKS[pack][language](), PACKS[pack].en()]);
   packs.add(pack);
   words = { ...words, ...mine };
   english = { ...english, ...fallback };
-}
+});
 
 async function whole(name) {
   const parts = await Promise.all([LOADERS[name](), ...[...packs].map((pack) => PACKS[pack][name]())]);

@@ -34,6 +34,7 @@ export class ScanData {
     this.measurement = null;
     this.rows = new Rows();
     this.waiting = [];
+    this.loading = false;
     this.filling = false;
     this.stored = true;
     this.begin();
@@ -74,9 +75,9 @@ export class ScanData {
     const connected = this.app.store.connected();
     const back = connected && !this.was_connected;
     this.was_connected = connected;
-    // What it is could not be asked for yet.
-    if (back && !this.detail && this.status !== 'absent') {
-      this.load();
+    // What it is could not be asked for yet. A short time without a connection shows only by that.
+    if (!this.detail && ['error', 'denied'].includes(this.status)) {
+      if (back || (this.status === 'error' && performance.now() >= this.again_at)) this.load({ quietly: true });
       return;
     }
     // The end of a scan, or of a time without a connection, may have passed unseen.
@@ -118,10 +119,15 @@ export class ScanData {
 
   // ---- what is asked for ----
 
-  /** What the scan is, and then its rows. */
-  async load() {
-    this.status = 'loading';
-    if (await this.refresh()) {
+  /** What the scan is, and then its rows. `quietly`: that it failed before stays on the screen until there is an answer. */
+  async load({ quietly = false } = {}) {
+    if (this.loading) return;
+    this.loading = true;
+    if (!quietly) this.status = 'loading';
+    const done = await this.refresh();
+    this.loading = false;
+    if (done) {
+      this.begin();
       this.measurement ??= this.names()[0] ?? null;
       await this.fill({ at_once: true });
     }
@@ -138,6 +144,7 @@ export class ScanData {
       if (this.signal.aborted) return false;
       Object.assign(this, outcome(error));
       this.stored = this.status !== 'absent';
+      if (!this.detail && this.stored) this.failed(error);
       if (!this.stored) this.measurement ??= this.waiting[0]?.measurement ?? null;
       return false;
     }
@@ -171,10 +178,11 @@ export class ScanData {
   }
 
   failed(error) {
+    this.stored = outcome(error).status !== 'absent';
+    if (!this.stored) return;
     this.failures += 1;
     this.fault = error.message;
     this.again_at = performance.now() + Math.min(WAIT_MOST_MS, WAIT_MS * 2 ** (this.failures - 1));
-    if (outcome(error).status === 'absent') this.stored = false;
   }
 
   /** Where to begin asking. */

@@ -2,6 +2,7 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { t } from '../core/i18n.js';
+import { blocked_by } from './command_button.js';
 import { icon } from './icon.js';
 
 /** The line about `name`, or nothing. */
@@ -17,7 +18,7 @@ export function asked_note(asking, name) {
 /** `blocked` is a reason not to offer it, or null. */
 export function ask_button(app, asking, { name, label, doing, shape, primary = false, danger = false, blocked = null, words, tap }) {
   const busy = asking.busy.has(name);
-  const why = blocked ?? (app.store.link.status === 'offline' ? t('action.offline') : app.store.may_operate() ? null : t('action.no_role'));
+  const why = blocked ?? blocked_by(app);
   const off = busy || why !== null;
   return html`<button type="button" class="button ${primary ? 'primary' : ''} ${danger ? 'danger' : ''}" data-ask=${name} aria-disabled=${off ? 'true' : 'false'}
     title=${why ?? nothing} aria-label=${words ?? nothing} @click=${() => !off && tap()}>${busy ? html`<span class="spinner" aria-hidden="true"></span>` : shape ? icon(shape) : nothing}${

@@ -50,8 +50,8 @@ export function command_note(app, { order, held = false }) {
   }
 }
 
-/** Why no command can be sent now, or null. */
-function blocked_by(app) {
+/** Why nothing can be sent now, or null. */
+export function blocked_by(app) {
   if (app.store.link.status === 'offline') return t('action.offline');
   return app.store.may_operate() ? null : t('action.no_role');
 }

@@ -19,7 +19,7 @@ export function queue_row(app, id, entry, within = nothing) {
     <div class="row-sub"><span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>
       ${p.failed_scans ? html`<strong data-tone="bad">${t('queues.failed', { n: p.failed_scans })}</strong>` : nothing}
       ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : nothing}
-      ${p.pause_reason ? html`<span class="clip">${p.pause_reason}</span>` : nothing}
+      ${p.pause_reason ? html`<span class="clip">${word('pause_reason', p.pause_reason)}</span>` : nothing}
       ${typeof p.eta_s === 'number' && p.status === 'running' && !fresh.stale ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : nothing}
       ${age_tag(fresh)}</div>
     ${within}

@@ -6,7 +6,7 @@ import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 const DEEP = 6;
 const LONG = 100;
 
-/** `value` is any JSON; `path` keeps apart what is open where. */
+/** `value` is any JSON; its first level is open. */
 export function tree(value, depth = 0) {
   if (value === null || typeof value !== 'object') return html`<code class="leaf">${value === null ? '–' : String(value)}</code>`;
   const entries = Object.entries(value);

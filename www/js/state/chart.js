@@ -44,6 +44,16 @@ export class Points {
     this.version += 1;
   }
 
+  /** One line of values, not joined before the places that are `broken`. */
+  static line(x, y, broken) {
+    const it = new Points(1, Math.max(2, 2 * x.length));
+    x.forEach((at, i) => {
+      if (broken.has(i)) it.gap();
+      it.push(at, [y[i]]);
+    });
+    return it;
+  }
+
   /** What was before is not joined with what comes. */
   gap() {
     if (this.length && !Number.isNaN(this.arrays[0][this.end - 1])) this.push(NaN, []);

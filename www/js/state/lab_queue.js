@@ -1,7 +1,8 @@
 // The scans of a queue as its page lists them, and what can be done with each. Pure.
 
-export const LIVE = ['queued', 'running', 'paused'];
-export const is_live = (status) => LIVE.includes(status);
+import { is_live } from './scans.js';
+
+export { is_live };
 
 /** Ended scans shown below the order. */
 export const ENDED = 10;
@@ -45,9 +46,6 @@ export function place(order, id, way) {
 }
 
 // ---- commands ----
-
-export const QUEUE_ACTIONS = ['start', 'pause', 'resume', 'stop', 'abort'];
-export const SCAN_ACTIONS = ['pause', 'resume', 'stop', 'abort'];
 
 const QUEUE_EFFECT = { start: ['running'], pause: ['paused'], resume: ['running'], stop: ['stopping', 'idle', 'completed'], abort: ['paused', 'idle'] };
 const SCAN_EFFECT = { start: ['running'], pause: ['paused'], resume: ['running'], stop: ['completed'], abort: ['aborted'] };

@@ -1,4 +1,5 @@
-// The playback of an ended scan: the events it once had, told again. Pure: a step of the present playback per event.
+// The playback of an ended scan: the events it once had, told again. A step of the present
+// playback per event; its rows are written into in place.
 
 import { Rows, rows_of } from './rows.js';
 

@@ -4,7 +4,10 @@ import { ranked, reduce_keyed } from './keyed.js';
 
 const ENDED_KEPT = 200;
 const keyed = reduce_keyed('scan_id');
-const ended = (entry) => !['queued', 'running', 'paused'].includes(entry.payload.status);
+
+/** Whether a scan in this state has not ended. */
+export const is_live = (status) => ['queued', 'running', 'paused'].includes(status);
+const ended = (entry) => !is_live(entry.payload.status);
 
 export const scans = {
   name: 'scans',

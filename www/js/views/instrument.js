@@ -32,7 +32,7 @@ class InstrumentPage {
   constructor(app, id, signal) {
     Object.assign(this, { app, id, signal });
     this.path = `api/instruments/${encodeURIComponent(id)}`;
-    this.asking = new Asking(app, signal);
+    this.asking = new Asking(app);
     this.typed = new Map();
     this.hidden_error = null;
     this.query = '';

@@ -20,7 +20,7 @@ import { instrument_counts, readings, shown_instruments } from '../state/instrum
 import { job_counts, shown_jobs } from '../state/jobs.js';
 import { top_queues } from '../state/queues.js';
 import { running_scans } from '../state/scans.js';
-import { shown_signals } from '../state/signals.js';
+import { limit_s, shown_signals } from '../state/signals.js';
 import { shown_streams } from '../state/streams.js';
 
 const QUEUES = 5;
@@ -203,8 +203,7 @@ function signals_card(app) {
 
 function signal_row(app, id, entry) {
   const p = entry.payload;
-  const limit = p.live ? Math.max(LIMIT_S.stream, 3 * (p.interval_s ?? 0)) : undefined;
-  const fresh = app.judge(entry, limit);
+  const fresh = app.judge(entry, limit_s(p));
   const spread = typeof p.stats?.std === 'number' ? ` ± ${number(p.stats.std)}` : '';
   return html`<li class="row">
     <div class="row-head"><span class="row-name">${p.name ?? id}</span>${chip('signals', p.live ? 'live' : 'off', { quiet: true })}</div>

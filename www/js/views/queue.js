@@ -11,6 +11,7 @@ import { Remote } from '../core/remote.js';
 import { ask_button, asked_note } from '../parts/asked.js';
 import { card, empty } from '../parts/card.js';
 import { chip, look } from '../parts/chip.js';
+import { blocked_by } from '../parts/command_button.js';
 import { confirm } from '../parts/dialog.js';
 import { icon } from '../parts/icon.js';
 import { lab_commands } from '../parts/lab_commands.js';
@@ -37,7 +38,7 @@ class QueuePage {
   constructor(app, id, signal) {
     Object.assign(this, { app, id, signal });
     this.path = `api/queues/${encodeURIComponent(id)}`;
-    this.asking = new Asking(app, signal);
+    this.asking = new Asking(app);
     this.asked = new Remote(app, `${this.path}/scans`, { signal });
     this.log = new LogBook(app, {
       path: `${this.path}/log`, signal,
@@ -163,8 +164,9 @@ class QueuePage {
   mover(p, order, id, way, shape) {
     const to = place(order, id, way);
     const busy = this.moving?.focus.id === id && this.moving.focus.way === way;
-    const off = to === null || this.moving !== null || !this.app.store.may_operate();
-    return html`<button type="button" class="button" data-way=${way} aria-disabled=${off ? 'true' : 'false'} aria-label=${`${t(`queue.move.${way}`)}: ${id}`}
+    const why = blocked_by(this.app);
+    const off = to === null || this.moving !== null || why !== null;
+    return html`<button type="button" class="button" data-way=${way} aria-disabled=${off ? 'true' : 'false'} title=${why ?? nothing} aria-label=${`${t(`queue.move.${way}`)}: ${id}`}
       @click=${() => !off && this.move(p, id, way, to)}>${busy ? html`<span class="spinner" aria-hidden="true"></span>` : icon(shape)}${way === 'front' ? html`<span>${t('queue.move.front')}</span>` : nothing}</button>`;
   }
 

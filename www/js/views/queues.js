@@ -14,7 +14,7 @@ import { top_queues } from '../state/queues.js';
 const ON_FAILURE = ['pause', 'continue'];
 
 export function open(app, _route, signal) {
-  const page = { asking: new Asking(app, signal), draft: { name: '', on_failure: 'pause', loop: false }, open: false };
+  const page = { asking: new Asking(app), draft: { name: '', on_failure: 'pause', loop: false } };
   app.connection.want(['queue/*'], { signal });
   return { title: () => t('nav.queues'), draw: () => draw(app, page) };
 }

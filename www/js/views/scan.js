@@ -42,7 +42,7 @@ class ScanPage {
   constructor(app, id, signal) {
     Object.assign(this, { app, id, signal });
     this.path = `api/scans/${encodeURIComponent(id)}`;
-    this.asking = new Asking(app, signal);
+    this.asking = new Asking(app);
     this.data = new ScanData(app, id, signal);
     this.log = new LogBook(app, {
       path: `${this.path}/log`, signal,

@@ -5,7 +5,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
-import { DASH, count, measure, moment, number, percent } from '../core/format.js';
+import { DASH, count, measure, moment, number, percent, span as span_text } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { recall, remember } from '../core/preferences.js';
 import { SignalSamples } from '../core/signal_samples.js';
@@ -18,7 +18,7 @@ import { panel_fault } from '../parts/panel_clock.js';
 import { remote_empty } from '../parts/remote.js';
 import { age_tag, age_text, fact, value } from '../parts/value.js';
 import { Points } from '../state/chart.js';
-import { LIMIT_S } from '../state/freshness.js';
+import { limit_s } from '../state/signals.js';
 import { BOUNDS, PADS, WINDOWS, anomalies, back, breaks, fault, follow, follows, forward, freeze, in_range, matching, newest_rows, parse, range, recentre, start } from '../state/signal_view.js';
 
 const ROWS = 12;
@@ -129,8 +129,7 @@ class OneSignal {
       this.gaps = this.app.store.gaps.length;
       this.samples.load();
     }
-    const limit = p.live ? Math.max(LIMIT_S.stream, 3 * (p.interval_s ?? 0)) : undefined;
-    const fresh = this.app.judge(entry, limit);
+    const fresh = this.app.judge(entry, limit_s(p));
     return html`${this.chart_card(p)}<div class="columns"><div class="column">${this.state_card(p, fresh)}${this.settings_card(p)}</div><div class="column">${this.table_card()}</div></div>`;
   }
 
@@ -245,7 +244,7 @@ class OneSignal {
       summary: counts ? html`<span data-in-view=${counts.anomalies}>${t('signals.in_view', { n: counts.anomalies, samples: count(counts.samples) })}</span>` : null,
       body: () => html`
         <div class="chart-bar">
-          <label class="field"><span>${t('signals.look_back')}</span><select data-view="window" @change=${(e) => this.look((view) => ({ ...view, window_s: Number(e.target.value), frozen: null }))}>${WINDOWS.map((s) => html`<option value=${s} .selected=${s === this.view.window_s}>${window_text(s)}</option>`)}</select></label>
+          <label class="field"><span>${t('signals.look_back')}</span><select data-view="window" @change=${(e) => this.look((view) => ({ ...view, window_s: Number(e.target.value), frozen: null }))}>${WINDOWS.map((s) => html`<option value=${s} .selected=${s === this.view.window_s}>${span_text(s)}</option>`)}</select></label>
           <label class="field"><span>${t('signals.room')}</span><select data-view="pad" @change=${(e) => { this.view = { ...this.view, pad: Number(e.target.value) }; this.app.ticker.now(); }}>${PADS.map((s) => html`<option value=${s} .selected=${s === this.view.pad}>${percent(s)}</option>`)}</select></label>
           <div class="choices" role="group" aria-label=${t('signals.moving')}>
             ${turn('back', 'chevron-left', (view, at) => ({ ...back(view, at), frozen: null }))}
@@ -294,14 +293,5 @@ class OneSignal {
   }
 }
 
-function to_points(samples, condensed) {
-  const points = new Points(1, Math.max(2, 2 * samples.length));
-  const broken = breaks(samples.map((s) => s.at), condensed);
-  samples.forEach((s, i) => {
-    if (broken.has(i)) points.gap();
-    points.push(s.at / 1_000, [s.value]);
-  });
-  return points;
-}
-
-const window_text = (s) => (s < 60 ? t('time.s', { s }) : s < 3_600 ? t('time.min', { m: s / 60 }) : t('time.h', { h: s / 3_600 }));
+/** What is drawn of samples. */
+const to_points = (samples, condensed) => Points.line(samples.map((s) => s.at / 1_000), samples.map((s) => s.value), breaks(samples.map((s) => s.at), condensed));

@@ -4,7 +4,7 @@ import { html, nothing, svg } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { read } from '../core/api.js';
-import { DASH, change, clock, count, measure, moment, unit as unit_text } from '../core/format.js';
+import { DASH, change, clock, count, measure, moment, span, unit as unit_text } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { PanelClock } from '../core/panel_clock.js';
 import { Remote } from '../core/remote.js';
@@ -211,10 +211,10 @@ class Panel {
     const kept = this.history_kept;
     const { status, reason } = this.history;
     return html`<div class="panel-past">
-      <div class="choices" role="group" aria-label=${t('streams.range')}>${RANGES.map((seconds) => html`<button type="button" class="button small" data-range=${seconds} aria-pressed=${String(seconds === this.range_s)} @click=${choose(seconds)}>${range_text(seconds)}</button>`)}</div>
+      <div class="choices" role="group" aria-label=${t('streams.range')}>${RANGES.map((seconds) => html`<button type="button" class="button small" data-range=${seconds} aria-pressed=${String(seconds === this.range_s)} @click=${choose(seconds)}>${span(seconds)}</button>`)}</div>
       ${kept && status === 'error' ? panel_fault(reason) : nothing}
       ${kept?.body.items.length ? html`<live-chart .view=${{
-        label: t('streams.chart', { name, range: range_text(this.range_s) }), points: kept.points, x: { name: t('streams.time'), time: true },
+        label: t('streams.chart', { name, range: span(this.range_s) }), points: kept.points, x: { name: t('streams.time'), time: true },
         series: [{ name, unit: p?.unit }], x_range: kept.span.map((ms) => ms / 1_000), lines: (kept.lines ??= limit_lines(bands(p?.limits), (level) => t(`streams.level.${level}`))),
       }}></live-chart>
         <p class="hint">${t('streams.kept', { ticks: count(kept.body.ticks), from: moment(kept.body.oldest) })}</p>`
@@ -226,16 +226,8 @@ class Panel {
 
 function chart_points(items) {
   const [x, y] = history_columns(items);
-  const points = new Points(1, Math.max(2, 2 * x.length));
-  const broken = breaks(x, true);
-  x.forEach((at, i) => {
-    if (broken.has(i)) points.gap();
-    points.push(at, [y[i]]);
-  });
-  return points;
+  return Points.line(x, y, breaks(x, true));
 }
-
-const range_text = (seconds) => (seconds < 3_600 ? t('time.min', { m: seconds / 60 }) : t('time.h', { h: seconds / 3_600 }));
 
 /** The limits as a bar with the value in it. */
 function limits(all, value_now, unit) {

@@ -6,11 +6,15 @@ import { outcome } from './remote.js';
 import { MOST, before, came, initial, line_of, loaded, passes, pause } from '../state/log.js';
 
 const PAGE = 200;
+/** Typing is over when this long no key was hit. */
+const TYPED_MS = 300;
 
 export class LogBook {
   /** `path` answers as `GET /api/log`; `mine(envelope)` says which live lines belong here; ends with `signal`. */
   constructor(app, { path, mine, filter = {}, signal }) {
-    Object.assign(this, { app, path, mine, signal, filter });
+    // `wanted` is the filter as the person has it, also while it is still being typed.
+    Object.assign(this, { app, path, mine, signal, filter, wanted: filter });
+    signal.addEventListener('abort', () => clearTimeout(this.typing));
     this.book = initial();
     this.sources = new Set();
     this.status = 'loading';
@@ -78,9 +82,17 @@ export class LogBook {
     }
   }
 
+  /** Changes the filter; what is typed counts when typing is over. */
+  want(changes, { typed = false } = {}) {
+    this.wanted = { ...this.wanted, ...changes };
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.narrow(this.wanted), typed ? TYPED_MS : 0);
+    this.app.ticker.now();
+  }
+
   /** Starts anew under another filter. */
   narrow(filter) {
-    Object.assign(this, { filter, book: initial(), waiting: null, status: this.status === 'absent' ? 'absent' : 'loading' });
+    Object.assign(this, { filter, wanted: filter, book: initial(), waiting: null, status: this.status === 'absent' ? 'absent' : 'loading' });
     this.load();
     this.app.ticker.now();
   }

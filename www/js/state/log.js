@@ -6,6 +6,8 @@ import { is_after } from './ids.js';
 
 /** Rows in the page, and lines held back. */
 export const MOST = 500;
+/** Characters of a search. */
+export const TEXT_MOST = 200;
 
 export const LEVELS = ['DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'];
 

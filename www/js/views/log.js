@@ -10,11 +10,10 @@ import { card } from '../parts/card.js';
 import { icon } from '../parts/icon.js';
 import '../parts/log_panel.js';
 import { copy_text, save_text } from '../parts/take_away.js';
-import { LEVELS, as_text, follow, pause } from '../state/log.js';
+import { LEVELS, TEXT_MOST, as_text, follow, pause } from '../state/log.js';
 
 /** Typing is over when this long no key was hit. */
 const TYPED_MS = 300;
-const TEXT_MOST = 200;
 
 export function open(app, route, signal) {
   const view = new LogView(app, route, signal);

@@ -22,6 +22,7 @@ import { points } from '../parts/lab_rows.js';
 import { lab_tabs } from '../parts/lab_tabs.js';
 import { log_card } from '../parts/log_card.js';
 import { progress } from '../parts/progress.js';
+import { ScanMap } from '../parts/scan_map.js';
 import { tree } from '../parts/tree.js';
 import { age_tag, fact } from '../parts/value.js';
 import { LIMIT_S } from '../state/freshness.js';
@@ -48,6 +49,7 @@ class ScanPage {
       path: `${this.path}/log`, signal,
       mine: ({ type, topic, payload }) => type === 'queue_log' && (topic === `scan/${id}` || payload.scan_id === id),
     });
+    this.map = new ScanMap(app, this.path, signal);
     this.wish = {};
     this.whole = null;
     this.replay = null;
@@ -186,6 +188,10 @@ class ScanPage {
     const { data, replay } = this;
     const rows = replay ? replay.it.rows : data.rows;
     const columns = columns_of(data.declared(), rows.names);
+    if (this.map.on(columns)) {
+      const { measurement, stored, detail } = data;
+      return this.map.card({ columns, rows, measurement, stored: stored && !replay, last: detail?.last_index?.[measurement], label: p.name ?? this.id, none: (loading) => this.none_yet(p, loading), below: this.files() });
+    }
     const { x, ys } = axes_of(columns, this.wish);
     const ended = !is_live(p.status);
     const whole = !replay && data.stored && (ended || this.whole === true);
@@ -203,7 +209,7 @@ class ScanPage {
       title: t('scan.chart'),
       summary: html`<span class="num" data-drawn=${drawn.points.length}>${shown && !shown.fault ? t('scan.whole_of', { n: shown.total ?? drawn.points.length, count: count(shown.total ?? drawn.points.length) })
         : t('scan.newest', { n: drawn.points.length, count: count(drawn.points.length) })}</span>`,
-      body: () => html`${this.axis_choice(columns, { x, ys }, { ended, replay, whole })}
+      body: () => html`${this.map.choice(columns)}${this.axis_choice(columns, { x, ys }, { ended, replay, whole })}
         <live-chart .view=${view}></live-chart>
         ${shown?.fault ? html`<p class="note" data-tone="warn">${t('empty.error', { reason: shown.fault })}</p>` : nothing}
         ${data.failures && rows.latest.length ? html`<p class="note" data-tone="warn" role="status"><span>${t('scan.not_filled')}</span><button type="button" class="button small" @click=${() => data.fill({ at_once: true })}>${t('page.retry')}</button></p>` : nothing}

@@ -387,7 +387,8 @@ pub const LOG_CHARS: usize = 4_000;
 /// Names of queues, scans and templates; the rest is left out.
 pub const NAME_CHARS: usize = 100;
 /// Rows of scans in memory that are in no block on the disk yet, in bytes over all scans; past it they are put in blocks
-/// that are not full, which are written again later.
+/// that are not full, which are written again later. Past twice as much, because they come faster than blocks are
+/// written, further ones are refused with 503.
 pub const BOOK_BYTES: usize = 32 * 1024 * 1024;
 /// Scans whose rows are held in memory; past it those that were not used for longest are put on the disk and let go.
 pub const BOOK_SCANS: usize = 4_096;

@@ -5,7 +5,7 @@ use super::frames;
 use crate::limits;
 use crate::model::Topic;
 use crate::runner::data::{Column, Row};
-use crate::store::{BLOCK, Cell, Chunk, Measured, Written};
+use crate::store::{BLOCK, Cell, Chunk, Label, Measured, Written};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -53,6 +53,15 @@ pub(super) struct Checked {
     pub index: Option<u64>,
     pub row: Row,
     pub cells: Vec<(Box<str>, Cell)>,
+}
+
+impl Checked {
+    /// Memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        let json = |cell: &Cell| if let Cell::Json(text) = cell { text.len() } else { 0 };
+        let cells = self.cells.iter().map(|(_, cell)| std::mem::size_of::<Cell>() + json(cell));
+        std::mem::size_of::<Label>() + cells.sum::<usize>()
+    }
 }
 
 impl Ledger {
@@ -117,6 +126,14 @@ impl Ledger {
     /// The seq of the oldest frame that is not in blocks.
     pub fn oldest(&self) -> Option<u64> {
         self.pages.values().filter_map(|page| page.seqs.front().map(|(seq, _)| *seq)).min()
+    }
+
+    /// Memory of its rows that are in no block, about.
+    pub fn fresh_bytes(&self) -> usize {
+        let fresh = |page: &Page| -> usize {
+            page.chunks.iter().filter(|c| c.end() > page.stored).map(Chunk::bytes).sum()
+        };
+        self.pages.values().map(fresh).sum()
     }
 
     /// Memory of its rows, about.

@@ -141,6 +141,8 @@ pub struct Book {
     /// Nothing waits any more: the daemon stops.
     stopping: AtomicBool,
     written: Mutex<Instant>,
+    /// Bytes of rows that came since blocks were written, about.
+    fresh_bytes: AtomicU64,
     /// Held by who writes blocks, from looking at what there is until it is on the disk; nobody else waits for it.
     writer: Mutex<()>,
 }
@@ -171,6 +173,7 @@ impl Book {
             ended: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             written: Mutex::new(Instant::now()),
+            fresh_bytes: AtomicU64::new(0),
             writer: Mutex::default(),
         };
         book.follow()?;
@@ -251,6 +254,10 @@ impl Book {
         rows: Vec<Row>,
         beside: Vec<Draft>,
     ) -> Result<Appended, BookError> {
+        // Rows come faster than they can be put in blocks: as with a log that lags, whoever sends waits.
+        if !rows.is_empty() && self.fresh_bytes.load(Ordering::Relaxed) > 2 * limits::BOOK_BYTES as u64 {
+            return Err(BookError::Refused(Refused::Lagging));
+        }
         self.with(scan_id, |scan, ledger| {
             let appended = if rows.is_empty() {
                 Entered {
@@ -549,6 +556,8 @@ impl Book {
             (page.next, page.told, page.stored) = (first, first, first);
         }
         new.iter().for_each(|row| page.push(row));
+        let bytes: usize = new.iter().map(Checked::bytes).sum();
+        self.fresh_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         appended.accepted = new.len() as u64;
         appended.last_index = page.next.checked_sub(1);
         Ok(Entered { appended, from: Some((first, learnt_count)) })
@@ -637,7 +646,8 @@ impl Book {
         self.remove()?;
         let wanted = self.store.wants_points();
         let ended = self.ended.swap(false, Ordering::Relaxed);
-        let due = lock(&self.written).elapsed() >= limits::ROWS_WRITTEN;
+        let due = lock(&self.written).elapsed() >= limits::ROWS_WRITTEN
+            || self.fresh_bytes.load(Ordering::Relaxed) > limits::BOOK_BYTES as u64;
         if (ended || wanted || due)
             && let Err(e) = self.write(wanted)
         {
@@ -758,6 +768,9 @@ impl Book {
         }
         self.write_batch(&batch)?;
         *lock(&self.written) = Instant::now();
+        // What is left was not committed to the log yet.
+        let left: usize = scans.iter().map(|(_, ledger)| lock(ledger).fresh_bytes()).sum();
+        self.fresh_bytes.store(left as u64, Ordering::Relaxed);
         let (mut through, mut waiting) = (committed.min(followed), 0);
         for (_, ledger) in &scans {
             let ledger = lock(ledger);

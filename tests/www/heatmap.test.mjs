@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { MapData } from '../../www/js/core/map_data.js';
 import { CELLS, MapPoints, axis_values, cell_at, map_axes, map_of, map_values, moved, picture, ramp } from '../../www/js/state/heatmap.js';
+import { Rows } from '../../www/js/state/rows.js';
 
 const TWO = [{ name: 'stage.y', unit: 'mm', role: 'setpoint', axis: 0 }, { name: 'stage.x', unit: 'mm', role: 'setpoint', axis: 1 }, { name: 'pd', unit: 'V', role: 'measured' }, { name: 'note', dtype: 'string', role: 'measured' }];
 const map = (rows, most) => map_of([0, 1, 2].map((k) => Float64Array.from(rows, (row) => row[k] ?? NaN)), most);
@@ -126,4 +128,91 @@ test('colours: lightness rises evenly, also in grey; a cell without a value has 
   const shown = picture(map([[0, 0, 1], [1, 0, null], [0, 1, 3], [1, 1, 2]]), colours);
   assert.deepEqual([3, 7, 11, 15].map((i) => shown[i]), [255, 255, 255, 0], 'the greatest y on top');
   assert.deepEqual([[...shown.slice(0, 3)], [...shown.slice(8, 11)]], [colours[255], colours[0]]);
+});
+
+// ---- where the points come from ----
+
+const settle = () => new Promise((ok) => setTimeout(ok, 5));
+
+/** A scan of 100 points a line with `it.stored` rows; the page keeps the newest 50. */
+function source(t, stored) {
+  const it = { stored, ms: 0, asked: [], fail: false, rows: new Rows(50) };
+  const row = (i) => ({ index: i, t_rel: i, data: { x: i % 100, y: Math.floor(i / 100), v: i }, quality: {} });
+  t.mock.method(performance, 'now', () => it.ms);
+  t.mock.method(globalThis, 'fetch', async (href) => {
+    const { searchParams } = new URL(href);
+    const from = Number(searchParams.get('from'));
+    it.asked.push(from);
+    if (it.fail) return new Response('{"detail":"the store is away"}', { status: 503 });
+    const index = Array.from({ length: Math.max(0, Math.min(8_192, it.stored - from)) }, (_, k) => from + k);
+    const data = ['x', 'y', 'v'].map((name) => index.map((i) => row(i).data[name]));
+    // A pause, as a chart has it.
+    if (index.length) data.forEach((column, k) => column.splice(0, 0, k ? null : 0));
+    return new Response(JSON.stringify({ data, index, last_index: it.stored - 1 }));
+  });
+  it.data = new MapData({ ticker: { now() {}, mark() {} } }, 'api/scans/S', new AbortController().signal);
+  it.live = (from, to) => { for (let i = from; i < to; i += 1) it.rows.take(row(i), { anyway: true }); };
+  it.draw = async (more = {}) => {
+    it.data.follow({ measurement: 'main', x: 'x', y: 'y', value: 'v', rows: it.rows, stored: true, last: it.stored - 1, ...more });
+    await settle();
+  };
+  it.values = () => [...it.data.points.columns()[2]];
+  return it;
+}
+const upto = (n) => Array.from({ length: n }, (_, i) => i);
+
+test('points: what is stored by pages, then live rows, once each and in order; a hole is asked for', async (t) => {
+  const it = source(t, 10_000);
+  await it.draw();
+  assert.deepEqual([it.asked, it.values().length, it.data.caught], [[0, 8_192], 10_000, true]);
+  it.live(9_980, 10_020);
+  await it.draw();
+  assert.deepEqual(it.values(), upto(10_020));
+  // More came between two drawings than the page keeps.
+  it.stored = 10_300;
+  it.live(10_020, 10_300);
+  await it.draw();
+  await it.draw();
+  assert.deepEqual([it.asked.slice(2), it.values().length], [[10_020], 10_300]);
+  assert.deepEqual(it.values(), upto(10_300));
+  assert.equal(it.data.now().filled, 10_300);
+});
+
+test('points: a question that failed is told and asked again later; rows that nobody has are left out', async (t) => {
+  const it = source(t, 100);
+  it.fail = true;
+  await it.draw();
+  assert.deepEqual([it.data.fault, it.values()], ['the store is away', []]);
+  await it.draw();
+  assert.equal(it.asked.length, 1, 'not at once');
+  it.fail = false;
+  it.ms += 5_000;
+  await it.draw();
+  assert.deepEqual([it.data.fault, it.values()], [null, upto(100)]);
+  it.live(120, 130);
+  for (let i = 0; i < 10; i += 1) {
+    await it.draw();
+    it.ms += 1_000;
+  }
+  assert.deepEqual(it.values(), [...upto(100), ...upto(130).slice(120)]);
+});
+
+test('points: another column begins anew; what is not stored comes from the page alone', async (t) => {
+  const it = source(t, 100);
+  await it.draw();
+  await it.draw({ value: 'x' });
+  assert.equal(it.values().length, 100);
+  it.live(0, 5);
+  await it.draw({ stored: false });
+  assert.deepEqual(it.values(), upto(5));
+  it.rows = new Rows(50);
+  await it.draw({ stored: false });
+  assert.deepEqual(it.values(), []);
+});
+
+test('points: of more rows than are kept, the newest, and said', async (t) => {
+  const it = source(t, 270_000);
+  await it.draw();
+  for (let i = 0; i < 100 && !it.data.caught; i += 1) await settle();
+  assert.deepEqual([it.asked[0], it.values().length, it.data.lost()], [270_000 - 262_144, 262_144, 270_000 - 262_144]);
 });

@@ -39,11 +39,11 @@ export class ScanMap {
     const lost = this.data.lost();
     return card('chart', {
       title: t('map.title'),
-      summary: html`<span class="num" data-cells=${map?.filled ?? 0}>${t('map.filled', { n: map?.points ?? 0, count: count(map?.points ?? 0) })}</span>`,
+      summary: map ? html`<span class="num" data-cells=${map.filled}>${t('map.filled', { n: map.points, count: count(map.points) })}</span>` : nothing,
       body: () => html`${this.choice(columns)}
         ${names.length ? html`<div class="axis-choice"><label class="field"><span>${t('map.value')}</span><select data-choice="map-value" @change=${(e) => { this.column = e.target.value; this.app.ticker.now(); }}>${
           names.map((name) => html`<option value=${name} .selected=${name === value}>${name}</option>`)}</select></label></div>` : nothing}
-        <heat-map .view=${{ label, map, x: column(axes.x), y: column(axes.y), value: column(value ?? ''), none: none(this.data.asking !== null && value !== null) }}></heat-map>
+        <heat-map .view=${{ label, map, x: column(axes.x), y: column(axes.y), value: column(value ?? ''), none: none(value !== null && (this.data.asking !== null || fault !== null)) }}></heat-map>
         ${map?.binned ? html`<p class="hint" data-map="binned">${t('map.binned', { columns: count(map.raw[0]), rows: count(map.raw[1]), wide: count(map.xs.length), high: count(map.ys.length) })}</p>` : nothing}
         ${lost > 0 ? html`<p class="hint" data-map="newest">${t('map.newest', { most: count(POINTS) })}</p>` : nothing}
         ${fault ? html`<p class="note" data-tone="warn" role="status">${t('empty.error', { reason: fault })}</p>` : nothing}

@@ -188,23 +188,32 @@ export function moved({ column, row }, key, map) {
 const SHADES = 256;
 /** Oklab lightness of the least and the greatest value: both are seen on black and on white. */
 export const LIGHTNESS = [0.3, 0.9];
-/** Hue in degrees, from blue by green to yellow, and chroma along the way, all within what a screen shows. */
+/** Hue in degrees, from blue by green to yellow; chroma at most, and shades over which it is evened out. */
 const HUE = [285, 105];
+const CHROMA = 0.16;
+const SMOOTH = 40;
 
 /**
  * 256 colours [r, g, b] from the least to the greatest value. Lightness rises in even steps of Oklab (Björn Ottosson,
  * "A perceptual color space for image processing", 2020), so equal differences look equal, also without seeing colours.
  */
 export function ramp() {
-  return Array.from({ length: SHADES }, (_, i) => {
+  const shades = Array.from({ length: SHADES }, (_, i) => {
     const at = i / (SHADES - 1);
-    const hue = ((HUE[0] + at * (HUE[1] - HUE[0])) * Math.PI) / 180;
-    const light = LIGHTNESS[0] + at * (LIGHTNESS[1] - LIGHTNESS[0]);
-    // As much colour as there is of this lightness.
-    for (let chroma = 0.16; ; chroma -= 0.002) {
-      const rgb = srgb(light, chroma * Math.cos(hue), chroma * Math.sin(hue));
-      if (chroma <= 0 || rgb.every((c) => c >= 0 && c <= 1)) return rgb.map((c) => Math.round(255 * Math.min(1, Math.max(0, c))));
-    }
+    return { light: LIGHTNESS[0] + at * (LIGHTNESS[1] - LIGHTNESS[0]), hue: ((HUE[0] + at * (HUE[1] - HUE[0])) * Math.PI) / 180 };
+  });
+  const colour = ({ light, hue }, chroma) => srgb(light, chroma * Math.cos(hue), chroma * Math.sin(hue));
+  // As much colour as a screen has of it, without the corners of that: never more than the least nearby.
+  const most = shades.map((it) => {
+    let chroma = CHROMA;
+    while (chroma > 0 && colour(it, chroma).some((c) => c < 0 || c > 1)) chroma -= 0.002;
+    return chroma;
+  });
+  const near = (list, i) => list.slice(Math.max(0, i - SMOOTH), i + SMOOTH + 1);
+  const least = most.map((_, i) => Math.min(...near(most, i)));
+  return shades.map((it, i) => {
+    const some = near(least, i);
+    return colour(it, some.reduce((a, b) => a + b) / some.length).map((c) => Math.round(255 * Math.min(1, Math.max(0, c))));
   });
 }
 

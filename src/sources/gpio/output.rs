@@ -417,15 +417,18 @@ impl OutputSource {
             Ok(wanted) => wanted,
             Err(why) => return rejected(why),
         };
-        let mut readings = Vec::new();
+        // One pin that can't be made safe does not keep the others from it; of anything else the rest is not done.
+        let goes_on = *request == Request::Safe;
+        let (mut readings, mut failed) = (Vec::new(), None);
         for ((name, n), to) in wanted {
+            if failed.is_some() && !goes_on {
+                break;
+            }
             let Some(line) = self.lines.get_mut(n) else { continue };
             if !line.claimed {
                 let why = line.said.clone().unwrap_or_else(|| "it can't be driven now".into());
-                return Outcome::not(
-                    CommandState::Failed,
-                    format!("device_error: {}: {why}", line.config.id),
-                );
+                failed.get_or_insert_with(|| format!("device_error: {}: {why}", line.config.id));
+                continue;
             }
             let fault = match to {
                 Some(active) => {
@@ -438,7 +441,8 @@ impl OutputSource {
                 }
             };
             if let (Some(why), Some(_)) = (fault, to) {
-                return Outcome::not(CommandState::Failed, format!("not_in_tolerance: {why}"));
+                failed.get_or_insert_with(|| format!("not_in_tolerance: {why}"));
+                continue;
             }
             let active = pins.level(line.config.pin).map(|high| high != line.config.active_low);
             let value = match active {
@@ -447,7 +451,10 @@ impl OutputSource {
             };
             readings.push(Reading { name, value, unit: None });
         }
-        Outcome::done(readings)
+        match failed {
+            Some(why) => Outcome::not(CommandState::Failed, why),
+            None => Outcome::done(readings),
+        }
     }
 
     fn command(&mut self, command: &Command, pins: &mut dyn Pins) {

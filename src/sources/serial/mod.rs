@@ -759,6 +759,7 @@ impl Running {
         links.outlets.withdraw(&id);
         if let Some(driven) = &self.driven {
             links.instruments.withdraw(&driven.id);
+            links.commands.disown(&format!("instrument/{}", driven.id));
         }
         self.port = None;
         self.bell.set(None);
@@ -766,7 +767,8 @@ impl Running {
         // Requests end; what it says of its input does not matter any more.
         let ends = actions.into_iter().filter(|action| matches!(action, Action::Finish(_))).collect();
         self.act(ends);
-        // Those that came too late for that are given up by dropping them.
+        // Those that came too late for that end as well: the port is not open any more.
+        self.take_commands();
         self.take_requests();
         if until.daemon.is_stopped() {
             return;

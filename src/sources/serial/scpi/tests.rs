@@ -873,6 +873,25 @@ fn one_that_is_mute_while_it_moves_is_stopped_all_the_same() {
 }
 
 #[test]
+fn the_limits_are_those_of_what_is_sent() {
+    let limited = |set: &str, min, max| ScpiChannel {
+        set: Some(set.into()),
+        min: Some(min),
+        max: Some(max),
+        ..channel("v", "V?")
+    };
+    let code = |channel: &ScpiChannel, to: f64| {
+        text_to_send(channel, &Setting::Number(to), None).err().and_then(|no| no.code)
+    };
+    let coarse = limited("V {:.0}", 0.5, 2.6);
+    assert_eq!(code(&coarse, 2.6), Some("limit"), "it would be sent as 3");
+    assert_eq!(code(&coarse, 0.5), Some("limit"), "it would be sent as 0");
+    assert_eq!(code(&coarse, 1.6), None);
+    let scaled = ScpiChannel { scale: 0.1, ..limited("V {}", 0.0, 0.3) };
+    assert_eq!(code(&scaled, 0.3), None, "what arithmetic adds is nothing");
+}
+
+#[test]
 fn a_setting_without_an_answer_is_not_heard() {
     let mut device = Stage::default();
     let mut deaf = |sent: &[u8]| if sent == b"VEL?\n" { Vec::new() } else { device.hear(sent) };

@@ -432,6 +432,13 @@ impl Running {
             Ok(request) => request,
             Err(why) => return commands.finish(&command.id, CommandState::Rejected, None, Some(&why)),
         };
+        // Somebody may have taken it since the command was accepted.
+        if !matches!(request, Request::Stop | Request::Safe | Request::ClearError)
+            && let Some(by) = self.source.links.instruments.used_by(&offer.id)
+        {
+            let (state, why) = (CommandState::Rejected, format!("it is in use by {by}"));
+            return commands.finish_as(&command.id, state, Some("in_use"), None, Some(&why));
+        }
         if matches!(request, Request::Set { .. } | Request::Move { .. } | Request::Stop) {
             let settle = offer.channels.iter().map(|channel| channel.settle).max().unwrap_or_default();
             commands.allow(&command.id, limits::COMMAND_TIME + settle);

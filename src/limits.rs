@@ -382,6 +382,8 @@ pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 pub const LAB_COMMAND_TIME: Duration = Duration::from_secs(24 * 3600);
 /// After the start, instruments of interrupted scans are looked for this long to be made safe.
 pub const MAKE_SAFE: Duration = Duration::from_secs(60);
+/// How often that is tried: while a port is not open yet, or a device not awake.
+pub const MAKE_SAFE_AGAIN: Duration = Duration::from_secs(1);
 /// A line of a scan's log; the rest is left out.
 pub const LOG_CHARS: usize = 4_000;
 /// Names of queues, scans and templates; the rest is left out.

@@ -33,6 +33,10 @@ pub(super) struct ToMakeSafe {
     instrument: String,
     until: Instant,
     asked: Option<Answer>,
+    /// When it is asked next: its port may not be open yet.
+    again: Instant,
+    /// Why the last try came to nothing.
+    failed: Option<String>,
 }
 
 impl Lab {
@@ -235,7 +239,8 @@ impl Lab {
         self.say_scan(scan, Level::Error, "interrupted", &format!("Interrupted: {text}."), None);
         for instrument in instruments {
             let scan = scan_id.clone();
-            inner.unsafe_instruments.push(ToMakeSafe { scan, instrument, until, asked: None });
+            let one = ToMakeSafe { scan, instrument, until, asked: None, again: now, failed: None };
+            inner.unsafe_instruments.push(one);
         }
         inner.ended.push_back(scan_id);
         if let Some(queue) = queue_id.and_then(|queue| inner.queues.get(&queue)) {
@@ -369,7 +374,8 @@ impl Lab {
         log::info!("lab: {id} and its rows are forgotten: {} bytes of rows are kept", self.settings.keep);
     }
 
-    /// Brings instruments of interrupted scans into their safe state, where it is configured what that is.
+    /// Brings instruments of interrupted scans into their safe state, where it is configured what that is: again and
+    /// again, as a port is opened only after a while.
     pub(super) fn make_safe(&self) {
         let mut list = std::mem::take(&mut self.lock().unsafe_instruments);
         if list.is_empty() {
@@ -377,19 +383,36 @@ impl Lab {
         }
         let now = Instant::now();
         list.retain_mut(|one| {
-            let Some(answer) = &one.asked else {
-                if let Some(offer) = self.context.instruments.find(&one.instrument)
-                    && !offer.safe.is_empty()
-                {
-                    one.asked = self.context.instruments.ask(&one.instrument, Request::Safe).ok();
+            let is_over = now >= one.until;
+            let failed = match one.asked.as_ref().map(|answer| answer.from.try_recv()) {
+                None if is_over && one.failed.is_none() => return false,
+                None if is_over => one.failed.take(),
+                None => {
+                    if now >= one.again
+                        && let Some(offer) = self.context.instruments.find(&one.instrument)
+                        && !offer.safe.is_empty()
+                    {
+                        one.again = now + limits::MAKE_SAFE_AGAIN;
+                        one.asked = self.context.instruments.ask(&one.instrument, Request::Safe).ok();
+                    }
+                    return true;
                 }
-                return now < one.until;
+                Some(Err(TryRecvError::Empty)) if !is_over => return true,
+                Some(Err(TryRecvError::Empty)) => Some("it did not answer in time".into()),
+                Some(Ok(outcome)) if outcome.state == CommandState::Completed => None,
+                Some(ended) => {
+                    let why =
+                        ended.map_or("it went away".into(), |outcome| outcome.reason.unwrap_or_default());
+                    if !is_over {
+                        (one.asked, one.failed) = (None, Some(why));
+                        return true;
+                    }
+                    Some(why)
+                }
             };
-            let (level, text) = match answer.from.try_recv() {
-                Err(TryRecvError::Empty) => return now < one.until,
-                Err(TryRecvError::Disconnected) => (Level::Error, "it went away".into()),
-                Ok(outcome) if outcome.state == CommandState::Completed => (Level::Info, String::new()),
-                Ok(outcome) => (Level::Error, outcome.reason.unwrap_or_default()),
+            let (level, text) = match failed {
+                None => (Level::Info, String::new()),
+                Some(why) => (Level::Error, why),
             };
             let id = &one.instrument;
             let text = if level == Level::Info {

@@ -417,15 +417,18 @@ impl OutputSource {
             Ok(wanted) => wanted,
             Err(why) => return rejected(why),
         };
-        let mut readings = Vec::new();
+        // One pin that can't be made safe does not keep the others from it; of anything else the rest is not done.
+        let goes_on = *request == Request::Safe;
+        let (mut readings, mut failed) = (Vec::new(), None);
         for ((name, n), to) in wanted {
+            if failed.is_some() && !goes_on {
+                break;
+            }
             let Some(line) = self.lines.get_mut(n) else { continue };
             if !line.claimed {
                 let why = line.said.clone().unwrap_or_else(|| "it can't be driven now".into());
-                return Outcome::not(
-                    CommandState::Failed,
-                    format!("device_error: {}: {why}", line.config.id),
-                );
+                failed.get_or_insert_with(|| format!("device_error: {}: {why}", line.config.id));
+                continue;
             }
             let fault = match to {
                 Some(active) => {
@@ -438,7 +441,8 @@ impl OutputSource {
                 }
             };
             if let (Some(why), Some(_)) = (fault, to) {
-                return Outcome::not(CommandState::Failed, format!("not_in_tolerance: {why}"));
+                failed.get_or_insert_with(|| format!("not_in_tolerance: {why}"));
+                continue;
             }
             let active = pins.level(line.config.pin).map(|high| high != line.config.active_low);
             let value = match active {
@@ -447,7 +451,10 @@ impl OutputSource {
             };
             readings.push(Reading { name, value, unit: None });
         }
-        Outcome::done(readings)
+        match failed {
+            Some(why) => Outcome::not(CommandState::Failed, why),
+            None => Outcome::done(readings),
+        }
     }
 
     fn command(&mut self, command: &Command, pins: &mut dyn Pins) {
@@ -464,6 +471,10 @@ impl OutputSource {
         };
         if !line.claimed {
             return refuse(&format!("the output {} can't be driven now", line.config.id));
+        }
+        if let Some(by) = self.desk.instruments.used_by(&line.config.id) {
+            let (id, why) = (&command.id, format!("{} is in use by {by}", line.config.id));
+            return self.commands.finish_as(id, CommandState::Rejected, Some("in_use"), None, Some(&why));
         }
         let wish = match wish(command, &line.output) {
             Ok(wish) => wish,
@@ -996,6 +1007,32 @@ mod tests {
         let instruments = Arc::clone(&run.instruments);
         drop(run);
         assert!(instruments.ask("valve", Request::Safe).is_err());
+    }
+
+    #[test]
+    fn safe_goes_on_after_a_pin_that_fails_and_a_pin_in_use_is_not_set() {
+        let fan = GpioPin {
+            id: "fan".into(),
+            pin: 7,
+            active: Some("spins".into()),
+            ..valve(Drive::High, Drive::Low)
+        };
+        let run = Running::start(&[valve(Drive::High, Drive::Low), fan]);
+        run.ready();
+        run.board.short(6, Some(true));
+        let answer = run.instruments.ask("rig", Request::Safe).unwrap();
+        let end = answer.from.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(end.state, CommandState::Failed);
+        assert!(end.reason.unwrap().contains("pin 6"));
+        assert_eq!((run.board.driven(6), run.board.driven(7)), (Some(false), Some(false)));
+        run.board.short(6, None);
+        run.instruments.claim(&["fan".to_string()], "SCAN_001").unwrap();
+        let (state, why) = run.ask("1", "set", json!({ "channel": "spins", "value": true }));
+        assert_eq!((state, why.as_str()), (CommandState::Rejected, "fan is in use by SCAN_001"));
+        assert_eq!(
+            run.ask("2", "set", json!({ "channel": "open", "value": true })).0,
+            CommandState::Completed
+        );
     }
 
     #[test]

@@ -432,6 +432,13 @@ impl Running {
             Ok(request) => request,
             Err(why) => return commands.finish(&command.id, CommandState::Rejected, None, Some(&why)),
         };
+        // Somebody may have taken it since the command was accepted.
+        if !matches!(request, Request::Stop | Request::Safe | Request::ClearError)
+            && let Some(by) = self.source.links.instruments.used_by(&offer.id)
+        {
+            let (state, why) = (CommandState::Rejected, format!("it is in use by {by}"));
+            return commands.finish_as(&command.id, state, Some("in_use"), None, Some(&why));
+        }
         if matches!(request, Request::Set { .. } | Request::Move { .. } | Request::Stop) {
             let settle = offer.channels.iter().map(|channel| channel.settle).max().unwrap_or_default();
             commands.allow(&command.id, limits::COMMAND_TIME + settle);
@@ -759,6 +766,7 @@ impl Running {
         links.outlets.withdraw(&id);
         if let Some(driven) = &self.driven {
             links.instruments.withdraw(&driven.id);
+            links.commands.disown(&format!("instrument/{}", driven.id));
         }
         self.port = None;
         self.bell.set(None);
@@ -766,7 +774,8 @@ impl Running {
         // Requests end; what it says of its input does not matter any more.
         let ends = actions.into_iter().filter(|action| matches!(action, Action::Finish(_))).collect();
         self.act(ends);
-        // Those that came too late for that are given up by dropping them.
+        // Those that came too late for that end as well: the port is not open any more.
+        self.take_commands();
         self.take_requests();
         if until.daemon.is_stopped() {
             return;

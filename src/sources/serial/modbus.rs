@@ -59,8 +59,10 @@ pub struct Modbus {
     readings: Vec<Reading>,
     /// Requests have kept this round waiting: it is not interrupted.
     catching_up: bool,
-    /// What comes before anything else: a read-back.
+    /// What comes before anything else: the next part of what is under way.
     next: Option<Request>,
+    /// Read-backs that are looked at again later, at most one of each register; the line is free meanwhile.
+    looks: Vec<Request>,
     units: BTreeMap<u8, Standing>,
     lost: bool,
     exceptions: BTreeMap<String, String>,
@@ -128,7 +130,12 @@ enum Purpose {
     Block(usize),
     Read(Read),
     Write(Write),
-    Readback { write: Write, silent: bool },
+    Readback {
+        write: Write,
+        silent: bool,
+    },
+    /// Of a request that was given up: its answer only has to be out of the way.
+    Nobody,
 }
 
 /// Registers that are set one after the other, each read back before the next.
@@ -198,6 +205,7 @@ impl Modbus {
             readings: Vec::new(),
             catching_up: false,
             next: None,
+            looks: Vec::new(),
             lost: false,
             exceptions: BTreeMap::new(),
         }
@@ -254,11 +262,20 @@ impl Modbus {
         if self.round.is_empty() && now >= self.round_due + STARVED.max(self.config.poll * 3) {
             self.catching_up = true;
         }
-        let wish = if self.catching_up { None } else { self.pending.next(|_| true) };
-        match wish {
-            Some((_, Wish::Write(write))) => return self.write(write, actions),
-            Some((_, Wish::Read(read))) => return self.read(read, actions),
-            None => {}
+        if !self.catching_up {
+            // Whoever asks without a pause does not keep a read-back from being looked at either.
+            if let Some(look) = self.look_due(now.saturating_sub(STARVED)) {
+                return Some(look);
+            }
+            let looks = &self.looks;
+            match self.pending.next(|wish| is_free(wish, looks)) {
+                Some((_, Wish::Write(write))) => return self.write(write, actions),
+                Some((_, Wish::Read(read))) => return self.read(read, actions),
+                None => {}
+            }
+            if let Some(look) = self.look_due(now) {
+                return Some(look);
+            }
         }
         if self.round.is_empty() {
             if now < self.round_due {
@@ -287,6 +304,12 @@ impl Modbus {
             }
         }
         None
+    }
+
+    /// The first read-back whose time came by then.
+    fn look_due(&mut self, by: Duration) -> Option<Request> {
+        let n = self.looks.iter().position(|look| look.not_before <= by)?;
+        Some(self.looks.remove(n))
     }
 
     /// Publishes what this round has read. Without an answer there is nothing to tell but what `Lost` says already, or
@@ -329,7 +352,10 @@ impl Modbus {
         });
         match request {
             Some(request) => {
-                self.next = Some(request);
+                match not_before {
+                    Duration::ZERO => self.next = Some(request),
+                    _ => self.looks.push(request),
+                }
                 Vec::new()
             }
             None => vec![ended(&write.id, CommandState::Failed, Some("it can't be read back".into()))],
@@ -362,6 +388,7 @@ impl Modbus {
                 // Never twice: whether it has arrived shows when it is read.
                 return self.read_back(write, true, Duration::ZERO);
             }
+            Purpose::Nobody => {}
             _ if request.tries < tries => {
                 request.tries += 1;
                 match &mut self.state {
@@ -415,7 +442,7 @@ impl Modbus {
         let State::Waiting { request, .. } = &self.state else { return Vec::new() };
         let mut actions = Vec::new();
         // Two-wire adapters may hear themselves.
-        if !matches!(request.purpose, Purpose::Write(_)) && self.input.starts_with(&request.frame) {
+        if request.codec.function <= 4 && self.input.starts_with(&request.frame) {
             self.input.drain(..request.frame.len());
             actions.push(Action::Count("echoes", 1));
         }
@@ -499,6 +526,7 @@ impl Modbus {
                 self.read_back(write, false, Duration::ZERO)
             }
             Purpose::Readback { write, silent } => self.looked(write, silent, data, now),
+            Purpose::Nobody => Vec::new(),
         }
     }
 
@@ -544,14 +572,19 @@ impl Modbus {
     fn refused(&mut self, mut request: Request, code: u8, now: Duration) -> Vec<Action> {
         let mut actions = vec![Action::Count("exceptions", 1)];
         let busy = matches!(code, 5 | 6);
-        if busy && request.tries < self.config.retries && !matches!(request.purpose, Purpose::Write(_)) {
+        let once = matches!(request.purpose, Purpose::Write(_) | Purpose::Nobody);
+        if busy && request.tries < self.config.retries && !once {
             request.tries += 1;
             request.not_before = now + BUSY;
-            self.next = Some(request);
+            match request.purpose {
+                Purpose::Readback { .. } => self.looks.push(request),
+                _ => self.next = Some(request),
+            }
             actions.push(Action::Count("retries", 1));
             return actions;
         }
         match request.purpose {
+            Purpose::Nobody => {}
             Purpose::Write(write) | Purpose::Readback { write, .. } => {
                 let why = format!("the device refuses: {}", exception(code));
                 actions.push(failed(&write.id, "device_error", why));
@@ -663,6 +696,12 @@ impl Modbus {
     }
 }
 
+/// It may begin although these are still to be read back: it sets none of their registers.
+fn is_free(wish: &Wish, looks: &[Request]) -> bool {
+    let Wish::Write(write) = wish else { return true };
+    !looks.iter().filter_map(Request::write).any(|other| other.touches(write))
+}
+
 /// A request is done.
 fn done(id: String, readings: Vec<Reading>) -> Action {
     Action::Finish(Finish {
@@ -681,6 +720,7 @@ impl Protocol for Modbus {
         self.round.clear();
         self.readings.clear();
         self.next = None;
+        self.looks.clear();
         self.lost = false;
         self.round_due = now + self.gap;
         self.units.values_mut().for_each(|standing| *standing = Standing::default());
@@ -728,7 +768,10 @@ impl Protocol for Modbus {
             State::Free { from } => {
                 let next = match &self.next {
                     Some(next) => next.not_before,
-                    None if !self.pending.any(|_| true) && self.round.is_empty() => self.round_due,
+                    None if self.round.is_empty() && !self.pending.any(|wish| is_free(wish, &self.looks)) => {
+                        let looks = self.looks.iter().map(|look| look.not_before);
+                        looks.chain([self.round_due]).min().unwrap_or(self.round_due)
+                    }
                     None => *from,
                 };
                 Some(next.max(*from))
@@ -764,6 +807,13 @@ impl Protocol for Modbus {
 
     fn give_up(&mut self, id: &str) {
         self.pending.withdraw(|waiting, _| waiting == id);
+        self.looks.retain(|look| look.id() != Some(id));
+        self.next.take_if(|next| next.id() == Some(id));
+        match &mut self.state {
+            State::Waiting { request, .. } if request.id() == Some(id) => request.purpose = Purpose::Nobody,
+            State::Resync { request, .. } => drop(request.take_if(|request| request.id() == Some(id))),
+            _ => {}
+        }
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -772,7 +822,7 @@ impl Protocol for Modbus {
 
     fn closed(&mut self) -> Vec<Action> {
         const WHY: &str = "the port was closed";
-        let mut under_way = self.next.take().into_iter().collect::<Vec<_>>();
+        let mut under_way = self.next.take().into_iter().chain(self.looks.drain(..)).collect::<Vec<_>>();
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Waiting { request, .. } | State::Resync { request: Some(request), .. } => {
                 under_way.push(request);
@@ -780,17 +830,41 @@ impl Protocol for Modbus {
             _ => {}
         }
         let mut actions = Vec::new();
-        for request in under_way {
-            match request.purpose {
-                Purpose::Write(Write { id, .. })
-                | Purpose::Readback { write: Write { id, .. }, .. }
-                | Purpose::Read(Read { id, .. }) => actions.push(failed(&id, "device_error", WHY.into())),
-                Purpose::Block(_) => {}
-            }
-        }
+        actions.extend(
+            under_way.iter().filter_map(Request::id).map(|id| failed(id, "device_error", WHY.into())),
+        );
         actions.extend(self.pending.fail(WHY));
         self.readings.clear();
         actions
+    }
+}
+
+impl Request {
+    /// The set that it is a part of.
+    fn write(&self) -> Option<&Write> {
+        match &self.purpose {
+            Purpose::Write(write) | Purpose::Readback { write, .. } => Some(write),
+            _ => None,
+        }
+    }
+
+    /// Whose it is.
+    fn id(&self) -> Option<&str> {
+        match &self.purpose {
+            Purpose::Read(read) => Some(&read.id),
+            _ => self.write().map(|write| write.id.as_str()),
+        }
+    }
+}
+
+impl Write {
+    /// Whether both set one of the same registers.
+    fn touches(&self, other: &Write) -> bool {
+        let all = |write: &Write| -> Vec<usize> {
+            write.rest.iter().map(|(register, _)| *register).chain([write.register]).collect()
+        };
+        let theirs = all(other);
+        all(self).iter().any(|register| theirs.contains(register))
     }
 }
 
@@ -1528,6 +1602,62 @@ mod tests {
         rig.run(ms(1000), &mut silent);
         assert!(rig.took().contains(&"finish 10 completed".to_string()));
         assert_eq!(writes, 1);
+    }
+
+    #[test]
+    fn a_set_that_is_waited_for_leaves_the_line_free_and_can_be_given_up() {
+        let mut line = Line::default();
+        line.set(1, Holding, 0, &[100, 7]);
+        let slow = ModbusRegister { write: true, ..register("slow", Holding, 0, U16) };
+        let quick = ModbusRegister { write: true, ..register("quick", Holding, 1, U16) };
+        let mut config = config(vec![slow, quick]);
+        config.poll = ms(200);
+        let mut rig = rig(&config, &mut line);
+        // What is written to the first register is taken, and has its effect when we say so.
+        let mut device = |s: &[u8]| {
+            if s[1] == 6 && s[3] == 0 { vec![(ms(5), s.to_vec())] } else { line.hear(s) }
+        };
+        rig.run(ms(300), &mut device);
+        let set = |channel: &str, to: f64| Wanted::Set {
+            channel: channel.into(),
+            to: Setting::Number(to),
+            tolerance: None,
+            within: Some(ms(60_000)),
+            arrive: true,
+        };
+        let count = |rig: &Rig<Modbus>, word: &str| rig.log.iter().filter(|l| l.contains(word)).count();
+        rig.took();
+        rig.ask("#1", &set("slow", 5.0), &mut device);
+        rig.run(ms(1000), &mut device);
+        // The rest of the line is polled and set meanwhile.
+        assert!(count(&rig, "quick=Number(7.0)") >= 4, "{:#?}", rig.log);
+        rig.ask("#2", &set("quick", 8.0), &mut device);
+        rig.ask("#3", &set("slow", 6.0), &mut device);
+        rig.run(ms(500), &mut device);
+        assert_eq!(count(&rig, "finish #2 completed"), 1);
+        let to_slow = "send \\x01\\x06\\x00\\x00";
+        assert_eq!(count(&rig, to_slow), 1, "the second set of a register waits for the first");
+        // Given up: it is not looked at any more, and the next one goes.
+        rig.protocol.give_up("#1");
+        rig.run(ms(500), &mut device);
+        assert_eq!(count(&rig, to_slow), 2);
+        rig.protocol.give_up("#3");
+        rig.run(ms(300), &mut device);
+        rig.took();
+        rig.run(ms(1000), &mut device);
+        let read = count(&rig, "send ");
+        assert!(read <= 6, "only the rounds are left, {read} requests: {:#?}", rig.log);
+        // One that was sent and given up: its answer is nobody's, and nothing follows.
+        rig.ask("#4", &set("quick", 9.0), &mut device);
+        rig.protocol.give_up("#4");
+        rig.took();
+        rig.run(ms(190), &mut device);
+        assert_eq!(count(&rig, "count timeouts") + count(&rig, "finish"), 0, "{:#?}", rig.log);
+        rig.ask("#5", &set("slow", 7.0), &mut device);
+        rig.run(ms(100), &mut device);
+        rig.took();
+        rig.close();
+        assert_eq!(rig.took(), ["finish #5 failed: the port was closed"]);
     }
 
     #[test]

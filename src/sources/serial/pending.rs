@@ -43,16 +43,18 @@ impl<T> Pending<T> {
         self.waiting.remove(n).map(|entry| (entry.id, entry.what))
     }
 
-    /// Ends those that have waited too long.
+    /// Ends commands that have waited too long. A request from within waits as long as it is not given up.
     pub fn expire(&mut self, now: Duration) -> Vec<Action> {
         let mut late = Vec::new();
-        while let Some(entry) = self.waiting.front()
-            && now.saturating_sub(entry.since) >= limits::COMMAND_TIME
-        {
-            let why = "it was not sent: the instrument did not come to answer in time";
-            late.push(ended(&entry.id, CommandState::TimedOut, Some(why.into())));
-            self.waiting.pop_front();
-        }
+        self.waiting.retain(|entry| {
+            let is_late =
+                !is_from_within(&entry.id) && now.saturating_sub(entry.since) >= limits::COMMAND_TIME;
+            if is_late {
+                let why = "it was not sent: the instrument did not come to answer in time";
+                late.push(ended(&entry.id, CommandState::TimedOut, Some(why.into())));
+            }
+            !is_late
+        });
         late
     }
 
@@ -81,6 +83,11 @@ impl<T> Pending<T> {
     pub fn any(&self, wanted: impl Fn(&T) -> bool) -> bool {
         self.waiting.iter().any(|entry| wanted(&entry.what))
     }
+}
+
+/// Whether it is no command of somebody's but a request of ours, which is given up when its time is over.
+pub(super) fn is_from_within(id: &str) -> bool {
+    id.starts_with('#')
 }
 
 /// A request has ended.
@@ -147,5 +154,11 @@ mod tests {
         assert_eq!(pending.withdraw(|id, _| id == "10"), ["10"]);
         assert_eq!(pending.fail("the port was closed").len(), limits::INSTRUMENT_COMMANDS - 11);
         assert!(!pending.any(|_| true));
+        // Whoever asks from within has a time of his own.
+        pending.push("#1", 1, Duration::ZERO);
+        pending.push("2", 2, Duration::ZERO);
+        let late = pending.expire(limits::COMMAND_TIME * 3);
+        assert!(matches!(&late[..], [Action::Finish(Finish { id, .. })] if id == "2"));
+        assert!(pending.any(|n| *n == 1));
     }
 }

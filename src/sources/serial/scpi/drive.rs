@@ -356,6 +356,16 @@ pub(super) fn text_to_send(
             None => ((raw + 0.0).to_string(), 0.0),
             Some(n) => (format!("{:.n$}", raw + 0.0), 0.5 * 10f64.powi(-(n as i32)) * channel.scale.abs()),
         };
+        // The limits are those of what the device gets, which has been rounded.
+        let sent = text.parse::<f64>().map_or(number, |raw| raw * channel.scale + channel.offset);
+        let beyond = |limit: f64, past: f64| past > 1e-9 * limit.abs().max(number.abs());
+        if min.is_some_and(|min| beyond(min, min - sent)) || max.is_some_and(|max| beyond(max, sent - max)) {
+            let why = format!(
+                "{} {number}{unit} would be sent as {text}, which is {sent}{unit} and outside its limits",
+                channel.name
+            );
+            return Err(No { code: Some("limit"), why });
+        }
         let span = [Some(number), min, max].into_iter().flatten().fold(0.0_f64, |most, n| most.max(n.abs()));
         let tolerance = tolerance.or(channel.tolerance).unwrap_or(span * 0.01).max(step).max(1e-9 * span);
         return Ok((text, Wanted::Number { value: number, tolerance }));

@@ -3,8 +3,9 @@
 //! **Promises.** One question is under way at a time. After a time-out the input is dropped and, where the device says
 //! who it is, nothing is believed until it has said so again: a late answer is never taken for the next one. A set is
 //! checked against its limits before a byte is sent, and is done when it has arrived (`drive`). A device that is not the
-//! one expected is neither asked nor set. Requests go before polling, and stopping before all else; while a set is on its
-//! way the rest of the instrument is asked and set as ever. Does not: handle service requests, or more than one
+//! one expected is neither asked nor set. Requests go before polling, and stopping before all else, also before a device
+//! that did not answer has said again who it is; while a set is on its way the rest of the instrument is asked and set as
+//! ever. Does not: handle service requests, or more than one
 //! instrument on a line.
 //!
 //! Sources: IEEE 488.2-1992 8.7.9 and 8.7.10 (blocks), 7.7.4 (`#H`, `#Q`, `#B`), 10.3 (`*CLS`), 10.14 (`*IDN?`);
@@ -164,6 +165,11 @@ impl Job {
         matches!(self, Job::Drive(drive) if matches!(drive.purpose, Purpose::Stop | Purpose::Safe))
     }
 
+    /// It has something left to send that goes before all else.
+    fn stops_now(&self) -> bool {
+        self.is_urgent() && matches!(self, Job::Drive(drive) if !drive.commands.is_empty())
+    }
+
     fn is_set(&self) -> bool {
         matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Set)
     }
@@ -264,11 +270,18 @@ impl Scpi {
             Standing::Known => self.adrift && identify,
             Standing::Wrong { again, .. } => now >= *again,
         };
-        if again {
+        // Stopping asks nothing: it goes before the question who it is, to the device that was there last.
+        let stops = self.job.as_ref().is_some_and(Job::is_urgent);
+        if self.standing == Standing::Known && self.job.as_ref().is_some_and(Job::stops_now) {
+            self.go_on(now, actions);
+        } else if self.standing != Standing::Unknown
+            && !stops
+            && let Some((_, job)) = self.pending.next(Job::is_urgent)
+        {
+            self.grant(job, now, actions);
+        } else if again {
             let identify = self.config.identify.clone();
             self.ask_it(Question::Identify, &identify, now, actions);
-        } else if let Some((_, job)) = self.pending.next(Job::is_urgent) {
-            self.grant(job, now, actions);
         } else if self.job.is_some() {
             self.go_on(now, actions);
         } else if let Some(n) = self.starved(now).filter(|_| !is_wrong) {
@@ -353,14 +366,22 @@ impl Scpi {
         self.go_on(now, actions);
     }
 
-    /// What is on its way has been stopped by somebody.
+    /// What is on its way has been stopped by somebody; whatever has the line ends with it.
     fn end_sets(&mut self, actions: &mut Vec<Action>) {
         const WHY: &str = "it was told to stop";
-        let job = self.job.take_if(|job| job.is_set());
+        let job = self.job.take();
+        self.disown_errors();
         let mut ends: Vec<String> = job.map(|job| job.id().to_string()).into_iter().collect();
         ends.extend(self.under_way.extract_if(.., |d| d.purpose == Purpose::Set).map(|drive| drive.id));
         ends.extend(self.pending.withdraw(|_, job| job.is_set()));
         actions.extend(ends.iter().map(|id| failed(id, "stopped_externally", WHY.into())));
+    }
+
+    /// What the device has still to complain of is not the fault of what has the line next.
+    fn disown_errors(&mut self) {
+        if let Some(drain) = &mut self.errors {
+            drain.of_job = false;
+        }
     }
 
     /// The next step of what has the line.
@@ -478,9 +499,15 @@ impl Scpi {
         match question {
             Question::Identify => {
                 if self.misses >= MISSES {
-                    // Whoever answers next may be another device.
+                    // Whoever answers next may be another device. The one that was there last can be stopped still.
                     self.idn = None;
-                    self.standing = Standing::Unknown;
+                    if self.standing != Standing::Known {
+                        self.standing = Standing::Unknown;
+                    }
+                }
+                if self.job.as_ref().is_some_and(|job| job.is_urgent() && !job.stops_now()) {
+                    // It was sent; whether it worked nobody says. The next stop does not wait for that.
+                    self.drop_job(actions, format!("it was sent, but there is {no_answer}"));
                 }
             }
             Question::Poll(n) => {
@@ -609,6 +636,7 @@ impl Scpi {
                 actions.push(Action::Count("wrong_device", 1));
                 actions.push(Action::Readings(readings));
             }
+            self.disown_errors();
             let job = self.job.take().map(|job| job.id().to_string());
             let drives = self.under_way.drain(..).map(|drive| drive.id);
             let reject = |id: String| ended(&id, CommandState::Rejected, Some(why.clone()));
@@ -661,7 +689,9 @@ impl Scpi {
             let text = text.trim_matches(['"', '\'']);
             self.settings.push(Reading { name, value: Value::text(text), unit: None });
         }
-        actions.push(Action::Heard);
+        if answer.is_some() {
+            actions.push(Action::Heard);
+        }
         self.settings_next += 1;
         if self.settings_next >= self.config.settings.len() {
             self.settings_next = 0;
@@ -944,7 +974,7 @@ impl Protocol for Scpi {
                     Standing::Unknown if identify => *from,
                     Standing::Known if self.adrift && identify => *from,
                     _ if self.job.is_some() => *from,
-                    _ if self.pending.any(|job| is_free(job, &self.under_way)) => *from,
+                    _ if self.pending.any(|job| job.is_urgent() || is_free(job, &self.under_way)) => *from,
                     Standing::Wrong { again, .. } => *again,
                     _ if self.errors.is_some() => *from,
                     _ => [looks, settings, polls].into_iter().flatten().min()?,
@@ -1002,9 +1032,7 @@ impl Protocol for Scpi {
             return;
         }
         // What was asked is answered all the same, and what the device has to complain of is still to be heard.
-        if let Some(drain) = &mut self.errors {
-            drain.of_job = false;
-        }
+        self.disown_errors();
         if let State::Asked { question, .. } = &mut self.state {
             match question {
                 Question::Job => *question = Question::Nobody,

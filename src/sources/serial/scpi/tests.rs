@@ -781,3 +781,124 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     assert!(!rig.log.contains(&"send VOLT?\\n".to_string()));
     assert_eq!(finish(&mut rig, "4").unwrap().state, CommandState::Completed);
 }
+
+fn ends(rig: &mut Rig<Scpi>) -> Vec<(String, CommandState, Option<&'static str>)> {
+    let ends = rig.actions.iter().filter_map(|action| match action {
+        Action::Finish(end) => Some((end.id.clone(), end.state, end.code)),
+        _ => None,
+    });
+    let ends = ends.collect();
+    rig.took();
+    ends
+}
+
+#[test]
+fn stopping_ends_whatever_has_the_line_and_two_stops_both_end() {
+    let mut device = Stage::default();
+    let mut config = stage_config();
+    config.gap = ms(20);
+    let mut channel = config.channels[1].clone();
+    (channel.name, channel.get) = ("speed".into(), Some("VEL?".into()));
+    config.channels.push(channel);
+    let mut rig = Rig::new(Scpi::new(&config).unwrap());
+    rig.open(&mut |sent| device.hear(sent));
+    rig.run(ms(500), &mut |sent| device.hear(sent));
+    rig.took();
+    device.heard.clear();
+    let read = Request::Read { channels: vec!["x".into(), "speed".into()] };
+    rig.ask("1", &read, &mut |sent| device.hear(sent));
+    // One of its two questions is answered; the line has its pause.
+    rig.run(ms(10), &mut |sent| device.hear(sent));
+    assert_eq!(device.heard, ["POS?"]);
+    rig.ask("2", &Request::Stop, &mut |sent| device.hear(sent));
+    rig.ask("3", &Request::Safe, &mut |sent| device.hear(sent));
+    rig.run(ms(1000), &mut |sent| device.hear(sent));
+    assert_eq!(
+        ends(&mut rig),
+        [
+            ("1".to_string(), CommandState::Failed, Some("stopped_externally")),
+            ("2".to_string(), CommandState::Completed, None),
+            ("3".to_string(), CommandState::Completed, None),
+        ]
+    );
+    let sent: Vec<_> = device.heard.iter().filter(|h| !h.ends_with('?')).cloned().collect();
+    assert_eq!(sent, ["H", "H", "OFF"]);
+}
+
+#[test]
+fn what_a_set_is_refused_for_is_no_fault_of_the_stop_after_it() {
+    let mut supply = Supply::new();
+    let mut config = supply_config();
+    config.gap = ms(20);
+    config.stop = "ABOR".into();
+    let mut rig = rig(&config, &mut supply);
+    rig.run(ms(500), &mut |s| supply.hear(s));
+    rig.took();
+    rig.command("1", "set", json!({ "channel": "volts", "value": 35 }), &mut |s| supply.hear(s));
+    while !rig.log.iter().any(|l| l.starts_with("readings error")) {
+        rig.run(ms(1), &mut |s| supply.hear(s));
+    }
+    rig.ask("2", &Request::Stop, &mut |s| supply.hear(s));
+    rig.run(ms(1000), &mut |s| supply.hear(s));
+    assert_eq!(
+        ends(&mut rig),
+        [
+            ("1".to_string(), CommandState::Failed, Some("stopped_externally")),
+            ("2".to_string(), CommandState::Completed, None),
+        ]
+    );
+}
+
+#[test]
+fn one_that_is_mute_while_it_moves_is_stopped_all_the_same() {
+    let mut device = Stage::default();
+    let mut rig = stage(&mut device);
+    device.looks = 1_000;
+    rig.ask("1", &set(15.0), &mut |sent| device.hear(sent));
+    rig.run(ms(20), &mut |sent| device.hear(sent));
+    let mut heard = Vec::new();
+    let mut mute = |sent: &[u8]| {
+        heard.push(String::from_utf8_lossy(sent).trim().to_string());
+        Vec::new()
+    };
+    rig.run(ms(450), &mut mute);
+    for id in ["2", "3"] {
+        rig.ask(id, &Request::Stop, &mut mute);
+    }
+    rig.run(ms(1_500), &mut mute);
+    let stops = heard.iter().filter(|h| *h == "H").count();
+    assert_eq!(stops, 2, "{heard:?}");
+    let ends = ends(&mut rig);
+    assert!(ends.contains(&("2".to_string(), CommandState::Failed, Some("timeout"))), "{ends:?}");
+}
+
+#[test]
+fn the_limits_are_those_of_what_is_sent() {
+    let limited = |set: &str, min, max| ScpiChannel {
+        set: Some(set.into()),
+        min: Some(min),
+        max: Some(max),
+        ..channel("v", "V?")
+    };
+    let code = |channel: &ScpiChannel, to: f64| {
+        text_to_send(channel, &Setting::Number(to), None).err().and_then(|no| no.code)
+    };
+    let coarse = limited("V {:.0}", 0.5, 2.6);
+    assert_eq!(code(&coarse, 2.6), Some("limit"), "it would be sent as 3");
+    assert_eq!(code(&coarse, 0.5), Some("limit"), "it would be sent as 0");
+    assert_eq!(code(&coarse, 1.6), None);
+    let scaled = ScpiChannel { scale: 0.1, ..limited("V {}", 0.0, 0.3) };
+    assert_eq!(code(&scaled, 0.3), None, "what arithmetic adds is nothing");
+}
+
+#[test]
+fn a_setting_without_an_answer_is_not_heard() {
+    let mut device = Stage::default();
+    let mut deaf = |sent: &[u8]| if sent == b"VEL?\n" { Vec::new() } else { device.hear(sent) };
+    let mut rig = Rig::new(Scpi::new(&stage_config()).unwrap());
+    rig.open(&mut deaf);
+    rig.run(ms(350), &mut deaf);
+    let log = rig.took();
+    let after: Vec<_> = log.iter().skip_while(|l| *l != "count timeouts 1").collect();
+    assert!(!after.is_empty() && !after.contains(&&"heard".to_string()), "{log:#?}");
+}

@@ -9,6 +9,9 @@ use crate::limits;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use std::collections::HashMap;
 
+/// So many bytes of text count as a value more.
+const LONG: usize = 64;
+
 /// A value, and where it begins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -78,7 +81,11 @@ impl<'a> Reader<'a> {
             Event::Scalar(text, style, anchor, _) => {
                 // Nothing at all is written, and reads as `~`.
                 let nothing = style == ScalarStyle::Plain && span.is_empty();
-                (Value::Text(if nothing { String::new() } else { text.into_owned() }), anchor, 1)
+                let text = if nothing { String::new() } else { text.into_owned() };
+                // A long one counts as several: an alias copies its bytes.
+                let more = text.len() / LONG;
+                self.count(more, at)?;
+                (Value::Text(text), anchor, 1 + more)
             }
             Event::SequenceStart(anchor, _) => {
                 let (mut items, mut size) = (Vec::new(), 1);
@@ -100,10 +107,10 @@ impl<'a> Reader<'a> {
                     if event == Event::MappingEnd {
                         break;
                     }
-                    let (key, _) = self.node(event, span, depth + 1)?;
+                    let (key, k) = self.node(event, span, depth + 1)?;
                     let (event, span) = self.next()?;
                     let (value, n) = self.node(event, span, depth + 1)?;
-                    size += n + 1;
+                    size += n + k;
                     let Value::Text(name) = key.value else {
                         return Err(key.at.fault("a key is a list or a mapping; expected text"));
                     };
@@ -226,6 +233,9 @@ mod tests {
     fn aliases_are_what_they_stand_for_within_limits() {
         let root = read("a: &x {q: 1}\nb: *x\n").unwrap();
         assert_eq!(root.member("b").unwrap(), root.member("a").unwrap());
+        // Few values of many bytes are many, too.
+        let long = format!("a: &x {}\nb:\n{}", "y".repeat(100_000), "  - *x\n".repeat(1_000));
+        assert!(read(&long).unwrap_err().text.contains("values"));
         // A billion laughs: each level is ten times the one before.
         let mut laughs = "a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_string();
         for n in 1..12 {

@@ -122,7 +122,8 @@ test('commands: pending at once, done when the state says so, buttons as the que
     const pause = document.querySelector('#card-queue [data-command="pause"]');
     const start = performance.now();
     pause.click();
-    while (!/Pausing/.test(document.querySelector('#card-queue [data-command="pause"]').textContent)) await new Promise((ok) => setTimeout(ok, 5));
+    const begun = performance.now();
+    while (!/Pausing/.test(document.querySelector('#card-queue [data-command="pause"]').textContent) && performance.now() - begun < 5_000) await new Promise((ok) => setTimeout(ok, 5));
     return performance.now() - start;
   });
   assert.ok(ms <= 130, `pending after ${ms} ms`);

@@ -177,6 +177,9 @@ impl Book {
             writer: Mutex::default(),
         };
         book.follow()?;
+        // What was committed before this start has been looked through: retention need not wait for the first blocks.
+        let scans: Vec<_> = lock(&book.scans).iter().map(|(id, l)| (id.clone(), Arc::clone(l))).collect();
+        book.let_log_go(book.bus.committed().min(book.followed.load(Ordering::Relaxed)), &scans);
         Ok(book)
     }
 
@@ -771,19 +774,22 @@ impl Book {
         // What is left was not committed to the log yet.
         let left: usize = scans.iter().map(|(_, ledger)| lock(ledger).fresh_bytes()).sum();
         self.fresh_bytes.store(left as u64, Ordering::Relaxed);
-        let (mut through, mut waiting) = (committed.min(followed), 0);
+        let mut waiting = 0;
         for (_, ledger) in &scans {
-            let ledger = lock(ledger);
-            if let Some(oldest) = ledger.oldest() {
-                through = through.min(oldest.saturating_sub(1));
-            }
-            waiting += ledger.pages.values().map(|page| page.next - page.stored).sum::<u64>();
+            waiting += lock(ledger).pages.values().map(|page| page.next - page.stored).sum::<u64>();
         }
         self.bus.metrics.scan_rows_waiting.set(waiting);
         self.bus.metrics.scan_rows_bytes.set(self.bytes());
-        self.store.set_points_through(through);
+        self.let_log_go(committed.min(followed), &scans);
         self.let_go(&scans, crowded);
         Ok(())
+    }
+
+    /// The log may forget what is up to `most` and in blocks.
+    fn let_log_go(&self, most: u64, scans: &[(String, Arc<Mutex<Ledger>>)]) {
+        let oldest = scans.iter().filter_map(|(_, ledger)| lock(ledger).oldest());
+        let through = oldest.map(|seq| seq.saturating_sub(1)).chain([most]).min().unwrap_or(most);
+        self.store.set_points_through(through);
     }
 
     fn write_batch(&self, batch: &[Written]) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //!
 //! Owns: the index. Promises: what is condensed keeps every least, greatest and some anomaly of each part, and counts of a range
 //! are exact. **Threads.** One, `samples`: it follows the log, and reads back what was there before the start, the newest first.
-//! **Bounds.** In `index`; one answer reads [`READ`] records of the log at most, else it is made of spans.
+//! **Bounds.** In `index`; one answer reads `READ` records of the log at most, else it is made of spans.
 
 use super::index::{Index, Range, Span, condense};
 use crate::bus::Bus;

@@ -647,6 +647,10 @@ impl Book {
     pub fn work(&self) -> Result<(), StoreError> {
         self.follow()?;
         self.remove()?;
+        // At every look: retention must not wait for blocks where no row does. First what is committed, then who has rows.
+        let most = self.bus.committed().min(self.followed.load(Ordering::Relaxed));
+        let scans: Vec<_> = lock(&self.scans).iter().map(|(id, l)| (id.clone(), Arc::clone(l))).collect();
+        self.let_log_go(most, &scans);
         let wanted = self.store.wants_points();
         let ended = self.ended.swap(false, Ordering::Relaxed);
         let due = lock(&self.written).elapsed() >= limits::ROWS_WRITTEN

@@ -30,7 +30,8 @@ const SHELF: TableDefinition<&str, &[u8]> = TableDefinition::new("shelf");
 const VERSION: u32 = 2;
 /// Epochs whose ends are remembered; an id of an older one is unknown.
 const EPOCHS: usize = 4_096;
-/// Blocks that one commit removes at most, so that a lowered limit does not stall acquisition's durability.
+/// Blocks that one commit removes more than it adds, at most: the log falls to a lowered limit without stalling
+/// acquisition's durability, and however fast it grows, it does not grow past the limit.
 const EVICT: usize = 64;
 
 /// Why the store can't do it.
@@ -363,11 +364,13 @@ impl Store {
             let mut log = txn.open_table(LOG).map_err(failed)?;
             // After an error of the disk the commit may have been made all the same: what is there is not written again.
             let fresh = batch.records.partition_point(|e| e.cursor.seq <= meta.head);
+            let mut added = 0;
             for records in chunks(&batch.records[fresh..]) {
                 let Some(last) = records.last() else { continue };
                 let bytes = block::encode_log(batch.through.epoch, now, records, &mut newest);
                 meta.bytes += bytes.len() as u64;
                 committed.records += records.len() as u64;
+                added += 1;
                 log.insert(last.cursor.seq, bytes.as_slice()).map_err(failed)?;
             }
             let oldest_kept = settings
@@ -375,7 +378,7 @@ impl Store {
                 .filter(|_| purge_by_age)
                 .map(|age| Wall(now.saturating_sub(age.as_millis() as u64)));
             let keep = Keep { bytes: settings.keep_bytes, since: oldest_kept };
-            for going in keep.going(&log, meta.bytes, &batch.corrections)? {
+            for going in keep.going(&log, meta.bytes, EVICT + added, &batch.corrections)? {
                 if going.last > points_through {
                     // Rows of scans that are in no block yet: they are put in one first.
                     self.points_wanted.store(true, Ordering::Relaxed);
@@ -658,7 +661,7 @@ struct Going {
 }
 
 impl Keep {
-    /// The oldest blocks, as far as they go, at most [`EVICT`]. `bytes` is the sum of all.
+    /// The oldest blocks, as far as they go, at most `most`. `bytes` is the sum of all.
     ///
     /// A block whose time nobody vouches for is older than those behind it, so it goes by age with the first of them that
     /// does; alone it only goes by size.
@@ -666,10 +669,11 @@ impl Keep {
         &self,
         log: &redb::Table<'_, u64, &'static [u8]>,
         mut bytes: u64,
+        most: usize,
         corrections: &Corrections,
     ) -> Result<Vec<Going>, StoreError> {
         let (mut going, mut sure) = (Vec::new(), 0);
-        for row in log.iter().map_err(failed)?.take(EVICT) {
+        for row in log.iter().map_err(failed)?.take(most) {
             let (last, block) = row.map_err(failed)?;
             let (last, block) = (last.value(), block.value());
             let size = block.len() as u64;

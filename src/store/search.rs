@@ -264,6 +264,14 @@ mod tests {
         Draft::checked("note", Some("app/x"), serde_json::json!({ "pad": "x".repeat(500) })).unwrap()
     }
 
+    /// Half a kilobyte that does not pack.
+    fn noise() -> Draft {
+        let mut bytes = [0; 250];
+        getrandom::fill(&mut bytes).unwrap();
+        let pad: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        Draft::checked("note", Some("app/x"), serde_json::json!({ "pad": pad })).unwrap()
+    }
+
     fn line(level: &str) -> Draft {
         let line =
             serde_json::json!({ "level": level, "message": "m", "timestamp": "2026-01-07T15:30:00.000Z" });
@@ -341,6 +349,21 @@ mod tests {
         assert!(world.store.floor() > 0);
         let (found, _) = world.all(&Search::of(&[Trail::Warnings]));
         assert!(!found.is_empty() && found.iter().all(|seq| *seq > world.store.floor()), "{found:?}");
+    }
+
+    /// Each commit adds some 180 blocks.
+    #[test]
+    fn retention_keeps_up_with_what_comes() {
+        let settings = config::Store { keep_bytes: 1024 * 1024, ..config::Store::default() };
+        let world = world(&settings);
+        for round in 0..4 {
+            for _ in 0..150 {
+                world.publish((0..64).map(|_| noise()).collect());
+            }
+            world.commit();
+            assert!(world.store.bytes() <= settings.keep_bytes, "{} bytes after commit {round}", world.store.bytes());
+        }
+        assert!(world.store.floor() > 0);
     }
 
     proptest! {

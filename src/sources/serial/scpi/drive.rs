@@ -80,7 +80,12 @@ pub(super) type Moves = (usize, bool);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Wanted {
-    Number { value: f64, tolerance: f64 },
+    Number {
+        value: f64,
+        tolerance: f64,
+        /// The tolerance is nobody's wish but our guess, and not less than this.
+        guess: Option<f64>,
+    },
     Word(String),
 }
 
@@ -226,14 +231,34 @@ impl Drive {
         let read = |leg: &Leg| Some(super::reading(channels.get(leg.channel)?, leg.is.clone()?));
         self.legs.iter().filter_map(read).collect()
     }
+
+    /// Where its channels stand now, those that said a number.
+    pub fn stands(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.legs.iter().filter_map(|leg| Some((leg.channel, leg.is.as_ref()?.as_number()?)))
+    }
 }
 
 impl Leg {
+    /// It begins there: a tolerance that nobody asked for is no more than half of the way, or a move that was not even
+    /// begun would have arrived.
+    pub fn begins(&mut self, from: f64) {
+        if let Some(Wanted::Number { value, tolerance, guess: Some(least) }) = &mut self.wanted {
+            *tolerance = tolerance.min((*value - from).abs() / 2.0).max(*least);
+        }
+    }
+
+    /// The number it is sent to.
+    pub fn target(&self) -> Option<f64> {
+        match self.wanted {
+            Some(Wanted::Number { value, .. }) => Some(value),
+            _ => None,
+        }
+    }
     fn is_within(&self) -> bool {
         let Some(is) = &self.is else { return true };
         match &self.wanted {
             None => true,
-            Some(Wanted::Number { value, tolerance }) => {
+            Some(Wanted::Number { value, tolerance, .. }) => {
                 is.as_number().is_some_and(|is| (is - value).abs() <= *tolerance)
             }
             Some(Wanted::Word(wanted)) => match is {
@@ -246,7 +271,9 @@ impl Leg {
     /// It is so far from where it was sent that it can't have come to rest there by itself.
     fn is_short(&self) -> bool {
         match (&self.wanted, self.is.as_ref().and_then(Value::as_number)) {
-            (Some(Wanted::Number { value, tolerance }), Some(is)) => (is - value).abs() > SHORT * tolerance,
+            (Some(Wanted::Number { value, tolerance, .. }), Some(is)) => {
+                (is - value).abs() > SHORT * tolerance
+            }
             _ => false,
         }
     }
@@ -367,8 +394,10 @@ pub(super) fn text_to_send(
             return Err(No { code: Some("limit"), why });
         }
         let span = [Some(number), min, max].into_iter().flatten().fold(0.0_f64, |most, n| most.max(n.abs()));
-        let tolerance = tolerance.or(channel.tolerance).unwrap_or(span * 0.01).max(step).max(1e-9 * span);
-        return Ok((text, Wanted::Number { value: number, tolerance }));
+        let (least, asked) = (step.max(1e-9 * span), tolerance.or(channel.tolerance));
+        let tolerance = asked.unwrap_or(span * 0.01).max(least);
+        let guess = asked.is_none().then_some(least);
+        return Ok((text, Wanted::Number { value: number, tolerance, guess }));
     }
     let numbers_only = channel.unit.is_some() || channel.min.is_some() || channel.max.is_some();
     if numbers_only || matches!(to, Setting::Number(_)) {

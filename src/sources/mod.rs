@@ -23,7 +23,7 @@ pub mod streams;
 
 pub use self::inputs::Sources;
 pub use self::instruments::{
-    Answer, Asked, CODES, ChannelOffer, InUse, Instruments, Offer, Outcome, Request, Setting, Wake,
+    Answer, Asked, ChannelOffer, Failure, InUse, Instruments, Offer, Outcome, Request, Setting, Wake, outside,
 };
 pub use self::jobs::{JobRefused, Jobs};
 pub use self::outlets::{Order, Outlets};

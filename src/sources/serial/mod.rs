@@ -35,7 +35,7 @@ use self::scpi::Scpi;
 use super::fold::{Feed, Fold};
 use super::hardware::{OpenPort, Port, advice};
 use super::inputs::Until;
-use super::instruments::{Asked, Instruments, Offer, Outcome, Request, Wake};
+use super::instruments::{Asked, Failure, Instruments, Offer, Outcome, Request, Wake};
 use super::outlets::{Order, Outlets};
 use super::publish::Report;
 use super::reading::Reading;
@@ -447,7 +447,7 @@ impl Running {
             return commands.finish_as(
                 &command.id,
                 CommandState::Failed,
-                Some("device_error"),
+                Some(Failure::DeviceError.code()),
                 None,
                 Some(&why),
             );
@@ -462,7 +462,7 @@ impl Running {
             return;
         }
         if let Some(why) = self.not_connected() {
-            let reason = Some(format!("device_error: {why}"));
+            let reason = Some(format!("{}: {why}", Failure::DeviceError.code()));
             let state = CommandState::Failed;
             let _ = asked.reply.try_send(Outcome { state, readings: Vec::new(), text: None, reason });
             return;
@@ -497,14 +497,20 @@ impl Running {
     fn finish(&mut self, end: Finish) {
         let Some(asked) = self.waiting.remove(&end.id) else {
             let reason = end.reason.as_deref().or(end.text.as_deref());
-            return self.source.links.commands.finish_as(&end.id, end.state, end.code, None, reason);
+            return self.source.links.commands.finish_as(
+                &end.id,
+                end.state,
+                end.code.map(Failure::code),
+                None,
+                reason,
+            );
         };
         let reason = match (end.code, end.reason) {
-            (Some(code), Some(reason)) => Some(format!("{code}: {reason}")),
+            (Some(failure), Some(reason)) => Some(format!("{}: {reason}", failure.code())),
             (_, reason) => reason,
         };
         let reason = reason.filter(|_| end.state != CommandState::Completed);
-        let state = if end.code == Some("timeout") { CommandState::TimedOut } else { end.state };
+        let state = if end.code == Some(Failure::Timeout) { CommandState::TimedOut } else { end.state };
         // Full or gone: nobody waits for it any more.
         let _ = asked.reply.try_send(Outcome { state, readings: end.readings, text: end.text, reason });
     }

@@ -9,11 +9,11 @@
 //! Sources: Modbus Application Protocol V1.1b3 (6: functions, 7: exceptions), Modbus over Serial Line V1.02 (2.5.1:
 //! frames and silence).
 
-use super::pending::{No, Pending, ended, failed, refused};
+use super::pending::{No, Pending, ended, failed};
 use super::protocol::{Action, Finish, Protocol};
 use crate::config::{self, ModbusKind, ModbusOrder, ModbusRegister, ModbusTable};
 use crate::model::{CommandState, QualityReason};
-use crate::sources::instruments::{ChannelOffer, Offer, Request as Wanted, Setting};
+use crate::sources::instruments::{ChannelOffer, Failure, Offer, Request as Wanted, Setting, outside};
 use crate::sources::reading::{Reading, Value};
 use rmodbus::ModbusProto;
 use rmodbus::client::ModbusRequest;
@@ -399,11 +399,11 @@ impl Modbus {
             }
             Purpose::Readback { write, .. } => {
                 let why = "no answer when it was read back; whether it was written is not known".to_string();
-                return vec![failed(&write.id, "timeout", why)];
+                return vec![failed(&write.id, Failure::Timeout, why)];
             }
             Purpose::Read(ref read) => {
                 let why = format!("no answer from {} within {:?}", read.block.name(), self.config.timeout);
-                end = Some(failed(&read.id, "timeout", why));
+                end = Some(failed(&read.id, Failure::Timeout, why));
             }
             Purpose::Block(_) => {}
         }
@@ -564,7 +564,7 @@ impl Modbus {
                 register.name,
                 shown(&value)
             );
-            actions.push(failed(&write.id, "not_in_tolerance", why));
+            actions.push(failed(&write.id, Failure::NotInTolerance, why));
         }
         actions
     }
@@ -587,11 +587,11 @@ impl Modbus {
             Purpose::Nobody => {}
             Purpose::Write(write) | Purpose::Readback { write, .. } => {
                 let why = format!("the device refuses: {}", exception(code));
-                actions.push(failed(&write.id, "device_error", why));
+                actions.push(failed(&write.id, Failure::DeviceError, why));
             }
             Purpose::Read(read) => {
                 let why = format!("the device refuses to tell {}: {}", read.block.name(), exception(code));
-                actions.push(failed(&read.id, "device_error", why));
+                actions.push(failed(&read.id, Failure::DeviceError, why));
             }
             Purpose::Block(n) => {
                 let Some(block) = self.blocks.get(n).cloned() else { return actions };
@@ -665,8 +665,7 @@ impl Modbus {
             let found = self.config.registers.iter().enumerate().find(|(_, r)| r.name == *name && r.write);
             let Some((n, register)) = found else {
                 let all = self.config.registers.iter().filter(|r| r.write).map(|r| r.name.as_str());
-                let all = all.collect::<Vec<_>>().join(", ");
-                return Err(format!("`channel` is {name:?}; expected one that can be set: {all}").into());
+                return Err(No::unsettable(name, all));
             };
             rest.push_back((n, raw_of(register, to)?));
         }
@@ -794,13 +793,9 @@ impl Protocol for Modbus {
     }
 
     fn ask(&mut self, id: &str, request: &Wanted, now: Duration) -> Vec<Action> {
-        if let State::Closed = self.state {
-            return vec![ended(id, CommandState::Failed, Some("the port is not open".into()))];
-        }
-        let mut actions = match self.wish(id, request) {
-            Ok(wish) => self.pending.push(id, wish, now),
-            Err(no) => return vec![refused(id, no)],
-        };
+        let wish = self.wish(id, request);
+        let is_open = !matches!(self.state, State::Closed);
+        let mut actions = self.pending.admit(id, is_open, wish, now);
         actions.extend(self.go(now));
         actions
     }
@@ -831,7 +826,7 @@ impl Protocol for Modbus {
         }
         let mut actions = Vec::new();
         actions.extend(
-            under_way.iter().filter_map(Request::id).map(|id| failed(id, "device_error", WHY.into())),
+            under_way.iter().filter_map(Request::id).map(|id| failed(id, Failure::DeviceError, WHY.into())),
         );
         actions.extend(self.pending.fail(WHY));
         self.readings.clear();
@@ -1128,16 +1123,9 @@ fn raw_of(register: &ModbusRegister, value: &Setting) -> Result<Raw, No> {
     let raw = match (by_word, number) {
         (Some(raw), _) => raw,
         (None, Some(number)) if register.words.is_empty() || word.is_none() => {
-            let (min, max) = (register.min, register.max);
-            if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
-                let end = |limit: Option<f64>| limit.map_or("any".to_string(), |n| n.to_string());
-                let why = format!(
-                    "{} {number}{unit} is outside its limits: {} to {}{unit}",
-                    register.name,
-                    end(min),
-                    end(max)
-                );
-                return Err(No { code: Some("limit"), why });
+            let limits = (register.min, register.max);
+            if let Some(why) = outside(&register.name, number, limits, register.unit.as_deref()) {
+                return Err(No { code: Some(Failure::Limit), why });
             }
             (number - register.offset) / register.scale
         }

@@ -7,7 +7,7 @@
 use super::answers::Answer;
 use super::answers::{printable, value_of};
 use crate::config::{ScpiChannel, place_of_value};
-use crate::sources::instruments::Setting;
+use crate::sources::instruments::{Failure, Setting, outside};
 use crate::sources::reading::{Reading, Value};
 use crate::sources::serial::pending::No;
 use std::collections::VecDeque;
@@ -94,7 +94,7 @@ pub(super) enum Verdict {
     Arrived,
     /// To be looked at again then.
     Look(Duration),
-    Failed(&'static str, String),
+    Failed(Failure, String),
 }
 
 impl Drive {
@@ -181,7 +181,7 @@ impl Drive {
         if !self.errors.is_empty() {
             let told: Vec<String> = self.legs.iter().map(|leg| leg.told(channels)).collect();
             let reports = format!("the device reports {}", self.errors.join("; "));
-            return Verdict::Failed("device_error", format!("{}; {reports}", told.join(", ")));
+            return Verdict::Failed(Failure::DeviceError, format!("{}; {reports}", told.join(", ")));
         }
         let is_over = now >= self.sent + self.within;
         let mut all = true;
@@ -198,23 +198,24 @@ impl Drive {
             let told = leg.told(channels);
             if leg.rests.is_some_and(|since| now >= since + REST) {
                 return match leg.is_short() {
-                    true => {
-                        Verdict::Failed("stopped_externally", format!("{told}: it was stopped on its way"))
-                    }
-                    false => Verdict::Failed("not_in_tolerance", told),
+                    true => Verdict::Failed(
+                        Failure::StoppedExternally,
+                        format!("{told}: it was stopped on its way"),
+                    ),
+                    false => Verdict::Failed(Failure::NotInTolerance, told),
                 };
             }
             if is_over {
                 let within = self.within;
                 return match (&leg.moving, leg.moves) {
                     (Some(_), Some(true)) => {
-                        Verdict::Failed("timeout", format!("{told}, and moves still after {within:?}"))
+                        Verdict::Failed(Failure::Timeout, format!("{told}, and moves still after {within:?}"))
                     }
                     (Some(_), _) if !leg.rose && !leg.is_within() => Verdict::Failed(
-                        "timeout",
+                        Failure::Timeout,
                         format!("{told}; it did not begin to move within {within:?}"),
                     ),
-                    _ => Verdict::Failed("not_in_tolerance", told),
+                    _ => Verdict::Failed(Failure::NotInTolerance, told),
                 };
             }
         }
@@ -364,14 +365,8 @@ pub(super) fn text_to_send(
     }
     if let Some(number) = number {
         let (min, max) = (channel.min, channel.max);
-        if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
-            let range = match (min, max) {
-                (Some(min), Some(max)) => format!("{min} to {max}{unit}"),
-                (Some(min), None) => format!("at least {min}{unit}"),
-                (_, max) => format!("at most {}{unit}", max.unwrap_or_default()),
-            };
-            let why = format!("{} {number}{unit} is outside its limits: {range}", channel.name);
-            return Err(No { code: Some("limit"), why });
+        if let Some(why) = outside(&channel.name, number, (min, max), channel.unit.as_deref()) {
+            return Err(No { code: Some(Failure::Limit), why });
         }
         let raw = (number - channel.offset) / channel.scale;
         if !raw.is_finite() {
@@ -391,7 +386,7 @@ pub(super) fn text_to_send(
                 "{} {number}{unit} would be sent as {text}, which is {sent}{unit} and outside its limits",
                 channel.name
             );
-            return Err(No { code: Some("limit"), why });
+            return Err(No { code: Some(Failure::Limit), why });
         }
         let span = [Some(number), min, max].into_iter().flatten().fold(0.0_f64, |most, n| most.max(n.abs()));
         let (least, asked) = (step.max(1e-9 * span), tolerance.or(channel.tolerance));

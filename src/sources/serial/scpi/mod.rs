@@ -18,12 +18,12 @@ mod tests;
 
 use self::answers::{Answer, Answers, value_of};
 use self::drive::{Drive, Purpose, Verdict, command_of, moves_of, readback_query};
-use super::pending::{No, Pending, ended, failed, refused};
+use super::pending::{No, Pending, ended, failed};
 use super::protocol::{Action, Finish, Motion, Protocol};
 use crate::config::{self, ScpiChannel, place_of_value};
 use crate::limits;
 use crate::model::{CommandState, QualityReason};
-use crate::sources::instruments::{ChannelOffer, Offer, Request, Setting};
+use crate::sources::instruments::{ChannelOffer, Failure, Offer, Request, Setting};
 use crate::sources::reading::{Reading, Value};
 use regex_lite::Regex;
 use serde_json::json;
@@ -406,7 +406,7 @@ impl Scpi {
         let mut ends: Vec<String> = job.map(|job| job.id().to_string()).into_iter().collect();
         ends.extend(self.under_way.extract_if(.., |d| d.purpose == Purpose::Set).map(|drive| drive.id));
         ends.extend(self.pending.withdraw(|_, job| job.is_set()));
-        actions.extend(ends.iter().map(|id| failed(id, "stopped_externally", WHY.into())));
+        actions.extend(ends.iter().map(|id| failed(id, Failure::StoppedExternally, WHY.into())));
     }
 
     /// What the device has still to complain of is not the fault of what has the line next.
@@ -466,7 +466,7 @@ impl Scpi {
         let Some(Job::Drive(drive)) = self.job.take() else { return };
         if !drive.errors.is_empty() {
             let reason = format!("the device reports {}", drive.errors.join("; "));
-            actions.push(failed(&drive.id, "device_error", reason));
+            actions.push(failed(&drive.id, Failure::DeviceError, reason));
             return;
         }
         let asked = !self.config.errors.is_empty();
@@ -488,7 +488,7 @@ impl Scpi {
         actions.push(Action::Finish(Finish {
             id: read.id,
             state: if faulty { CommandState::Failed } else { CommandState::Completed },
-            code: faulty.then_some("device_error"),
+            code: faulty.then_some(Failure::DeviceError),
             reason: faulty.then(|| read.faults.join("; ")),
             readings: read.readings,
             text: None,
@@ -579,7 +579,7 @@ impl Scpi {
     /// What had the line was not answered.
     fn drop_job(&mut self, actions: &mut Vec<Action>, why: String) {
         if let Some(job) = self.job.take() {
-            actions.push(failed(job.id(), "timeout", why));
+            actions.push(failed(job.id(), Failure::Timeout, why));
         }
     }
 
@@ -855,7 +855,7 @@ impl Scpi {
         match drive.heard(&query, answer, channels) {
             Err(why) => {
                 let reason = format!("the read-back `{}` {why}", shortened(&answer.shown()));
-                actions.extend([answer.bad(&why), failed(&drive.id, "device_error", reason)]);
+                actions.extend([answer.bad(&why), failed(&drive.id, Failure::DeviceError, reason)]);
                 return;
             }
             Ok((readings, motion)) => {
@@ -961,8 +961,7 @@ impl Scpi {
             let found = self.config.channels.iter().enumerate().find(|(_, c)| c.name == *name);
             let Some((n, channel)) = found.filter(|(_, c)| c.set.is_some()) else {
                 let all = self.config.channels.iter().filter(|c| c.set.is_some()).map(|c| c.name.as_str());
-                let all = all.collect::<Vec<_>>().join(", ");
-                return Err(format!("`channel` is {name:?}; expected one that can be set: {all}").into());
+                return Err(No::unsettable(name, all));
             };
             let (command, wanted) = command_of(channel, to, tolerance)?;
             drive.commands.push_back(command);
@@ -1111,13 +1110,9 @@ impl Protocol for Scpi {
     }
 
     fn ask(&mut self, id: &str, request: &Request, now: Duration) -> Vec<Action> {
-        if let State::Closed = self.state {
-            return vec![ended(id, CommandState::Failed, Some("the port is not open".into()))];
-        }
-        let mut actions = match self.job_of(id, request) {
-            Ok(job) => self.pending.push(id, job, now),
-            Err(no) => return vec![refused(id, no)],
-        };
+        let job = self.job_of(id, request);
+        let is_open = !matches!(self.state, State::Closed);
+        let mut actions = self.pending.admit(id, is_open, job, now);
         actions.extend(self.go(now));
         actions
     }
@@ -1162,7 +1157,8 @@ impl Protocol for Scpi {
         let job = self.job.take().map(|job| job.id().to_string());
         let drives = self.under_way.drain(..).map(|drive| drive.id);
         let ends: Vec<String> = job.into_iter().chain(drives).collect();
-        let mut actions: Vec<Action> = ends.iter().map(|id| failed(id, "device_error", WHY.into())).collect();
+        let mut actions: Vec<Action> =
+            ends.iter().map(|id| failed(id, Failure::DeviceError, WHY.into())).collect();
         actions.extend(self.pending.fail(WHY));
         actions
     }

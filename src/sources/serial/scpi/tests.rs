@@ -719,11 +719,11 @@ fn a_move_has_arrived_when_it_has_moved_and_stands_there() {
 #[test]
 fn why_a_move_did_not_arrive_has_a_name() {
     // How it ends, and what that is called.
-    let table: [(u32, u32, Option<f64>, &str); 4] = [
-        (0, 3, Some(7.0), "stopped_externally"),
-        (0, 3, Some(15.05), "not_in_tolerance"),
-        (1_000_000, 0, None, "timeout"),
-        (0, 1_000_000, None, "timeout"),
+    let table: [(u32, u32, Option<f64>, Failure); 4] = [
+        (0, 3, Some(7.0), Failure::StoppedExternally),
+        (0, 3, Some(15.05), Failure::NotInTolerance),
+        (1_000_000, 0, None, Failure::Timeout),
+        (0, 1_000_000, None, Failure::Timeout),
     ];
     for (begins, looks, ends_at, code) in table {
         let mut device = Stage { at: 1.0, ..Stage::default() };
@@ -739,7 +739,7 @@ fn why_a_move_did_not_arrive_has_a_name() {
     let mut rig = stage(&mut device);
     rig.ask("1", &set(250.5), &mut |sent| device.hear(sent));
     let end = finish(&mut rig, "1").unwrap();
-    assert_eq!((end.state, end.code), (CommandState::Rejected, Some("limit")));
+    assert_eq!((end.state, end.code), (CommandState::Rejected, Some(Failure::Limit)));
     assert_eq!(device.heard, Vec::<String>::new());
 }
 
@@ -779,14 +779,18 @@ fn what_is_sent_is_acknowledged_where_the_device_does() {
     };
     rig.run(ms(2000), &mut silent);
     let told = ends(&mut rig);
-    assert_eq!(told[0], ("2".to_string(), CommandState::Failed, Some("stopped_externally")), "{told:?}");
+    assert_eq!(
+        told[0],
+        ("2".to_string(), CommandState::Failed, Some(Failure::StoppedExternally)),
+        "{told:?}"
+    );
     assert_eq!(told[1].0, "3");
     let sent: Vec<_> = device.heard.iter().filter(|h| !h.ends_with('?')).cloned().collect();
     assert_eq!(sent, ["H", "OFF"]);
     // A set that is not acknowledged has failed.
     rig.ask("4", &set(2.0), &mut |_| Vec::new());
     rig.run(ms(1000), &mut |_| Vec::new());
-    assert_eq!(ends(&mut rig), [("4".to_string(), CommandState::Failed, Some("timeout"))]);
+    assert_eq!(ends(&mut rig), [("4".to_string(), CommandState::Failed, Some(Failure::Timeout))]);
 }
 
 #[test]
@@ -804,7 +808,7 @@ fn stopping_goes_first_and_ends_what_moves() {
     assert_eq!(finish(&mut rig, "3").unwrap().text.as_deref(), Some("2.5"));
     rig.ask("4", &Request::Stop, &mut |sent| device.hear(sent));
     rig.run(ms(500), &mut |sent| device.hear(sent));
-    let ends: Vec<(String, CommandState, Option<&str>)> = rig
+    let ends: Vec<(String, CommandState, Option<Failure>)> = rig
         .actions
         .iter()
         .filter_map(|action| match action {
@@ -812,7 +816,7 @@ fn stopping_goes_first_and_ends_what_moves() {
             _ => None,
         })
         .collect();
-    let stopped = Some("stopped_externally");
+    let stopped = Some(Failure::StoppedExternally);
     assert_eq!(
         ends,
         [
@@ -910,7 +914,7 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     };
     rig.ask("1", &to(41.0), &mut |s| supply.hear(s));
     let end = finish(&mut rig, "1").unwrap();
-    assert_eq!((end.state, end.code), (CommandState::Rejected, Some("limit")));
+    assert_eq!((end.state, end.code), (CommandState::Rejected, Some(Failure::Limit)));
     assert_eq!(supply.values["OUTP"], "0", "not even the one that could be");
     rig.ask("2", &to(5.0), &mut |s| supply.hear(s));
     rig.run(ms(300), &mut |s| supply.hear(s));
@@ -920,7 +924,7 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     rig.ask("3", &to(35.0), &mut |s| supply.hear(s));
     rig.run(ms(300), &mut |s| supply.hear(s));
     let end = finish(&mut rig, "3").unwrap();
-    assert_eq!((end.state, end.code), (CommandState::Failed, Some("device_error")), "{:?}", end.reason);
+    assert_eq!((end.state, end.code), (CommandState::Failed, Some(Failure::DeviceError)), "{:?}", end.reason);
     // Not waited for: done as soon as it was taken.
     let set = Request::Set {
         channel: "volts".into(),
@@ -935,7 +939,7 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     assert_eq!(finish(&mut rig, "4").unwrap().state, CommandState::Completed);
 }
 
-fn ends(rig: &mut Rig<Scpi>) -> Vec<(String, CommandState, Option<&'static str>)> {
+fn ends(rig: &mut Rig<Scpi>) -> Vec<(String, CommandState, Option<Failure>)> {
     let ends = rig.actions.iter().filter_map(|action| match action {
         Action::Finish(end) => Some((end.id.clone(), end.state, end.code)),
         _ => None,
@@ -969,7 +973,7 @@ fn stopping_ends_whatever_has_the_line_and_two_stops_both_end() {
     assert_eq!(
         ends(&mut rig),
         [
-            ("1".to_string(), CommandState::Failed, Some("stopped_externally")),
+            ("1".to_string(), CommandState::Failed, Some(Failure::StoppedExternally)),
             ("2".to_string(), CommandState::Completed, None),
             ("3".to_string(), CommandState::Completed, None),
         ]
@@ -996,7 +1000,7 @@ fn what_a_set_is_refused_for_is_no_fault_of_the_stop_after_it() {
     assert_eq!(
         ends(&mut rig),
         [
-            ("1".to_string(), CommandState::Failed, Some("stopped_externally")),
+            ("1".to_string(), CommandState::Failed, Some(Failure::StoppedExternally)),
             ("2".to_string(), CommandState::Completed, None),
         ]
     );
@@ -1022,7 +1026,7 @@ fn one_that_is_mute_while_it_moves_is_stopped_all_the_same() {
     let stops = heard.iter().filter(|h| *h == "H").count();
     assert_eq!(stops, 2, "{heard:?}");
     let ends = ends(&mut rig);
-    assert!(ends.contains(&("2".to_string(), CommandState::Failed, Some("timeout"))), "{ends:?}");
+    assert!(ends.contains(&("2".to_string(), CommandState::Failed, Some(Failure::Timeout))), "{ends:?}");
 }
 
 #[test]
@@ -1037,8 +1041,8 @@ fn the_limits_are_those_of_what_is_sent() {
         text_to_send(channel, &Setting::Number(to), None).err().and_then(|no| no.code)
     };
     let coarse = limited("V {:.0}", 0.5, 2.6);
-    assert_eq!(code(&coarse, 2.6), Some("limit"), "it would be sent as 3");
-    assert_eq!(code(&coarse, 0.5), Some("limit"), "it would be sent as 0");
+    assert_eq!(code(&coarse, 2.6), Some(Failure::Limit), "it would be sent as 3");
+    assert_eq!(code(&coarse, 0.5), Some(Failure::Limit), "it would be sent as 0");
     assert_eq!(code(&coarse, 1.6), None);
     let scaled = ScpiChannel { scale: 0.1, ..limited("V {}", 0.0, 0.3) };
     assert_eq!(code(&scaled, 0.3), None, "what arithmetic adds is nothing");
@@ -1068,7 +1072,7 @@ fn a_guessed_tolerance_does_not_hide_a_move_that_has_not_begun() {
     // It takes the command and stays where it is.
     rig.ask("1", &set(16.0), &mut |sent| device.hear(sent));
     rig.run(ms(1000), &mut |sent| device.hear(sent));
-    assert_eq!(ends(&mut rig), [("1".to_string(), CommandState::Failed, Some("timeout"))]);
+    assert_eq!(ends(&mut rig), [("1".to_string(), CommandState::Failed, Some(Failure::Timeout))]);
     // It comes near: with 0.4 of 1 mm to go it is where it was sent.
     (device.looks, device.ends_at) = (3, Some(15.6));
     rig.ask("2", &set(16.0), &mut |sent| device.hear(sent));
@@ -1085,7 +1089,7 @@ fn a_guessed_tolerance_does_not_hide_a_move_that_has_not_begun() {
     rig.run(ms(1000), &mut |sent| device.hear(sent));
     let ended = ends(&mut rig);
     assert_eq!(ended[0], ("4".to_string(), CommandState::Completed, None));
-    assert_eq!(ended[1], ("5".to_string(), CommandState::Failed, Some("timeout")));
+    assert_eq!(ended[1], ("5".to_string(), CommandState::Failed, Some(Failure::Timeout)));
     // A tolerance that somebody asked for is taken at its word.
     let wide = Request::Set {
         channel: "x".into(),

@@ -1,6 +1,7 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal and serialport.
 
 pub mod detections;
+mod dial;
 mod fold;
 pub(crate) mod follow;
 pub mod gpio;

@@ -170,6 +170,10 @@ impl Job {
         self.is_urgent() && matches!(self, Job::Drive(drive) if !drive.commands.is_empty())
     }
 
+    fn clears(&self) -> bool {
+        matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Clear)
+    }
+
     fn is_set(&self) -> bool {
         matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Set)
     }
@@ -1008,6 +1012,7 @@ impl Protocol for Scpi {
             queries: true,
             safe: self.config.safe.clone(),
             timeout: self.config.timeout,
+            gap: self.config.gap,
             movement,
             ..Offer::default()
         })
@@ -1040,6 +1045,10 @@ impl Protocol for Scpi {
                 _ => {}
             }
         }
+    }
+
+    fn taken(&mut self) -> Vec<String> {
+        self.pending.taken(|job| job.is_urgent() || job.clears())
     }
 
     fn actions(&self) -> Vec<&'static str> {

@@ -11,6 +11,7 @@ mod inputs;
 mod instruments;
 mod jobs;
 mod outlets;
+mod posted;
 mod publish;
 mod random;
 pub mod reading;

@@ -374,6 +374,7 @@ impl Running {
         let came = port.read(&mut buffer, wait);
         // What nobody waits for any more is not sent, even if it would be its turn now.
         self.give_up();
+        self.stand_back();
         let actions = match came {
             Ok(0) => {
                 self.ticked = monotonic();
@@ -402,6 +403,7 @@ impl Running {
         let due = self.protocol.wake().is_some_and(|wake| wake <= now);
         if self.life.is_open() && (due || now.saturating_sub(self.ticked) >= TICK) {
             self.ticked = now;
+            self.stand_back();
             let actions = self.protocol.tick(now);
             self.act(actions);
         }
@@ -491,6 +493,7 @@ impl Running {
         let id = format!("#{}", self.requests);
         let request = asked.request.clone();
         self.waiting.insert(id.clone(), asked);
+        self.stand_back();
         let actions = self.protocol.ask(&id, &request, monotonic());
         self.act(actions);
     }
@@ -509,6 +512,18 @@ impl Running {
         for id in gone {
             self.waiting.remove(&id);
             self.protocol.give_up(&id);
+        }
+    }
+
+    /// What was commanded from outside and waits for its turn is not sent to an instrument that a scan has taken.
+    fn stand_back(&mut self) {
+        let links = &self.source.links;
+        let Some(by) = self.driven.as_ref().and_then(|offer| links.instruments.used_by(&offer.id)) else {
+            return;
+        };
+        for id in self.protocol.taken() {
+            let why = format!("it is in use by {by}");
+            links.commands.finish_as(&id, CommandState::Rejected, Some("in_use"), None, Some(&why));
         }
     }
 
@@ -851,6 +866,7 @@ mod tests {
 
     struct Rig {
         bus: Arc<Bus>,
+        commands: Arc<Commands>,
         outlets: Arc<Outlets>,
         instruments: Arc<Instruments>,
         ports: FakePorts,
@@ -891,11 +907,13 @@ mod tests {
             };
             let outlets = Arc::clone(&links.outlets);
             let instruments = Arc::clone(&links.instruments);
+            let commands = Arc::clone(&links.commands);
             let source = SerialSource::new(config, opener, links);
             let until = Until { daemon: Stop::default(), set: Stop::default() };
             let inner = until.clone();
             let thread = threads::spawn("serial", 256 * 1024, move || source.run(&inner)).unwrap();
-            Rig { bus, outlets, instruments, ports: FakePorts::default(), until, thread: Some(thread) }
+            let ports = FakePorts::default();
+            Rig { bus, commands, outlets, instruments, ports, until, thread: Some(thread) }
         }
 
         fn say(&self, text: &str) {
@@ -1207,5 +1225,46 @@ mod tests {
         assert!(gone.reason.unwrap().starts_with("device_error: not connected"));
         run.end();
         assert!(run.instruments.ask("psu", Request::Stop).is_err());
+    }
+
+    /// A set waits for its turn at the port when a scan takes the instrument: it was sent in the middle of the scan.
+    #[test]
+    fn what_waits_is_not_sent_to_an_instrument_that_a_scan_has_taken() {
+        let run = Rig::start(|config| {
+            supply(config);
+            if let ProtocolConfig::Scpi(scpi) = &mut config.protocol {
+                scpi.timeout = Duration::from_secs(10);
+                scpi.channels[0].set = Some("VOLT {}".into());
+            }
+        });
+        let heard = |r: &Rig, text: &str| r.ports.written().windows(text.len()).any(|w| w == text.as_bytes());
+        // The line waits for the answer of a poll, and the set for the line.
+        run.until("the poll", |r| heard(r, "VOLT?"));
+        let command = Command {
+            id: "1".into(),
+            target: "instrument/psu".into(),
+            action: "set".into(),
+            params: serde_json::from_value(json!({ "channel": "volts", "value": 2 })).unwrap(),
+            by: None,
+            reason: None,
+        };
+        assert!(matches!(run.commands.submit(command), crate::bus::Submitted::Accepted(_)));
+        // Commands are taken before requests: when the second is answered, the set is in the queue.
+        for _ in 0..2 {
+            let read = Request::Read { channels: vec!["none".into()] };
+            let no = run.instruments.ask("psu", read).unwrap().from.recv_timeout(Duration::from_secs(5));
+            assert_eq!(no.unwrap().state, CommandState::Rejected);
+        }
+        assert_eq!(run.commands.lookup("1").unwrap().state, CommandState::Accepted);
+        run.instruments.claim(&["psu".to_string()], "SCAN_001").unwrap();
+        let answer = run.instruments.ask("psu", Request::Query("A?".into())).unwrap();
+        run.say("1.5\n");
+        run.until("the scan's turn", |r| heard(r, "A?"));
+        run.say("7\n");
+        assert_eq!(answer.from.recv_timeout(Duration::from_secs(5)).unwrap().text.as_deref(), Some("7"));
+        let end = run.commands.lookup("1").unwrap();
+        assert_eq!((end.state, end.code.as_deref()), (CommandState::Rejected, Some("in_use")));
+        assert_eq!(end.reason.as_deref(), Some("it is in use by SCAN_001"));
+        assert!(!heard(&run, "VOLT 2"));
     }
 }

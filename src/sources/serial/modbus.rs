@@ -789,7 +789,8 @@ impl Protocol for Modbus {
             words: register.words.values().cloned().collect(),
             ..ChannelOffer::default()
         });
-        Some(Offer { channels: channels.collect(), timeout: self.config.timeout, ..Offer::default() })
+        let (timeout, gap) = (self.config.timeout, self.gap);
+        Some(Offer { channels: channels.collect(), timeout, gap, ..Offer::default() })
     }
 
     fn ask(&mut self, id: &str, request: &Wanted, now: Duration) -> Vec<Action> {
@@ -809,6 +810,10 @@ impl Protocol for Modbus {
             State::Resync { request, .. } => drop(request.take_if(|request| request.id() == Some(id))),
             _ => {}
         }
+    }
+
+    fn taken(&mut self) -> Vec<String> {
+        self.pending.taken(|_| false)
     }
 
     fn actions(&self) -> Vec<&'static str> {

@@ -88,6 +88,11 @@ impl<T> Pending<T> {
         out
     }
 
+    /// Somebody has taken the instrument: takes out the commands of others, but for what `stays`.
+    pub fn taken(&mut self, stays: impl Fn(&T) -> bool) -> Vec<String> {
+        self.withdraw(|id, what| !is_from_within(id) && !stays(what))
+    }
+
     /// Ends all of them.
     pub fn fail(&mut self, why: &str) -> Vec<Action> {
         self.waiting
@@ -173,5 +178,9 @@ mod tests {
         let late = pending.expire(limits::COMMAND_TIME * 3);
         assert!(matches!(&late[..], [Action::Finish(Finish { id, .. })] if id == "2"));
         assert!(pending.any(|n| *n == 1));
+        pending.push("3", 3, Duration::ZERO);
+        pending.push("4", 4, Duration::ZERO);
+        assert_eq!(pending.taken(|n| *n == 4), ["3"]);
+        assert!(pending.any(|n| *n == 1) && pending.any(|n| *n == 4));
     }
 }

@@ -37,6 +37,12 @@ pub trait Protocol: Send {
     /// Nobody waits for this request any more: it need not end, and what was not sent of it is not sent.
     fn give_up(&mut self, _id: &str) {}
 
+    /// Somebody has taken its instrument: commands of others that have not been begun are not done any more, but for those
+    /// that stop it. Gives their ids.
+    fn taken(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The commands it takes, such as `set` and `query`.
     fn actions(&self) -> Vec<&'static str> {
         Vec::new()

@@ -185,6 +185,10 @@ impl Job {
         self.is_urgent() && matches!(self, Job::Drive(drive) if !drive.commands.is_empty())
     }
 
+    fn clears(&self) -> bool {
+        matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Clear)
+    }
+
     fn is_set(&self) -> bool {
         matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Set)
     }
@@ -1104,6 +1108,7 @@ impl Protocol for Scpi {
             queries: true,
             safe: self.config.safe.clone(),
             timeout: self.config.timeout,
+            gap: self.config.gap,
             movement,
             ..Offer::default()
         })
@@ -1132,6 +1137,10 @@ impl Protocol for Scpi {
                 _ => {}
             }
         }
+    }
+
+    fn taken(&mut self) -> Vec<String> {
+        self.pending.taken(|job| job.is_urgent() || job.clears())
     }
 
     fn actions(&self) -> Vec<&'static str> {

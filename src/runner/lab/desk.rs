@@ -307,11 +307,10 @@ impl Lab {
             if queue.machine.clear() == Verdict::Accepted {
                 let waiting = queue.order.clone();
                 let which = match waiting.as_slice() {
-                    [only] => format!("{only} was"),
-                    [first, .., last] => format!("{} scans were ({first} to {last})", waiting.len()),
-                    [] => "nothing was".to_string(),
+                    [first, .., last] => format!("{} scans were removed, {first} to {last}", waiting.len()),
+                    rest => format!("{} was removed", rest.concat()),
                 };
-                let text = format!("{queue_id} was cleared{}: {which} removed.", by_whom(by));
+                let text = format!("{queue_id} was cleared{}: {which}.", by_whom(by));
                 self.say_queue(queue, Level::Info, "queue_cleared", &text, None);
                 self.take_out(&mut inner, &waiting, "its queue was cleared", by);
             }

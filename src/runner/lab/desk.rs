@@ -461,13 +461,17 @@ impl Lab {
 
     /// A scan that waits is aborted: it leaves its queue, and is kept as one that has ended.
     pub(super) fn withdraw(&self, inner: &mut Inner, id: &str, why: &str, by: Option<&str>) {
+        let queue = inner.scans.get(id).and_then(|scan| scan.queue.clone());
+        if let Some(queue) = queue.and_then(|queue| inner.queues.get_mut(&queue)) {
+            queue.aborted += 1;
+        }
         self.leave(inner, &[id.to_string()], why, by);
         self.trim(inner);
         self.resolve(inner);
     }
 
-    /// Scans that wait in a queue are aborted and forgotten: there is nothing of them to be kept, and they do not take the
-    /// place of others that have rows.
+    /// Scans that wait in a queue are aborted and forgotten: there is nothing of them to be kept or counted, and they do not
+    /// take the place of others that have rows.
     fn take_out(&self, inner: &mut Inner, ids: &[String], why: &str, by: Option<&str>) {
         self.leave(inner, ids, why, by);
         ids.iter().for_each(|id| self.forget_scan(inner, id));
@@ -495,7 +499,6 @@ impl Lab {
             let gone: BTreeSet<&String> = ids.iter().collect();
             queue.order.retain(|id| !gone.contains(id));
             queue.order_version += 1;
-            queue.aborted += gone.len() as u64;
             queue.only.take_if(|only| gone.contains(only));
             if queue.order.is_empty() {
                 queue.machine.event(QueueEvent::Emptied);

@@ -104,6 +104,8 @@ pub const SIGNAL_RECENT: usize = 4_000;
 pub const SIGNAL_SPANS: usize = 24_576;
 /// Commands for signals that wait; a further one is told 503.
 pub const SIGNAL_COMMANDS: usize = 16;
+/// Samples in one request; more is 413. Filled in they are some 5 MB, in events of 64 KB.
+pub const SIGNAL_POST: usize = 50_000;
 /// The longest rest of the generator's thread.
 pub const SIGNAL_REST: Duration = Duration::from_secs(5);
 /// A file served from `--www`; a larger one is 404.

@@ -346,7 +346,7 @@ pub const QUEUED_SCANS: usize = 1_000;
 /// The description of one scan; a larger one is refused. A list of some 8,000 values fits.
 pub const DESCRIPTION_BYTES: usize = 64 * 1024;
 /// Bytes of the descriptions of all scans that wait or run, as text; in memory they take several times that. A scan beyond
-/// it is refused. As much again for those that have ended, of which the oldest then goes.
+/// it is refused. As much again for those that have ended, of which the oldest then goes. Scans of programs have as much of both.
 pub const DESCRIPTIONS_BYTES: usize = 8_000_000;
 /// Templates; a further one is refused.
 pub const TEMPLATES: usize = 200;

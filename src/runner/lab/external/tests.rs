@@ -533,24 +533,18 @@ fn descriptions_are_bounded_one_by_one_and_together() {
     let too_large = register("large", limits::DESCRIPTION_BYTES + 1);
     assert!(matches!(too_large, Err(LabError::Invalid("description", _))), "{too_large:?}");
     let fits = limits::DESCRIPTIONS_BYTES / limits::DESCRIPTION_BYTES;
-    let fill = |name: &str| {
-        for n in 0..fits {
-            register(&format!("{name}{n:03}"), limits::DESCRIPTION_BYTES).unwrap();
-        }
-        let too_many = register("more", limits::DESCRIPTION_BYTES);
-        assert!(matches!(too_many, Err(LabError::Full(_))), "{too_many:?}");
-        assert!(register(&format!("{name}000"), 1_000).is_ok_and(|r| !r.is_new), "its program came back");
-    };
-    let end = |name: &str| {
-        for n in 0..fits {
-            world.say(&format!("{name}{n:03}"), ScanState::Completed);
-        }
-    };
-    fill("a");
-    end("a");
+    for n in 0..fits {
+        register(&format!("a{n:03}"), limits::DESCRIPTION_BYTES).unwrap();
+    }
+    let too_many = register("more", limits::DESCRIPTION_BYTES);
+    assert!(matches!(too_many, Err(LabError::Full(_))), "{too_many:?}");
+    assert!(register("a000", 1_000).is_ok_and(|r| !r.is_new), "its program came back");
+    for n in 0..fits {
+        world.say(&format!("a{n:03}"), ScanState::Completed);
+    }
     world.external.tick();
     assert!(world.external.has("a000"), "there is as much room for those that have ended");
-    fill("b");
+    register("b000", limits::DESCRIPTION_BYTES).unwrap();
     world.say("b000", ScanState::Completed);
     world.external.tick();
     assert!(!world.external.has("a000"), "the one that ended first goes");

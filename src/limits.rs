@@ -104,6 +104,8 @@ pub const SIGNAL_RECENT: usize = 4_000;
 pub const SIGNAL_SPANS: usize = 24_576;
 /// Commands for signals that wait; a further one is told 503.
 pub const SIGNAL_COMMANDS: usize = 16;
+/// Samples in one request; more is 413. Filled in they are some 5 MB, in events of 64 KB.
+pub const SIGNAL_POST: usize = 50_000;
 /// The longest rest of the generator's thread.
 pub const SIGNAL_REST: Duration = Duration::from_secs(5);
 /// A file served from `--www`; a larger one is 404.
@@ -344,7 +346,7 @@ pub const QUEUED_SCANS: usize = 1_000;
 /// The description of one scan; a larger one is refused. A list of some 8,000 values fits.
 pub const DESCRIPTION_BYTES: usize = 64 * 1024;
 /// Bytes of the descriptions of all scans that wait or run, as text; in memory they take several times that. A scan beyond
-/// it is refused. As much again for those that have ended, of which the oldest then goes.
+/// it is refused. As much again for those that have ended, of which the oldest then goes. Scans of programs have as much of both.
 pub const DESCRIPTIONS_BYTES: usize = 8_000_000;
 /// Templates; a further one is refused.
 pub const TEMPLATES: usize = 200;

@@ -139,7 +139,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/scans/{id}", VIEW, scans::one, "One scan, with its description and columns"),
     by(Method::Delete, "/api/scans/{id}", OPERATE, scans::remove, "Remove a scan that waits or has ended"),
     post("/api/scans/{id}/requeue", OPERATE, scans::requeue, "Add a new scan that does the same"),
-    post("/api/scans/{id}/data", PUBLISH, scans::data, "A program posts rows of its scan"),
+    post("/api/scans/{id}/data", PUBLISH, posted::data, "A program posts rows of its scan"),
     get(
         "/api/scans/{id}/control",
         PUBLISH,

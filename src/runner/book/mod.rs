@@ -905,4 +905,6 @@ fn payload(envelope: &str) -> Option<(Wall, &str)> {
 }
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;

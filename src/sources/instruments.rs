@@ -43,10 +43,28 @@ pub struct ChannelOffer {
 }
 
 impl ChannelOffer {
-    /// Whether a number may be asked of it.
-    pub fn allows(&self, number: f64) -> bool {
-        !(self.min.is_some_and(|min| number < min) || self.max.is_some_and(|max| number > max))
+    /// Why a number may not be asked of it; see [`outside`].
+    pub fn outside(&self, number: f64) -> Option<String> {
+        outside(&self.name, number, (self.min, self.max), self.unit.as_deref())
     }
+}
+
+/// Why a channel may not be set to this number: `volts 41 V is outside its limits: 0 to 40 V`. None where it may, at the
+/// limits too. Limits are the least and the most.
+pub fn outside(
+    channel: &str,
+    number: f64,
+    limits: (Option<f64>, Option<f64>),
+    unit: Option<&str>,
+) -> Option<String> {
+    let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+    let range = match limits {
+        (Some(min), Some(max)) if number < min || number > max => format!("{min} to {max}{unit}"),
+        (Some(min), None) if number < min => format!("at least {min}{unit}"),
+        (None, Some(max)) if number > max => format!("at most {max}{unit}"),
+        _ => return None,
+    };
+    Some(format!("{channel} {number}{unit} is outside its limits: {range}"))
 }
 
 /// An instrument that can be driven.
@@ -217,14 +235,38 @@ pub struct Outcome {
     pub readings: Vec<Reading>,
     /// The answer of a query.
     pub text: Option<String>,
-    /// One sentence, where it was not completed: what was sent, what came back. It begins with one of [`CODES`] and a
-    /// colon where one of them says why.
+    /// One sentence, where it was not completed: what was sent, what came back. It begins with the code of a [`Failure`]
+    /// and a colon where one of them says why.
     pub reason: Option<String>,
 }
 
-/// Why a set or a move did not arrive: somebody told it to stop, or it stopped far from where it was sent; outside its
-/// limits; it came to rest outside its tolerance; it did not answer or was not there in time; it reports an error.
-pub const CODES: [&str; 5] = ["stopped_externally", "limit", "not_in_tolerance", "timeout", "device_error"];
+/// Why a set or a move did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Somebody told it to stop, or it stopped far from where it was sent.
+    StoppedExternally,
+    /// It is outside its limits.
+    Limit,
+    /// It came to rest outside its tolerance.
+    NotInTolerance,
+    /// It did not answer, or was not there in time.
+    Timeout,
+    /// It reports an error, or is not there.
+    DeviceError,
+}
+
+impl Failure {
+    /// Its name on the wire.
+    pub fn code(self) -> &'static str {
+        match self {
+            Failure::StoppedExternally => "stopped_externally",
+            Failure::Limit => "limit",
+            Failure::NotInTolerance => "not_in_tolerance",
+            Failure::Timeout => "timeout",
+            Failure::DeviceError => "device_error",
+        }
+    }
+}
 
 impl Outcome {
     /// It is done, and this was read.

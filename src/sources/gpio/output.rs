@@ -11,7 +11,7 @@
 use super::super::fold::Feed;
 use super::super::hardware::{OpenPins, Pins, PinsError};
 use super::super::inputs::Until;
-use super::super::instruments::{Asked, ChannelOffer, Offer, Outcome, Request, Setting};
+use super::super::instruments::{Asked, ChannelOffer, Failure, Offer, Outcome, Request, Setting};
 use super::super::monotonic;
 use super::super::outlets::{Order, Outlets};
 use super::super::publish::Report;
@@ -441,7 +441,7 @@ impl OutputSource {
                 }
             };
             if let (Some(why), Some(_)) = (fault, to) {
-                failed.get_or_insert_with(|| format!("not_in_tolerance: {why}"));
+                failed.get_or_insert_with(|| format!("{}: {why}", Failure::NotInTolerance.code()));
                 continue;
             }
             let active = pins.level(line.config.pin).map(|high| high != line.config.active_low);

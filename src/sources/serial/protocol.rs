@@ -3,7 +3,7 @@
 //! Promises: no I/O, no clock of its own (`now` is the monotonic clock), bounded memory, and no input makes it panic.
 //! It does its own framing. The port's loop owns the device and its life, and knows who asked for what.
 
-use super::super::instruments::{Offer, Request};
+use super::super::instruments::{Failure, Offer, Request};
 use super::super::reading::Reading;
 use crate::model::{CommandState, QualityReason};
 use serde_json::Value as Json;
@@ -102,8 +102,8 @@ pub struct Finish {
     pub id: String,
     /// How.
     pub state: CommandState,
-    /// One of [`CODES`](super::super::instruments::CODES).
-    pub code: Option<&'static str>,
+    /// Why it did not arrive, where one of them says so.
+    pub code: Option<Failure>,
     /// One sentence.
     pub reason: Option<String>,
     /// What was read.

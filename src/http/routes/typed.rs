@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::{Draft, DraftError, StreamValue};
 use crate::sources::signals::{NotFilled, Session};
 use crate::sources::streams::Streams;
-use crate::sources::{Instruments, JobRefused, NotTaken};
+use crate::sources::{JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
 
 /// What a row fills in; gives the event type. `now` is RFC 3339.
@@ -20,7 +20,6 @@ type Fill = fn(&mut Map<String, Value>, id: &str, now: &str, &mut Books<'_>) -> 
 /// What is counted for publishers.
 struct Books<'a> {
     streams: Option<&'a Streams>,
-    instruments: Option<&'a Instruments>,
 }
 
 struct Row {
@@ -52,7 +51,6 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let now = Wall::now().rfc3339();
     let mut books = Books {
         streams: Some(&request.shared.parts.streams),
-        instruments: Some(&request.shared.parts.instruments),
     };
     let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
@@ -227,13 +225,9 @@ fn instrument(
     payload: &mut Map<String, Value>,
     id: &str,
     now: &str,
-    books: &mut Books<'_>,
+    _: &mut Books<'_>,
 ) -> Result<&'static str, Wrong> {
     default(payload, "instrument_name", id);
-    // Who has it is known here, whatever its program says.
-    if let Some(by) = books.instruments.and_then(|instruments| instruments.used_by(id)) {
-        payload.insert("used_by".into(), by.into());
-    }
     default(payload, "status", "connected");
     default(payload, "timestamp", now);
     let at = payload.get("timestamp").cloned().unwrap_or(Value::Null);
@@ -324,7 +318,7 @@ mod tests {
     fn made(kind: &str, text: &str) -> Result<(String, Value), u16> {
         let draft = match ROWS.iter().find(|r| r.kind == kind) {
             Some(row) => {
-                let mut books = Books { streams: None, instruments: None };
+                let mut books = Books { streams: None };
                 draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
             }
             None => {

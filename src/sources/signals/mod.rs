@@ -37,6 +37,8 @@ use std::time::{Duration, Instant};
 
 /// Bounds of what may be asked for.
 pub const INTERVAL_S: (f64, f64) = (1.0, 60.0);
+/// The greatest number of a sample: the last one that programs with floating-point numbers alone can count to.
+pub const MOST_SEQ: u64 = (1 << 53) - 1;
 /// See [`INTERVAL_S`].
 pub const BATCH: (u64, u64) = (1, 1_000);
 
@@ -363,7 +365,10 @@ impl Signal {
             members.entry("z").or_insert_with(|| round(z, 1e4).into());
         }
         let event = SignalEvent::deserialize(&*event).map_err(|e| format!(": {e}"))?;
-        self.next = self.next.max(event.seq.saturating_add(1));
+        if event.seq > MOST_SEQ {
+            return Err(format!(": seq is {}; expected at most {MOST_SEQ}", event.seq));
+        }
+        self.next = self.next.max(event.seq + 1);
         Ok(event)
     }
 
@@ -643,11 +648,23 @@ mod tests {
         }
     }
 
+    /// The number after the greatest there is was computed: a panic, or numbering from 0 again.
     #[test]
-    fn the_greatest_number_is_a_number() {
-        let signals = Signals::alone(bus());
-        let both = post(&signals, json!({ "events": [{ "seq": u64::MAX, "value": 1 }, 2] }), true);
-        assert_eq!(both["events"][1]["seq"], u64::MAX);
+    fn a_number_beyond_all_bounds_is_refused() {
+        let bus = bus();
+        let signals = Signals::alone(Arc::clone(&bus));
+        let refused = |bad: Value| {
+            let Value::Object(payload) = bad else { panic!() };
+            match signals.session().fill("t", payload, Wall(0)) {
+                Err(NotFilled::Wrong(why)) => assert!(why.contains("seq"), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        };
+        for seq in [u64::MAX, MOST_SEQ + 1] {
+            refused(json!({ "events": [{ "value": 1, "seq": seq }] }));
+        }
+        post(&signals, json!({ "events": [{ "value": 1, "seq": MOST_SEQ }] }), true);
+        refused(json!({ "events": [1] }));
     }
 
     #[test]

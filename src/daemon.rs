@@ -171,7 +171,9 @@ impl Daemon {
         let opened = Store::open(&config.data, &config.store).map_err(StartError::Store)?;
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
         let metrics = Arc::new(Metrics::default());
-        let bus = Arc::new(Bus::new(opened.start, metrics));
+        let info = rustix::system::sysinfo();
+        let memory = (info.totalram as f64 * f64::from(info.mem_unit)) as u64;
+        let bus = Arc::new(Bus::new(opened.start, metrics).with_room(limits::lag_bytes(Some(memory))));
         bus.time().take_from(&config.time.from);
         let store = Arc::new(opened.store);
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));

@@ -10,9 +10,20 @@ pub const STACK: usize = 512 * 1024;
 
 /// Memory of the hot log that readers resume from without touching the disk. Older events are read from the store.
 pub const HOT_BYTES: usize = 3 * 1024 * 1024;
-/// Events that wait for the disk. When they are more, publishing is refused (503 to programs, a counter and an alert
-/// for sources): the log stays dense and acquisition is told, rather than memory growing or events vanishing.
+/// Events that wait for the disk, on a box with 1 GB or more; see [`lag_bytes`]. When they are more, publishing is refused (503 to
+/// programs, a counter and an alert for sources): the log stays dense and acquisition is told, rather than memory growing or
+/// events vanishing.
 pub const LAG_BYTES: usize = 64 * 1024 * 1024;
+/// The same on the smallest box: some seconds of a card that stalls while all sources are busy.
+pub const LAG_LEAST: usize = 8 * 1024 * 1024;
+
+/// What may wait for the disk on a box with so much memory, a sixteenth of it: rows of scans may take as much again before they are
+/// refused, and an eighth for both leaves a Pi with 512 MB its page cache. Where the memory is not known, [`LAG_BYTES`].
+pub fn lag_bytes(memory: Option<u64>) -> usize {
+    let share = memory.and_then(|bytes| usize::try_from(bytes / 16).ok());
+    share.unwrap_or(LAG_BYTES).clamp(LAG_LEAST, LAG_BYTES)
+}
+
 /// State keys. A publisher that invents ids for ever is refused a new key after this many.
 pub const STATE_KEYS: usize = 20_000;
 /// Jobs, scans and the like that have ended and are still part of the state; of older ones only records remain.
@@ -392,7 +403,7 @@ pub const LOG_CHARS: usize = 4_000;
 pub const NAME_CHARS: usize = 100;
 /// Rows of scans in memory that are in no block on the disk yet, in bytes over all scans; past it they are put in blocks
 /// that are not full, which are written again later. Past twice as much, because they come faster than blocks are
-/// written, further ones are refused with 503.
+/// written, further ones are refused with 503. On a small box half of [`lag_bytes`].
 pub const BOOK_BYTES: usize = 32 * 1024 * 1024;
 /// Scans whose rows are held in memory; past it those that were not used for longest are put on the disk and let go.
 pub const BOOK_SCANS: usize = 4_096;
@@ -449,3 +460,19 @@ pub const LEASES: (Duration, Duration) = (Duration::from_millis(200), Duration::
 pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
 /// Requests that wait so, each with a connection's thread; a further one is told 503.
 pub const CONTROL_WAITS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_box_lets_less_wait() {
+        const MB: usize = 1 << 20;
+        for (memory, bytes) in
+            [(None, 64), (Some(64), 8), (Some(448), 28), (Some(1_024), 64), (Some(8_192), 64)]
+        {
+            assert_eq!(lag_bytes(memory.map(|mb: u64| mb << 20)), bytes * MB, "{memory:?}");
+        }
+        assert_eq!(lag_bytes(Some(u64::MAX)), LAG_BYTES);
+    }
+}

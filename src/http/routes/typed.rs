@@ -49,9 +49,7 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let id = request.param(0).to_string();
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
     let now = Wall::now().rfc3339();
-    let mut books = Books {
-        streams: Some(&request.shared.parts.streams),
-    };
+    let mut books = Books { streams: Some(&request.shared.parts.streams) };
     let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
     match kind {

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 
 /// A scan that fills blocks, one that has a row now and then, and one that ends and is removed.
 const SCANS: [(&str, u64); 3] = [("fast", 170), ("slow", 1), ("gone", 90)];
-const ROUNDS: u64 = 14;
+const ROUNDS: u64 = 10;
 /// When the third one ends, and when it is removed.
-const ENDS: u64 = 5;
-const GOES: u64 = 8;
+const ENDS: u64 = 3;
+const GOES: u64 = 6;
 
 struct World {
     bus: Arc<Bus>,
@@ -129,7 +129,8 @@ fn a_power_cut_at_every_sync_loses_no_row_and_doubles_none() {
     let syncs = whole.syncs();
     assert!(said.floor > ROUNDS && said.removed, "the log has to have forgotten rows: {said:?}");
     for cut in 1..=syncs {
-        for seed in 0..2 {
+        // What is torn of the commits of the log, `store::crash` plays more often.
+        for seed in 0..1 + u64::from(cut % 4 == 0) {
             let context = format!("cut at sync {cut} of {syncs}, seed {seed}");
             let (backend, mut said) = (Backend::default(), Said::default());
             backend.cut_at(cut);

@@ -1,6 +1,7 @@
 //! The book over a real store: numbering, holding, blocks, kills at any moment.
 
 use super::*;
+use crate::clock::Wall;
 use crate::config;
 use crate::metrics::Metrics;
 use serde_json::json;

@@ -1,30 +1,17 @@
 // The life of a command under the finger: pending at once, ended only by the daemon, never silent.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, skip, stage, until } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({}, { lossy: true });
 
+let made = 0;
 /** The overview with a recorder of our own, that nothing but these tests moves. */
-async function overview(status, { device, name = `r${opened.length}${Date.now() % 1e6}` } = {}) {
+async function overview(status, { device, name = `r${made += 1}` } = {}) {
   const say = (to) => box.post(`/api/recorders/${name}/state`, { name: `Test ${name}`, status: to, ...(to === 'recording' ? { elapsed_s: 720 } : {}) });
   await say(status);
-  const it = await open(chrome, box.url, { device, lossy: true });
-  opened.push(it);
+  const it = await show(undefined, { device });
   const card = it.page.locator(`#card-recorder-${name}`);
   await card.waitFor();
   const sent = [];
@@ -141,8 +128,7 @@ test('a button that can do nothing says why before it is tapped', { skip }, asyn
 });
 
 test('the recorder of the bench: a real command, confirmed by what the recorder then does', { skip }, async () => {
-  const it = await open(chrome, box.url);
-  opened.push(it);
+  const it = await show(undefined, { lossy: false });
   const card = it.page.locator('#card-recorder-rec1');
   await card.waitFor();
   const start = card.locator('[data-command="start"]');
@@ -161,8 +147,7 @@ test('the recorder of the bench: a real command, confirmed by what the recorder 
 test('an alert is acknowledged, stays acknowledged after a reload, and a new occurrence is open again', { skip }, async () => {
   const alert = (more) => box.post('/api/events', { type: 'alert', payload: { alert_id: 'test.door', occurrence: 1, severity: 'MAJOR', state: 'active', message: 'Door open <b>', raised_at: new Date().toISOString(), ...more } });
   await alert({});
-  const it = await open(chrome, box.url, { device: PHONE });
-  opened.push(it);
+  const it = await show(undefined, { device: PHONE, lossy: false });
   const row = it.page.locator('.alert', { hasText: 'Door open <b>' });
   await row.waitFor();
   await it.page.waitForFunction(() => /^\(\d+\) /.test(document.title));

@@ -3,35 +3,21 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { HEARTBEAT_S, browser, collect_notes, conn, conn_now, daemon, open, publish_notes, record_conn, skip, until, visit } from './harness.mjs';
+import { HEARTBEAT_S, collect_notes, conn, conn_now, publish_notes, record_conn, skip, stage, until, visit } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-let box;
-let chrome;
+const { box, at } = stage({}, { lossy: true });
 let gate;
-const opened = [];
 before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-  gate = await proxy(() => ({ host: '127.0.0.1', port: box.port }));
+  if (!skip) gate = await proxy(() => ({ host: '127.0.0.1', port: box.port }));
 });
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
+afterEach(() => {
   gate?.heal();
   gate?.kill();
   if (gate) gate.requests.length = 0;
 });
-after(async () => {
-  gate?.close();
-  await chrome?.close();
-  await box?.close();
-});
+after(() => gate?.close());
 
-async function page_at(url, options) {
-  const it = await open(chrome, url, { lossy: true, ...options });
-  opened.push(it);
-  return it;
-}
 const system = (page) => page.evaluate(async () => {
   const { app } = await import(new URL('js/app.js', location.href).href);
   app.connection.refresh();
@@ -39,7 +25,7 @@ const system = (page) => page.evaluate(async () => {
 });
 
 test('the stream fails for good: polling, with commands and typed text undisturbed, then the stream again', { skip }, async () => {
-  const { page } = await page_at(`${gate.url}/#/login`);
+  const { page } = await at(`${gate.url}/#/login`);
   const notes = await collect_notes(page);
   await publish_notes(box, 0, 3);
   await page.fill('input[name=key]', 'half a k');
@@ -63,7 +49,7 @@ test('the stream fails for good: polling, with commands and typed text undisturb
 });
 
 test('commands work while polling, and are confirmed by it', { skip }, async () => {
-  const { page } = await page_at(gate.url, { preferences: { mode: 'polling', poll_ms: 1_000 }, wait: 'polling' });
+  const { page } = await at(gate.url, { preferences: { mode: 'polling', poll_ms: 1_000 }, wait: 'polling' });
   await page.waitForSelector('[data-command="start"][aria-disabled="false"], [data-command="split"][aria-disabled="false"]');
   const action = await page.evaluate(() => document.querySelector('[data-command][aria-disabled="false"]:not(.danger)').dataset.command);
   await page.click(`[data-command="${action}"]`);
@@ -73,7 +59,7 @@ test('commands work while polling, and are confirmed by it', { skip }, async () 
 });
 
 test('a half-open stream is noticed within 2.5 heartbeats; then every value is marked and a banner says since when', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   await page.waitForSelector('.spark path[d^="M"]');
   await page.waitForFunction(() => document.querySelectorAll('.val:not([data-stale])').length > 3);
   const states = await record_conn(page);
@@ -93,7 +79,7 @@ test('a half-open stream is noticed within 2.5 heartbeats; then every value is m
 });
 
 test('a loss shorter than a second shows nothing but the chip, and no button moves', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   await page.waitForSelector('[data-command="stop"]');
   await page.evaluate(() => {
     globalThis.banners = 0;
@@ -120,7 +106,7 @@ test('a loss shorter than a second shows nothing but the chip, and no button mov
 });
 
 test('a restart of the daemon: the page catches up by itself, nothing missing, nothing twice; old values are marked', { skip }, async () => {
-  const it = await page_at(gate.url);
+  const it = await at(gate.url);
   const { page } = it;
   await page.waitForSelector('.spark path[d^="M"]');
   await page.evaluate(() => { globalThis.kept = true; });
@@ -143,7 +129,7 @@ test('a restart of the daemon: the page catches up by itself, nothing missing, n
 });
 
 test('kill -9 of the daemon: what was lost is told, the rest is exact', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   const notes = await collect_notes(page);
   await box.post('/api/events?durable=true', { type: 'note', topic: 'app/test', payload: { n: 0 } });
   await publish_notes(box, 1, 5);
@@ -166,7 +152,7 @@ test('values from before a restart say so until their source speaks again', { sk
   await new Promise((ok) => setTimeout(ok, 1_500));
   await box.stop();
   await box.start();
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   const row = page.locator('#card-streams .row', { hasText: 'silent' });
   await row.waitFor();
   assert.match(await row.innerText(), /from before the restart/);
@@ -175,7 +161,7 @@ test('values from before a restart say so until their source speaks again', { sk
 });
 
 test('eight tabs use one stream and stay usable', { skip }, async () => {
-  const it = await page_at(gate.url);
+  const it = await at(gate.url);
   const tabs = [it.page];
   for (let i = 1; i < 8; i += 1) {
     const tab = await it.context.newPage();
@@ -197,7 +183,7 @@ test('eight tabs use one stream and stay usable', { skip }, async () => {
 });
 
 test('without a shared worker the visible tab holds the stream; a hidden one lets go after 30 s and comes back at once', { skip }, async () => {
-  const it = await page_at('about:blank', { shared: false, wait: null });
+  const it = await at('about:blank', { shared: false, wait: null });
   const { page } = it;
   await page.clock.install();
   await page.goto(gate.url);
@@ -221,7 +207,7 @@ test('without a shared worker the visible tab holds the stream; a hidden one let
 });
 
 test('waking resumes at once instead of waiting for the back-off', { skip }, async () => {
-  const { page } = await page_at(gate.url, { preferences: { mode: 'stream' } });
+  const { page } = await at(gate.url, { preferences: { mode: 'stream' } });
   gate.break('refuse');
   await conn(page, 'offline', 30_000);
   gate.heal();
@@ -232,7 +218,7 @@ test('waking resumes at once instead of waiting for the back-off', { skip }, asy
 });
 
 test('changing pages keeps the stream, brings what the new page needs, and keeps what was seen', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   await page.waitForSelector('.spark path[d^="M"]');
   const states = await record_conn(page);
   for (const name of ['system', 'settings', 'overview', 'system', 'overview']) await visit(page, name);
@@ -242,7 +228,7 @@ test('changing pages keeps the stream, brings what the new page needs, and keeps
 });
 
 test('the system page shows the connection and the daemon counts what it is told', { skip }, async () => {
-  const { page } = await page_at(`${gate.url}/#/system`);
+  const { page } = await at(`${gate.url}/#/system`);
   gate.kill();
   await conn(page, 'reconnecting', 3_000);
   await conn(page, 'live');

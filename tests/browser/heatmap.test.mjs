@@ -3,27 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { DESK, PHONE, skip, stage, until } from './harness.mjs';
 
 const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 /** Where to leave pictures, for who wants to look at them. */
 const SHOTS = process.env.TELLTALE_SHOTS;
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({}, { lossy: true });
 
 const COLUMNS = [{ name: 'stage.y', unit: 'mm', role: 'setpoint', axis: 0 }, { name: 'stage.x', unit: 'mm', role: 'setpoint', axis: 1 }, { name: 'pd.voltage', unit: 'V', role: 'measured' }, { name: 'dmm.current', unit: 'mA', role: 'measured' }];
 let made = 0;
@@ -47,12 +34,6 @@ async function scan(wide, high, columns = COLUMNS) {
     },
     end: () => box.post(`/api/scans/${id}/control`, { state: 'completed' }),
   };
-}
-
-async function show(hash, options = {}) {
-  const it = await open(chrome, `${box.url}/#/${hash}`, { lossy: true, ...options });
-  opened.push(it);
-  return it;
 }
 
 /** {wide, high, filled, values}: what is drawn, by rows from the least y. */

@@ -2,23 +2,12 @@
 // when it is refused, and that nothing is told as done before it is.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until, visit } from './harness.mjs';
+import { before, test } from 'node:test';
+import { DESK, PHONE, skip, stage, until, visit } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
+const { box, show } = stage({}, { lossy: true });
 before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-  await free();
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
+  if (!skip) await free();
 });
 
 /** The queue of the bench lets go of its instruments: once it runs it is aborted, and stays paused. */
@@ -31,12 +20,6 @@ async function free() {
     return false;
   });
   await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !['psu', 'dmm'].includes(i.instrument_id) || !i.used_by));
-}
-
-async function show(hash, options = {}) {
-  const it = await open(chrome, `${options.url ?? box.url}/#/${hash}`, { lossy: true, ...options });
-  opened.push(it);
-  return it;
 }
 
 const request = async (method, path, body) => {

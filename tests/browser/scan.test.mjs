@@ -2,24 +2,11 @@
 // the person; and its playback, which nobody can take for the present.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { browser, conn, daemon, heap_of, open, skip, until, visit } from './harness.mjs';
+import { test } from 'node:test';
+import { conn, heap_of, skip, stage, until, visit } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({}, { lossy: true });
 
 const COLUMNS = [{ name: 'psu.voltage', unit: 'V', role: 'setpoint', axis: 0 }, { name: 'dmm.current', unit: 'mA', role: 'measured' }, { name: 'oven.temp', unit: 'degC', role: 'measured' }];
 let made = 0;
@@ -52,12 +39,6 @@ async function scan({ columns = COLUMNS, points_total = 5_000, period_s = 0.05 }
     },
     count: () => next,
   };
-  return it;
-}
-
-async function show(hash, options = {}) {
-  const it = await open(chrome, `${options.url ?? box.url}/#/${hash}`, { lossy: true, ...options });
-  opened.push(it);
   return it;
 }
 

@@ -2,30 +2,19 @@
 // two steps.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { before, test } from 'node:test';
+import { PHONE, skip, stage, until } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
+const CONFIG = 'name = "telltale"\n\n[signals]\ngenerate = ["alpha", "beta", "calm"]\nlive = true\ninterval_s = 1\nbatch_size = 100\nallow_reset = true\n';
+const { box, show } = stage({ config: CONFIG });
 before(async () => {
   if (skip) return;
-  const config = 'name = "telltale"\n\n[signals]\ngenerate = ["alpha", "beta", "calm"]\nlive = true\ninterval_s = 1\nbatch_size = 100\nallow_reset = true\n';
-  [box, chrome] = await Promise.all([daemon({ config }), browser()]);
   await box.post('/api/signals/calm/live', { on: false });
   await until('calm to be paused', async () => (await box.get('/api/signals/calm')).live === false);
 });
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
 
-async function signals({ device = DESK, path = 'signals/alpha', lossy = false } = {}) {
-  const it = await open(chrome, `${box.url}/#/${path}`, { device, lossy });
-  opened.push(it);
+async function signals({ path = 'signals/alpha', ...options } = {}) {
+  const it = await show(path, options);
   await it.page.waitForSelector('#card-signal-state .streaming');
   return it;
 }

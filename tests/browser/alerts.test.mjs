@@ -148,11 +148,13 @@ test('sound: only if wanted, for new occurrences, in one tab of two; silent for 
   const before = await sum();
   await alert('sound.one');
   await until('the sound', async () => (await sum()) > before);
+  // Silence is a span of time: the other tab would sound within a tick or two.
   await page.waitForTimeout(700);
   assert.equal(await sum(), before + 1, `one tab: ${await counts()}`);
   await alert('sound.one', { state: 'acknowledged' });
   await alert('sound.two', { state: 'acknowledged' });
   await page.waitForSelector('[data-alert="sound.two"]');
+  // As above: what must not sound is given the time to.
   await page.waitForTimeout(700);
   assert.equal(await sum(), before + 1, 'what is acknowledged is silent');
   await alert('sound.one', { occurrence: 2 });

@@ -36,6 +36,7 @@ test('pending within 100 ms, one request for two taps, ended only by the state',
   }, it.name);
   assert.ok(ms <= 130, `pending after ${ms} ms`);
   assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
+  // Nothing may happen now, and nothing tells that it did not: several draws have passed by then.
   await it.page.waitForTimeout(1_000);
   assert.match(await it.button('start').innerText(), /Starting/, 'an answer of 202 ends nothing');
   assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
@@ -123,6 +124,7 @@ test('a button that can do nothing says why before it is tapped', { skip }, asyn
   assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
   assert.match(await it.button('start').getAttribute('title'), /Not possible while Fault/);
   await it.button('start').click({ force: true });
+  // A request that must not go out is given the time to.
   await it.page.waitForTimeout(300);
   assert.equal(it.sent.length, 0);
 });
@@ -167,7 +169,9 @@ test('nothing is drawn while a finger is down', { skip }, async () => {
   await it.page.mouse.move(box_of.x + 60, box_of.y + 20);
   await it.page.mouse.down();
   await it.say('recording');
-  await it.page.waitForTimeout(700);
+  await it.page.waitForFunction(async (id) => (await import(new URL('js/app.js', location.href).href)).app.store.slices.recorders.get(id).payload.status === 'recording', it.name);
+  // The page has it; without a finger it would be drawn within a quarter of a second.
+  await it.page.waitForTimeout(500);
   assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
   await it.page.mouse.up();
   await it.card.locator('.state-word', { hasText: 'Recording' }).waitFor();

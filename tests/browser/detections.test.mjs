@@ -89,6 +89,7 @@ test('the filter narrows list, summary and CSV alike, and stands in the address'
   const before = await total(page);
   await look('C2', [['S3', 0.9]]);
   await until('the daemon to have it', async () => (await box.get('/api/summary')).total === before + 1);
+  // Pushed, it would be asked for within a second: this long nothing is.
   await new Promise((ok) => setTimeout(ok, 1_500));
   assert.equal(await total(page), before);
   await page.click('[data-refresh]');

@@ -67,13 +67,14 @@ test('from the overview to the queues, and to one of them; the instruments of th
 test('a queue is made in the form, and removed with the loss named', { skip }, async () => {
   const it = await show('queues');
   const { page } = it;
-  await page.fill('#card-queue-new input[name="name"]', '<b>Monday</b>');
-  await page.selectOption('#card-queue-new select[name="on_failure"]', 'continue');
+  await page.fill('#card-queue-new input[name="queue-name"]', '<b>Monday</b>');
+  await page.selectOption('#card-queue-new select[name="queue-on_failure"]', 'continue');
+  await page.check('#card-queue-new input[name="queue-autostart"]');
   await page.click('[data-ask="create"]');
   await page.waitForSelector('main[data-page="queue"] #card-queue .state-word');
   const id = await page.evaluate(() => decodeURIComponent(location.hash.split('/')[2]));
   const { body } = await request('GET', `/api/queues/${id}`);
-  assert.deepEqual([body.name, body.on_failure], ['<b>Monday</b>', 'continue']);
+  assert.deepEqual([body.name, body.on_failure, body.loop, body.autostart], ['<b>Monday</b>', 'continue', false, true]);
   assert.equal(await page.innerText('#card-queue-title'), '<b>Monday</b>', 'text, not markup');
   await page.click('#card-queue-settings summary');
   await page.fill('input[name="queue-name"]', 'Tuesday');
@@ -166,7 +167,7 @@ test('the order: by keyboard, the focus stays with the row; who comes too late i
   await press(a, 'down', [b, a, d, c]);
   await press(c, 'front', [c, b, a, d]);
   assert.deepEqual(await own.order(), [c, b, a, d]);
-  assert.equal(await page.getAttribute(`[data-scan="${c}"] [data-way="up"]`, 'aria-disabled'), 'true');
+  assert.deepEqual(await page.$eval(`[data-scan="${c}"] [data-way="up"]`, (b) => [b.getAttribute('aria-disabled'), b.title]), ['true', 'It stands there already']);
 
   // Somebody else is faster.
   await page.route(`**/api/queues/${own.id}/move`, async (route) => {
@@ -267,7 +268,11 @@ test('a half-typed form survives everything that comes meanwhile', { skip }, asy
   await page.keyboard.type('half', { delay: 30 });
   await request('POST', `/api/queues/${own.id}/start`, {});
   await page.locator('#card-queue .state-word', { hasText: 'Running' }).waitFor();
-  await page.waitForTimeout(600);
+  const measured = () => page.innerText('ol[data-order] > [data-current] .row-sub');
+  for (let i = 0; i < 3; i += 1) {
+    const before = await measured();
+    await until('another point', async () => (await measured()) !== before);
+  }
   await page.keyboard.type(' typed', { delay: 30 });
   assert.equal(await page.inputValue('#scan-name'), 'half typed');
   await request('POST', `/api/queues/${own.id}/abort`, {});

@@ -136,6 +136,7 @@ test('pending at once, stop in two steps and apart, and only the state ends it',
   await page.locator('dialog [data-confirm]').tap();
   await it.card.locator('[data-command="stop"]', { hasText: 'Stopping' }).waitFor();
   assert.equal(it.sent.length, 1);
+  // Nothing may happen now, and nothing tells that it did not: several draws have passed by then.
   await page.waitForTimeout(800);
   assert.match(await it.button('stop').innerText(), /Stopping/, 'an answer of 202 ends nothing');
   await it.say({ status: 'stopped' });

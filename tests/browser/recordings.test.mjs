@@ -165,12 +165,14 @@ test('what is new is counted, nothing moves until it is asked for, and nothing w
   await page.mouse.move(row.x + 300, row.y + 20);
   await page.mouse.down();
   writeFileSync(join(folder, 'still-aa.wav'), wav(1));
-  await page.waitForTimeout(1_000);
+  await until('the new one', () => find('still-aa.wav'));
+  // The box has it and tells of it; without a finger it would be drawn within half a second.
+  await page.waitForTimeout(800);
   assert.equal(await page.locator('[data-fresh]').count(), 0, 'nothing is drawn under a finger');
   await page.mouse.move(row.x + 300, row.y + 400);
   await page.mouse.up();
   await page.waitForSelector('[data-fresh="1"]');
-  const before = await until('the new one', () => find('still-aa.wav'));
+  const before = await find('still-aa.wav');
   assert.deepEqual(await ids(page), [a.recording_id, b.recording_id]);
   assert.deepEqual(await it.row(b.recording_id).boundingBox(), row, 'the row is where it was');
   await page.click('[data-fresh]');
@@ -561,7 +563,7 @@ test('an open player is accessible in every theme, within 320 px, with targets o
     await page.evaluate(AXE);
     for (const theme of ['light', 'dark', 'sun']) {
       await page.evaluate(async (name) => (await import(new URL('js/app.js', location.href).href)).app.choose('theme', name), theme);
-      await page.waitForTimeout(250);
+      await page.waitForFunction(() => !document.getAnimations().some((a) => a instanceof CSSTransition));
       const violations = await page.evaluate(async () => (await globalThis.axe.run(document, { resultTypes: ['violations'] })).violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`));
       assert.deepEqual(violations, [], `${theme} at ${width} px`);
     }

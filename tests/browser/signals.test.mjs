@@ -82,7 +82,6 @@ test('freezing keeps the chart, not the acquisition', { skip }, async () => {
   await until('more samples', async () => (await total(page)) >= frozen[2] + 300);
   assert.equal((await status('alpha')).live, true);
   assert.match(await page.innerText('#card-signal-chart .note'), /[1-9]\d* newer samples/);
-  await new Promise((ok) => setTimeout(ok, 2_100));
   assert.deepEqual([await words(page), await in_view(page)], frozen.slice(0, 2), 'the chart is as it was');
   await page.click('[data-view="freeze"]');
   await page.waitForSelector('#card-signal-chart .note', { state: 'detached' });

@@ -100,7 +100,7 @@ test('services: what each can, two steps for what hurts, ended by the state', { 
   await page.click('dialog[open] [data-confirm]');
   await row.locator('[data-command="stop"]:has-text("Stopping")').waitFor();
   await publish('service_status', { name: 'other', status: 'inactive', since: null, can: [] }, 'services');
-  await page.waitForTimeout(500);
+  await page.locator('[data-service="other"]').waitFor();
   assert.match(await row.locator('[data-command="stop"]').innerText(), /Stopping/, 'another service ends nothing');
   await say('inactive');
   await row.locator('.note[data-tone="good"]').waitFor();

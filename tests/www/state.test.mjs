@@ -268,6 +268,12 @@ const lines = (from, to) => Array.from({ length: to - from }, (_, i) => live_lin
 const page = (from, to) => lines(from, to).reverse();
 const span_of = (rows) => (rows.length ? `${rows[0].id}..${rows.at(-1).id} ${rows.length}` : 'none');
 
+test('why there is no line: loading, an error, no match or none at all', () => {
+  const nothing = { level: '', source: '', text: '' };
+  for (const [status, filter, expected] of [['loading', nothing, 'loading'], ['error', { text: 'x' }, 'error'], ['denied', nothing, 'error'], ['ok', { text: 'x' }, 'filter'], ['ok', { source: 'gps' }, 'filter'],
+    ['ok', { level: 'ERROR' }, 'filter'], ['ok', nothing, 'none'], ['ok', {}, 'none'], ['absent', nothing, 'none']]) assert.equal(log.why_empty(status, filter), expected, status);
+});
+
 test('the log is at most 500 rows, in order, each once', () => {
   let book = log.loaded(log.initial(), page(100, 300), '7-100');
   assert.equal(span_of(book.rows), '7-100..7-299 200');

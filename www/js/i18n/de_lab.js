@@ -57,6 +57,8 @@ export default {
   'queue.move.up': 'Nach oben',
   'queue.move.down': 'Nach unten',
   'queue.move.front': 'An den Anfang',
+  'queue.move.there': 'Steht schon dort',
+  'queue.move.goes_on': 'Es wird gerade umgestellt',
   'queue.order_lost': '{scan} wurde nicht verschoben: Jemand anders hat die Reihenfolge inzwischen geändert (Stand {was}, jetzt {now}). Sie ist nun {order}.',
   'queue.settings': 'Einstellungen der Warteschlange',
   'queue.save': 'Speichern',

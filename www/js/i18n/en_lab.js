@@ -57,6 +57,8 @@ export default {
   'queue.move.up': 'Move up',
   'queue.move.down': 'Move down',
   'queue.move.front': 'To the front',
+  'queue.move.there': 'It stands there already',
+  'queue.move.goes_on': 'Another move goes on',
   'queue.order_lost': '{scan} was not moved: the order was changed by somebody else in the meantime (version {was}, now {now}). It is now {order}.',
   'queue.settings': 'Settings of the queue',
   'queue.save': 'Save',

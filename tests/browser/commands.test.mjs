@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PHONE, skip, stage, until } from './harness.mjs';
 
-const { box, show } = stage({}, { lossy: true });
+const { box, show } = stage({}, { page: { lossy: true } });
 
 let made = 0;
 /** The overview with a recorder of our own, that nothing but these tests moves. */

@@ -2,15 +2,12 @@
 // the person's lost.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
+import { after, afterEach, test } from 'node:test';
 import { HEARTBEAT_S, collect_notes, conn, conn_now, publish_notes, record_conn, skip, stage, until, visit } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-const { box, at } = stage({}, { lossy: true });
 let gate;
-before(async () => {
-  if (!skip) gate = await proxy(() => ({ host: '127.0.0.1', port: box.port }));
-});
+const { box, at } = stage({}, { page: { lossy: true }, ready: async () => { gate = await proxy(() => ({ host: '127.0.0.1', port: box.port })); } });
 afterEach(() => {
   gate?.heal();
   gate?.kill();

@@ -52,18 +52,19 @@ async function free_port() {
 /**
  * What the tests of a file stand on: a daemon, and the pages they look at. The daemon starts before the first test, pages
  * are closed after the test that opened them, daemon and browser end after the last one. `options` are those of `daemon`,
- * or a function that gives them once what they need is there; null for tests that start daemons of their own. `always`
- * are options of every page.
+ * or a function that gives them once what they need is there; null for tests that start daemons of their own. `ready()`
+ * is waited for once the daemon serves; `page` are options of every page.
  *
  * `show(hash, options)` opens the page at `#/hash`, or without any when there is no hash; `options.url` instead of the
- * daemon's own. `at(url, options)` opens any address. What else a file needs it starts in hooks of its own, which run
- * in the order in which they stand.
+ * daemon's own. `at(url, options)` opens any address. A second `before` of the file would not wait for the first one.
  */
-export function stage(options = {}, always = {}) {
+export function stage(options = {}, { page = {}, ready = () => {} } = {}) {
   const box = options && prepared(options);
   const opened = [];
   before(async () => {
-    if (box && !skip) await Promise.all([box.start(), chrome()]);
+    if (!box || skip) return;
+    await Promise.all([box.start(), chrome()]);
+    await ready();
   });
   afterEach(async () => {
     for (const it of opened.splice(0)) await it.close();
@@ -73,7 +74,7 @@ export function stage(options = {}, always = {}) {
     await box?.close();
   });
   const at = async (url, more = {}) => {
-    const it = await open(url, { ...always, ...more });
+    const it = await open(url, { ...page, ...more });
     opened.push(it);
     return it;
   };

@@ -10,7 +10,7 @@ const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.me
 /** Where to leave pictures, for who wants to look at them. */
 const SHOTS = process.env.TELLTALE_SHOTS;
 
-const { box, show } = stage({}, { lossy: true });
+const { box, show } = stage({}, { page: { lossy: true } });
 
 const COLUMNS = [{ name: 'stage.y', unit: 'mm', role: 'setpoint', axis: 0 }, { name: 'stage.x', unit: 'mm', role: 'setpoint', axis: 1 }, { name: 'pd.voltage', unit: 'V', role: 'measured' }, { name: 'dmm.current', unit: 'mA', role: 'measured' }];
 let made = 0;

@@ -2,13 +2,10 @@
 // when it is refused, and that nothing is told as done before it is.
 
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { DESK, PHONE, skip, stage, until, visit } from './harness.mjs';
 
-const { box, show } = stage({}, { lossy: true });
-before(async () => {
-  if (!skip) await free();
-});
+const { box, show } = stage({}, { page: { lossy: true }, ready: () => free() });
 
 /** The queue of the bench lets go of its instruments: once it runs it is aborted, and stays paused. */
 async function free() {
@@ -498,4 +495,45 @@ test('by keyboard alone: from the tabs to the commands and the form', { skip }, 
     }));
   }
   for (const want of ['#/scans', 'start', 'pause', 'stop', 'up', 'down', 'front', `remove-${own.ids[0]}`, 'scan-name', 'axis-0-set', 'add']) assert.ok(reached.has(want), `${want} in ${[...reached]}`);
+});
+
+test('the badge of a state pulses once when it becomes another: not when it is first drawn, not for who wants no motion', { skip }, async () => {
+  const own = await queue(1);
+  const job = `pulse${made}`;
+  const work = (status) => box.post(`/api/jobs/${job}`, { kind: 'encode', status, progress: 0 });
+  await work('queued');
+  const it = await show('');
+  const { page } = it;
+  const badge = (at, word) => page.locator(at, { hasText: word }).first();
+  /** [marked, animation, how often] of a badge, as the browser has it. */
+  const motion = (at, word) => badge(at, word).evaluate((e) => [e.dataset.pulse !== undefined, getComputedStyle(e).animationName, getComputedStyle(e).animationIterationCount]);
+  const of_queue = `#card-queues .row:has(a[href="#/queue/${own.id}"]) > .row-head .chip`;
+  const [still, pulses] = [[false, 'none', '1'], [true, 'pulse', '1']];
+  await badge('#card-jobs .chip', 'Waiting').waitFor();
+  assert.equal(await page.locator('.chip[data-pulse]').count(), 0, 'nothing when it is first drawn');
+  await work('running');
+  await badge('#card-jobs .chip[data-pulse]', 'Running').waitFor();
+  await visit(page, 'queues');
+  await badge(of_queue, 'Idle').waitFor();
+  assert.deepEqual(await motion(of_queue, 'Idle'), still);
+  await request('POST', `/api/queues/${own.id}/start`, {});
+  await badge(of_queue, 'Running').waitFor();
+  assert.deepEqual(await motion(of_queue, 'Running'), pulses);
+  await until('it to be over', async () => String(await motion(of_queue, 'Running')) === String(still));
+  // The row of the scan, in its queue and in the list; what is remembered begins anew with every page.
+  await visit(page, `queue/${own.id}`);
+  const of_scan = `[data-scan="${own.ids[0]}"] .chip`;
+  await badge(of_scan, 'Running').waitFor();
+  assert.deepEqual(await motion(of_scan, 'Running'), still);
+  await request('POST', `/api/queues/${own.id}/pause`, {});
+  await badge(of_scan, 'Paused').waitFor();
+  assert.deepEqual(await motion(of_scan, 'Paused'), pulses);
+  await visit(page, `scans?queue_id=${own.id}`);
+  await badge(of_scan, 'Paused').waitFor();
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await request('POST', `/api/queues/${own.id}/resume`, {});
+  await badge(of_scan, 'Running').waitFor();
+  assert.deepEqual(await motion(of_scan, 'Running'), [true, 'none', '1'], 'the mark, without motion');
+  await request('POST', `/api/queues/${own.id}/abort`, {});
+  await it.clean();
 });

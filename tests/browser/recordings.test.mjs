@@ -4,18 +4,19 @@
 import assert from 'node:assert/strict';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { DESK, PHONE, daemon, skip, stage, until } from './harness.mjs';
 
 const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const RATE = 8_000;
 
-const { box, show: open } = stage({}, { lossy: true });
 let folder;
-before(async () => {
-  if (skip) return;
-  folder = (await until('the folder of the bench', async () => (await box.get('/api/recordings?limit=1')).summary)).folder;
-  mkdirSync(folder, { recursive: true });
+const { box, show: open } = stage({}, {
+  page: { lossy: true },
+  ready: async () => {
+    folder = (await until('the folder of the bench', async () => (await box.get('/api/recordings?limit=1')).summary)).folder;
+    mkdirSync(folder, { recursive: true });
+  },
 });
 
 /** A WAV of silence and then, from `loud_from_s`, a tone. */

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { conn, heap_of, skip, stage, until, visit } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-const { box, show } = stage({}, { lossy: true });
+const { box, show } = stage({}, { page: { lossy: true } });
 
 const COLUMNS = [{ name: 'psu.voltage', unit: 'V', role: 'setpoint', axis: 0 }, { name: 'dmm.current', unit: 'mA', role: 'measured' }, { name: 'oven.temp', unit: 'degC', role: 'measured' }];
 let made = 0;

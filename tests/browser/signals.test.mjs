@@ -2,15 +2,15 @@
 // two steps.
 
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { PHONE, skip, stage, until } from './harness.mjs';
 
 const CONFIG = 'name = "telltale"\n\n[signals]\ngenerate = ["alpha", "beta", "calm"]\nlive = true\ninterval_s = 1\nbatch_size = 100\nallow_reset = true\n';
-const { box, show } = stage({ config: CONFIG });
-before(async () => {
-  if (skip) return;
-  await box.post('/api/signals/calm/live', { on: false });
-  await until('calm to be paused', async () => (await box.get('/api/signals/calm')).live === false);
+const { box, show } = stage({ config: CONFIG }, {
+  ready: async () => {
+    await box.post('/api/signals/calm/live', { on: false });
+    await until('calm to be paused', async () => (await box.get('/api/signals/calm')).live === false);
+  },
 });
 
 async function signals({ path = 'signals/alpha', ...options } = {}) {

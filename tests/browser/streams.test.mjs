@@ -11,7 +11,7 @@ const { box, show } = stage(async () => {
   exchange = await feed();
   const ws = (id, more = '') => `[[stream]]\nid = "${id}"\nname = "${id.toUpperCase()}"\nunit = "USD"\nurl = "ws://127.0.0.1:${exchange.port}/${id}"\nvalue = "p"\nstale_after = "1s"\ninterval = "50ms"\n${more}\n`;
   return { config: `name = "telltale"\nbench = true\n\n${ws('btc', `rest = "http://127.0.0.1:${exchange.port}/rest"\nrest_value = "price"\nhigh = 110000\nhigh_alarm = 120000`)}${ws('eth')}[[stream]]\nid = "level"\nname = "Level"\nunit = "m"\nstale_after = "1s"\nexpire_after = "4s"\n\n[[stream]]\nid = "mute"\nname = "Mute"\nurl = "ws://127.0.0.1:${exchange.port}/mute"\nvalue = "p"\n` };
-}, { lossy: true });
+}, { page: { lossy: true } });
 after(() => exchange?.close());
 
 /** A WebSocket server by hand (RFC 6455, text frames only) with a REST answer beside it. */

@@ -37,7 +37,6 @@ export const LATER = [
   'js/parts/panel_clock.js',
   'js/parts/remote.js',
   'js/parts/scan_add.js',
-  'js/state/changes.js',
   'js/views/queue.js',
   'js/state/scan_list.js',
   'js/views/scans.js',

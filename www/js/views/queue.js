@@ -10,7 +10,7 @@ import { Remote } from '../core/remote.js';
 import { act_button } from '../parts/act_button.js';
 import { ask_button, asked_note } from '../parts/asked.js';
 import { card, empty } from '../parts/card.js';
-import { chip, look } from '../parts/chip.js';
+import { badge, look } from '../parts/chip.js';
 import { confirm } from '../parts/dialog.js';
 import { icon } from '../parts/icon.js';
 import { lab_commands } from '../parts/lab_commands.js';
@@ -21,7 +21,6 @@ import { progress } from '../parts/progress.js';
 import { queue_fields } from '../parts/queue_fields.js';
 import { ScanAdd } from '../parts/scan_add.js';
 import { age_tag, fact } from '../parts/value.js';
-import { Changes } from '../state/changes.js';
 import { draft_of, lists, place, removable, waiting } from '../state/lab_queue.js';
 import { queue_progress } from '../state/queues.js';
 
@@ -44,7 +43,6 @@ class QueuePage {
       mine: ({ type, topic, payload }) => type === 'queue_log' && (topic === `queue/${id}` || payload.queue_id === id),
     });
     this.add = new ScanAdd(app, { queue_id: id, asking: this.asking, signal });
-    this.changes = new Changes();
     this.moving = null;
     this.settings = null;
     app.connection.want([`queue/${id}`], { signal });
@@ -146,8 +144,8 @@ class QueuePage {
     const current = id === p.current_scan;
     const fixed = scan?.status !== 'queued';
     const name = scan?.name ?? id;
-    return html`<li class="row scan-line" data-scan=${id} data-status=${scan?.status ?? 'unknown'} ?data-current=${current} ?data-changed=${this.changes.of(id, `${scan?.status}/${scan?.pending}`)} aria-current=${current ? 'step' : nothing}>
-      <div class="row-head"><span class="scan-name"><span class="muted num">${i + 1}</span><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${name}</a></span>${scan ? chip('scan', scan.status, { quiet: true }) : nothing}</div>
+    return html`<li class="row scan-line" data-scan=${id} data-status=${scan?.status ?? 'unknown'} ?data-current=${current} ?data-changed=${this.app.changes.of(`row/${id}`, `${scan?.status}/${scan?.pending}`)} aria-current=${current ? 'step' : nothing}>
+      <div class="row-head"><span class="scan-name"><span class="muted num">${i + 1}</span><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${name}</a></span>${scan ? badge(this.app, 'scan', id, scan.status) : nothing}</div>
       <div class="row-sub"><span>${id}</span>${scan ? html`<span class="num">${points(scan)}</span>` : nothing}
         ${scan?.pending ? html`<strong data-tone="warn">${word('pending', scan.pending)}</strong>` : nothing}
         ${scan?.blocked_by ? html`<strong data-tone="warn">${scan.blocked_by}</strong>` : nothing}
@@ -188,8 +186,8 @@ class QueuePage {
   }
 
   ended(id, scan) {
-    return html`<li class="row ended" data-scan=${id} data-status=${scan.status} ?data-changed=${this.changes.of(id, `${scan.status}/${scan.pending}`)}>
-      <div class="row"><div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${chip('scan', scan.status, { quiet: true })}</div>
+    return html`<li class="row ended" data-scan=${id} data-status=${scan.status} ?data-changed=${this.app.changes.of(`row/${id}`, `${scan.status}/${scan.pending}`)}>
+      <div class="row"><div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${badge(this.app, 'scan', id, scan.status)}</div>
         <div class="row-sub"><span>${id}</span><span class="num">${points(scan)}</span>${scan.ended_at ? html`<span class="num">${clock(scan.ended_at, this.app.store.clock.now_ms())}</span>` : nothing}
           ${scan.error ? html`<span class="clip">${scan.error}</span>` : nothing}</div></div>
       <div class="row-acts">${ask_button(this.app, this.asking, { name: `requeue-${id}`, label: t('scan.requeue'), doing: t('scan.requeueing'), shape: 'rotate-cw', words: `${t('scan.requeue')}: ${id}`, tap: () => this.requeue(id) })}</div>

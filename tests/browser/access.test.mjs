@@ -23,6 +23,7 @@ test('a closed box: the page says what it wants; a wrong key is told; a right on
   await page.waitForSelector('[data-banner="denied"]');
   await page.waitForSelector('[data-empty="error"]');
   await page.click('[data-banner="denied"] a');
+  assert.equal(await page.innerText('#card-login h2'), 'Log in');
   await page.fill('input[name=key]', 'tt_nothing');
   await page.click('button.primary');
   await page.waitForSelector('.note[data-tone="bad"]');

@@ -50,6 +50,16 @@ test('refreshing by hand connects anew and reads everything again', { skip }, as
   await it.clean();
 });
 
+test('who reads the box at this moment is counted: another browser is one more', { skip }, async () => {
+  const { page } = await show('system');
+  const readers = async () => Number(await page.innerText('[data-readers]'));
+  await until('this browser', async () => (await readers()) === 1);
+  const other = await show('system');
+  await until('another one', async () => (await readers()) === 2);
+  await other.close();
+  await until('it to be gone', async () => (await readers()) === 1);
+});
+
 test('an unset clock: what happens is said first, and the time goes out only after the second step', { skip }, async () => {
   const unset = await daemon({ env: { TELLTALE_CLOCK: 'unsynced' } });
   try {

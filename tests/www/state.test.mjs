@@ -16,7 +16,7 @@ import { actions_of } from '../../www/js/state/recorders.js';
 import { running_scans } from '../../www/js/state/scans.js';
 import { HISTORY } from '../../www/js/state/streams.js';
 import * as config from '../../www/js/state/config.js';
-import { clock_of, memory_used } from '../../www/js/state/health.js';
+import { clock_of, memory_used, readers_of } from '../../www/js/state/health.js';
 import { Changes } from '../../www/js/state/changes.js';
 import * as log from '../../www/js/state/log.js';
 import { configured, counters, feeds, silent_s, visible } from '../../www/js/state/source.js';
@@ -279,6 +279,10 @@ test('what has become another is marked for a moment, and not when it is first s
   assert.equal(changes.of('b', 'running', 3_100), false);
   for (let i = 0; i < 600; i += 1) changes.of(`many${i}`, 0);
   assert.equal(changes.seen.size, 500);
+});
+
+test('how many read the box: as it tells it, or not known', () => {
+  assert.deepEqual([{ clients: { sse: 3, poll: 900 } }, { clients: {} }, {}, undefined].map(readers_of), [3, null, null, null]);
 });
 
 test('why there is no line: loading, an error, no match or none at all', () => {

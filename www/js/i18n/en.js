@@ -296,6 +296,7 @@ export default {
   'system.transport.shared_worker': 'one worker for all tabs',
   'system.transport.tab': 'this tab',
   'system.tabs': 'Tabs',
+  'system.readers': 'Reading the box now',
   'system.mode': 'Mode',
   'system.heartbeat': 'Heartbeat every',
   'system.cursor': 'Position',

@@ -22,7 +22,7 @@ function draw(app) {
         ${choice(app, 'mode', t('settings.mode.hint'))}
         ${choice(app, 'poll_ms')}`,
     })}
-    ${card('calling', {
+    ${card('calling-door', {
       title: t('settings.calling'),
       body: () => html`<p class="hint">${t('settings.calling.hint')}</p><div class="actions"><a class="button" href="#/alerts">${t('nav.alerts')}</a></div>`,
     })}

@@ -88,7 +88,7 @@ function source_row(app, id, entry) {
     <th scope="row"><a class="link" href=${`#/system/sources/${encodeURIComponent(id)}`}>${id}</a></th>
     ${cell('state', chip('source', p.status, { quiet: true }))}
     ${cell('kind', p.kind)}
-    ${cell('heard', html`${silent === null ? t('source.never') : t('source.ago', { span: span(silent) })}${fresh.stale ? html` ${age_tag(fresh)}` : nothing}`, 'num')}
+    ${cell('heard', html`<span class="num">${silent === null ? t('source.never') : t('source.ago', { span: span(silent) })}</span>${fresh.stale ? html` ${age_tag(fresh)}` : nothing}`, 'num')}
     ${cell('errors', number(p.errors), 'num')}
     ${cell('reconnects', number(p.reconnects), 'num')}
     ${p.last_error ? cell('last_error', html`<span class="wrap">${p.last_error}</span>`, 'long') : html`<td class="long none"></td>`}

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -106,7 +106,7 @@ function prepared(options = {}) {
   it.start = async () => {
     if (!it.port) await prepare();
     const child = spawn(binary(), ['run', '--listen', `127.0.0.1:${it.port}`, '--data', it.data, '--www', join(ROOT, 'www'), ...args], {
-      env: { ...process.env, TELLTALE_PUSH_HEARTBEAT: `${HEARTBEAT_S}s`, TELLTALE_HTTP_HOSTS: NAME, TELLTALE_CLOCK: 'synced', RUST_LOG: 'info', ...env },
+      env: { ...process.env, TELLTALE_PUSH_HEARTBEAT: `${HEARTBEAT_S}s`, TELLTALE_HOST_INTERVAL: '1s', TELLTALE_HTTP_HOSTS: NAME, TELLTALE_CLOCK: 'synced', RUST_LOG: 'info', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     it.child = child;
@@ -210,6 +210,18 @@ export async function heap_of({ context, page }) {
     for (let i = 0; i < 3; i += 1) await cdp.send('HeapProfiler.collectGarbage');
     return (await cdp.send('Performance.getMetrics')).metrics.find((m) => m.name === 'JSHeapUsedSize').value;
   };
+}
+
+/**
+ * A function that looks for what is not accessible: {violations, passes}. `colours_only` leaves out what no theme changes,
+ * for a page that was looked at whole in another theme.
+ */
+export async function axe_of(page) {
+  await page.evaluate(readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));
+  return ({ colours_only = false } = {}) => page.evaluate(async (colours_only) => {
+    const { violations, passes } = await globalThis.axe.run(document, { resultTypes: ['violations'], ...(colours_only ? { runOnly: ['cat.color'] } : {}) });
+    return { passes: passes.length, violations: violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`) };
+  }, colours_only);
 }
 
 /** The present state of the chip. */

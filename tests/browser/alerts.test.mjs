@@ -234,7 +234,7 @@ test('a rule, from the value to the page and to a webhook; a receiver that is aw
     await page.waitForSelector('[data-rule="freezer.warm"][data-state="no data"]');
     await own.post('/api/streams/freezer', { value: -8, unit: 'degC' });
     await it.row('freezer.warm').waitFor();
-    assert.match(await it.row('freezer.warm').innerText(), /-8 °C \(limit -15\)[\s\S]*/);
+    assert.match(await it.row('freezer.warm').innerText(), /−8 °C \(limit −15\)[\s\S]*/);
     assert.match(await it.row('freezer.warm').innerText(), /Is the lid shut\?/);
     await page.waitForSelector('[data-rule="freezer.warm"][data-state="firing"]:has-text("Raised")');
     await until('the message', () => heard.some((m) => m.alert?.alert_id === 'freezer.warm'));

@@ -101,7 +101,7 @@ export default {
   'scan_add.count': 'Count of points',
   'scan_add.interval_s': 'Interval (s)',
   'scan_add.repeat': 'Passes',
-  'scan_add.samples': 'Readings a point',
+  'scan_add.samples': 'Readings each',
   'scan_add.on_error': 'When a step fails',
   'scan_add.on_error.pause': 'pause the scan',
   'scan_add.on_error.abort': 'the scan fails',

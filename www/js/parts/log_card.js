@@ -3,20 +3,23 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
+import { address } from '../core/api.js';
 import { count } from '../core/format.js';
 import { t } from '../core/i18n.js';
 import { LEVELS, TEXT_MOST, follow, pause, why_empty } from '../state/log.js';
 import { card } from './card.js';
+import { icon } from './icon.js';
 import './log_panel.js';
 
-/** `log` is a LogBook. */
-export function log_card(app, log, { title }) {
+/** `log` is a LogBook; `name` is that of its file. */
+export function log_card(app, log, { title, name }) {
   log.take();
   return card('log', {
     title,
     summary: log_count(log),
     body: () => html`
-      <form class="log-filters" @submit=${(e) => e.preventDefault()}>${level_field(log)}${text_field(log)}</form>
+      <form class="log-filters" @submit=${(e) => e.preventDefault()}>${level_field(log)}${text_field(log)}
+        <a class="button" data-log-file href=${address(log.path, { format: 'text' })} download=${`${name}.log`}>${icon('download')}<span>${t('log.file')}</span></a></form>
       ${log_view(app, log, { label: title, short: true })}`,
   });
 }

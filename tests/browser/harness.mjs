@@ -214,14 +214,14 @@ export async function heap_of({ context, page }) {
 
 /**
  * A function that looks for what is not accessible: {violations, passes}. `colours_only` leaves out what no theme changes,
- * for a page that was looked at whole in another theme.
+ * for a page that was looked at whole in another theme; `strong` asks for a contrast of 7:1 besides.
  */
 export async function axe_of(page) {
   await page.evaluate(readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));
-  return ({ colours_only = false } = {}) => page.evaluate(async (colours_only) => {
-    const { violations, passes } = await globalThis.axe.run(document, { resultTypes: ['violations'], ...(colours_only ? { runOnly: ['cat.color'] } : {}) });
+  return ({ colours_only = false, strong = false } = {}) => page.evaluate(async (rules) => {
+    const { violations, passes } = await globalThis.axe.run(document, { resultTypes: ['violations'], ...(rules ? { runOnly: { type: 'rule', values: rules } } : {}) });
     return { passes: passes.length, violations: violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`) };
-  }, colours_only);
+  }, colours_only ? ['color-contrast', 'link-in-text-block', ...(strong ? ['color-contrast-enhanced'] : [])] : null);
 }
 
 /** The present state of the chip. */

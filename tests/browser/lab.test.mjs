@@ -34,7 +34,7 @@ async function queue(scans = 3, more = {}) {
     const { items } = await box.post(`/api/queues/${queue_id}/scans`, { name: `scan ${i}`, measure: ['dmm.voltage'], count: 400, interval_s: 0.1 });
     ids.push(items[0].scan_id);
   }
-  return { id: queue_id, ids, order: async () => (await box.get(`/api/queues/${queue_id}`)).order };
+  return { id: queue_id, ids, order: async () => (await box.get(`/api/queues/${queue_id}`)).order ?? [] };
 }
 
 /** The daemon's answer to a command that never ends. */
@@ -313,7 +313,7 @@ test('a queue is cleared in two steps; what somebody added in the meantime is no
   await page.locator('#card-log .log-row', { hasText: 'was cleared' }).waitFor();
   const file = await (await fetch(await page.getAttribute('[data-log-file]', 'href'))).text();
   assert.match(file, /was created[^]*was cleared/, 'the file has its lines, the oldest first');
-  await it.clean({ status: [409] });
+  await it.clean();
 });
 
 test('the log of a queue: at most 500 rows, by level', { skip }, async () => {

@@ -105,7 +105,7 @@ fn queue(daemon: &Daemon) {
         .post("/api/queues", r#"{"queue_id":"soak","loop":true,"autostart":true,"on_failure":"continue"}"#);
     assert_eq!(made.status, 201, "{}", made.text());
     until("the stage to be offered", || {
-        let scan = r#"{"name":"stage","repeats":20,"interval_s":0.25,"measure":["stage.x","stage.y"]}"#;
+        let scan = r#"{"name":"stage","count":20,"interval_s":0.25,"measure":["stage.x","stage.y"]}"#;
         let added = daemon.post("/api/queues/soak/scans", scan);
         (added.status == 201).then_some(()).or_else(|| {
             eprintln!("{}", added.text());

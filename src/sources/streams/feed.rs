@@ -16,14 +16,14 @@ use crate::clock::Wall;
 use crate::config::StreamRule;
 use crate::limits;
 use crate::model::{QualityReason, Severity, SourceState, StreamState};
+use crate::sources::dial;
 use crate::sources::inputs::Until;
 use crate::sources::monotonic;
 use crate::sources::publish::Report;
-use crate::threads;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -243,8 +243,7 @@ impl Feed {
     /// What it sends when the daemon has stopped is heard by nobody.
     fn dial(&self, tell: &Sender<News>, work: impl FnOnce(&Sender<News>) + Send + 'static) -> io::Result<()> {
         let tell = tell.clone();
-        let name: String = format!("dial-{}", self.id).chars().take(15).collect();
-        threads::spawn(&name, limits::STACK, move || work(&tell)).map(drop)
+        dial::dial(&self.id, move || work(&tell))
     }
 
     /// Reads what is there, for a moment.
@@ -414,17 +413,7 @@ fn connect(url: &str, subscribe: &[String], time: Duration) -> Result<Socket, St
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
     let secure = uri.scheme_str() == Some("wss");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let addresses =
-        (host.as_str(), port).to_socket_addrs().map_err(|e| format!("{host} is not found: {e}"))?;
-    let mut last = format!("{host} has no address");
-    let tcp = addresses.into_iter().find_map(|address| match TcpStream::connect_timeout(&address, time) {
-        Ok(tcp) => Some(tcp),
-        Err(e) => {
-            last = format!("{address}: {e}");
-            None
-        }
-    });
-    let tcp = tcp.ok_or(last)?;
+    let tcp = dial::connect((host.as_str(), port), time).map_err(|e| format!("{host}: {e}"))?;
     let plain = |e: io::Error| e.to_string();
     tcp.set_nodelay(true).map_err(plain)?;
     let times = tcp.try_clone().map_err(plain)?;

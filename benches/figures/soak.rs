@@ -24,6 +24,7 @@ const MORE: u64 = 100_000_000;
 fn exchange(listener: TcpListener, sent: Arc<AtomicU64>, over: Arc<AtomicBool>) -> JoinHandle<()> {
     listener.set_nonblocking(true).expect("a socket");
     std::thread::spawn(move || {
+        let mut taken = 0u32;
         while !over.load(Ordering::Relaxed) {
             let Ok((socket, _)) = listener.accept() else {
                 std::thread::sleep(Duration::from_millis(20));
@@ -44,7 +45,8 @@ fn exchange(listener: TcpListener, sent: Arc<AtomicU64>, over: Arc<AtomicBool>) 
                 std::thread::sleep((Duration::from_secs(1) * n / RATE).saturating_sub(begun.elapsed()));
             }
             // Every other time without a word.
-            if sent.load(Ordering::Relaxed) % 2 == 0 {
+            taken += 1;
+            if taken.is_multiple_of(2) {
                 let _ = socket.close(None);
                 let _ = socket.flush();
             }

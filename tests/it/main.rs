@@ -18,6 +18,7 @@ mod instruments;
 mod lab;
 mod lab_http;
 mod log;
+mod mutated;
 mod pins;
 mod protocols;
 mod proxy;

@@ -84,6 +84,10 @@ pub struct Condition {
     pub latched: bool,
     /// The rule, where one raised it.
     pub rule: Option<String>,
+    /// Targets that take no commands while it stands.
+    pub blocks: Vec<String>,
+    /// Whether they stay blocked, once it is over, until somebody resets it.
+    pub latch: bool,
 }
 
 /// Why somebody's wish can't be met.
@@ -250,6 +254,11 @@ impl Desk {
         self.open.get(id).map(|entry| &entry.alert)
     }
 
+    /// The open alerts that keep commands from `target` as they stand.
+    pub fn blocking<'d>(&'d self, target: &'d str) -> impl Iterator<Item = &'d Alert> {
+        self.open.values().map(|entry| &entry.alert).filter(move |alert| alert.blocks(target))
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.open.len()
@@ -308,6 +317,8 @@ impl Desk {
                         unit: None,
                         latched: false,
                         rule: None,
+                        blocks: Vec::new(),
+                        latch: false,
                     },
                     at,
                 );
@@ -357,6 +368,8 @@ impl Desk {
             rule: condition.rule,
             count: 1,
             raised_by: Some(condition.by),
+            blocks: condition.blocks,
+            latch: condition.latch,
         };
         let level = if condition.severity > Severity::Minor { Level::Error } else { Level::Warning };
         effects.push(Effect::Publish(alert.clone()));
@@ -445,7 +458,9 @@ impl Desk {
     fn over(&mut self, id: &str, message: &str, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(entry) = self.open.get_mut(id) else { return effects };
-        let known = entry.alert.state == AlertState::Acknowledged || !entry.alert.latched;
+        // What latches is reset after it is over, however well it was known before.
+        let seen = entry.alert.state == AlertState::Acknowledged && !entry.alert.latch;
+        let known = seen || !entry.alert.latched;
         entry.alert.state = if known { AlertState::Closed } else { AlertState::Cleared };
         entry.alert.cleared_at = Some(at.wall);
         entry.by_rule = false;
@@ -764,6 +779,8 @@ mod tests {
             unit: None,
             latched: true,
             rule: None,
+            blocks: Vec::new(),
+            latch: false,
         }
     }
 
@@ -822,6 +839,42 @@ mod tests {
         down(&mut desk, 13);
         assert_eq!(ack(&mut desk, 3, 14), Ok(Closed));
         assert!(desk.alert("x").is_none());
+    }
+
+    #[test]
+    fn what_latches_is_reset_after_it_is_over() {
+        let stage = "instrument/stage";
+        let wish = || Condition {
+            by: RaisedBy::Rule,
+            blocks: vec!["instrument/*".into()],
+            latch: true,
+            ..condition(Major)
+        };
+        let blocked = |desk: &Desk| desk.blocking(stage).next().is_some();
+        let mut desk = Desk::default();
+        desk.raise("x", wish(), at(0));
+        assert!(blocked(&desk) && desk.blocking("recorder/stage").next().is_none());
+        assert_eq!(ack(&mut desk, 1, 1), Ok(Acknowledged));
+        assert!(blocked(&desk), "that somebody knows does not make it safe");
+        let over = desk.clear("x", RaisedBy::Rule, "over", at(2));
+        assert_eq!(stands(&over), Some((Cleared, 1, Major)), "acknowledged before, but not reset");
+        assert!(blocked(&desk));
+        let open: Vec<Alert> = desk.alert("x").cloned().into_iter().collect();
+        let mut again = Desk::new(open, at(3));
+        assert!(blocked(&again), "a restart resets nothing");
+        assert!(again.tick(at(500)).is_empty() && blocked(&again));
+        assert_eq!(ack(&mut again, 1, 501), Ok(Closed));
+        assert!(!blocked(&again));
+        // Without the latch the end of the condition is enough.
+        desk.raise("x", Condition { latch: false, ..wish() }, at(4));
+        assert!(blocked(&desk));
+        desk.clear("x", RaisedBy::Rule, "over", at(5));
+        assert_eq!((desk.alert("x").map(|a| a.state), blocked(&desk)), (Some(Cleared), false));
+        // What another program says blocks nothing.
+        let said = Alert { blocks: vec![stage.into()], ..desk.alert("x").unwrap().clone() };
+        let mut desk = Desk::default();
+        desk.adopt(Alert { state: Active, ..said }, at(6));
+        assert!(!blocked(&desk));
     }
 
     #[test]

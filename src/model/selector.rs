@@ -162,6 +162,20 @@ impl Selector {
         self.id == Id::Any || self.path.iter().any(|p| p == "*")
     }
 
+    /// The channel of this instrument whose value it looks at: what a set of that channel changes.
+    pub fn channel_of(&self, instrument: &str) -> Option<&str> {
+        if self.kind != "instrument_status" || self.id() != Some(instrument) {
+            return None;
+        }
+        match &self.path[..] {
+            [list, channel, member] if list == "channels" && (member == "value" || member == "text") => {
+                Some(channel)
+            }
+            [position, channel] if position == "position" => Some(channel),
+            _ => None,
+        }
+    }
+
     /// Whether it looks at records, which are not kept as a newest value.
     pub fn is_record(&self) -> bool {
         find_kind(&self.kind).is_none_or(|kind| kind.class == Class::Record)
@@ -300,6 +314,21 @@ mod tests {
         assert_eq!(found("system/memory/none"), []);
         assert_eq!(found("system/disks/9/free"), []);
         assert_eq!(found("system/disks/free/x"), []);
+    }
+
+    #[test]
+    fn the_value_that_a_set_changes_is_known() {
+        for (text, instrument, channel) in [
+            ("instrument/stage/x", "stage", Some("x")),
+            ("instrument/stage/position/x", "stage", Some("x")),
+            ("instrument/stage/channels/mode/text", "stage", Some("mode")),
+            ("instrument/stage/channels/x/severity", "stage", None),
+            ("instrument/stage/x", "psu", None),
+            ("instrument/stage", "stage", None),
+            ("stream/x", "x", None),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap().channel_of(instrument), channel, "{text}");
+        }
     }
 
     proptest! {

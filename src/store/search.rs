@@ -361,7 +361,11 @@ mod tests {
                 world.publish((0..64).map(|_| noise()).collect());
             }
             world.commit();
-            assert!(world.store.bytes() <= settings.keep_bytes, "{} bytes after commit {round}", world.store.bytes());
+            assert!(
+                world.store.bytes() <= settings.keep_bytes,
+                "{} bytes after commit {round}",
+                world.store.bytes()
+            );
         }
         assert!(world.store.floor() > 0);
     }

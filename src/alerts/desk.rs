@@ -1102,7 +1102,7 @@ mod tests {
                     Step::Adopt(state, n) => {
                         let alert = Alert { alert_id: "x".into(), occurrence: n, severity: Minor, state, message: "m".into(), raised_at: at(s).wall,
                             source: None, guidance: None, value: None, limit: None, unit: None, cleared_at: None, acked_at: None, acked_by: None,
-                            snoozed_until: None, latched: true, rule: None, count: 1, raised_by: None };
+                            snoozed_until: None, latched: true, rule: None, count: 1, raised_by: None, blocks: Vec::new(), latch: false };
                         desk.adopt(alert, at(s));
                         occurrence = desk.memory.get("x").map_or(0, |m| m.occurrence);
                     }

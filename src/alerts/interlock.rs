@@ -71,6 +71,9 @@ impl<'a> Wish<'a> {
 /// What a channel is asked to become; numbers may come as text.
 fn setting(value: &Value) -> Heeded {
     match Heeded::of(value) {
+        Heeded::Word(word) if value.is_boolean() => {
+            Heeded::Word(if word == "true" { "on" } else { "off" }.into())
+        }
         Heeded::Word(word) => match word.trim().parse::<f64>() {
             Ok(n) if n.is_finite() => Heeded::Number(n),
             _ => Heeded::Word(word.trim().to_string()),

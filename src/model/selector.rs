@@ -202,6 +202,13 @@ impl Selector {
         let name = if self.id == Id::Any { id.map(str::to_string) } else { None };
         let mut found = Vec::new();
         walk(payload, payload, &self.path, name, &mut found);
+        // A channel that answers words has them beside its value.
+        if self.kind == "instrument_status" && self.path.last().is_some_and(|last| last == "value") {
+            for picked in found.iter_mut().filter(|picked| picked.value.is_null()) {
+                picked.value =
+                    picked.beside.get("text").filter(|text| text.is_string()).unwrap_or(picked.value);
+            }
+        }
         found
     }
 }
@@ -314,6 +321,16 @@ mod tests {
         assert_eq!(found("system/memory/none"), []);
         assert_eq!(found("system/disks/9/free"), []);
         assert_eq!(found("system/disks/free/x"), []);
+    }
+
+    #[test]
+    fn a_channel_of_words_has_them() {
+        let status =
+            json!({"channels": {"output": {"value": null, "text": "on"}, "v": {"value": 1, "text": "x"}}});
+        for (text, value) in [("instrument/psu/output", json!("on")), ("instrument/psu/v", json!(1))] {
+            let found = Selector::parse(text).unwrap();
+            assert_eq!(found.pick(Some("psu"), &status)[0].value, &value);
+        }
     }
 
     #[test]

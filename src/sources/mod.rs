@@ -4,6 +4,7 @@ pub mod detections;
 mod fold;
 pub(crate) mod follow;
 pub mod gpio;
+mod halt;
 pub mod hardware;
 pub mod host;
 mod inputs;
@@ -21,6 +22,7 @@ pub mod signals;
 pub mod simulated;
 pub mod streams;
 
+pub use self::halt::{Halt, Told};
 pub use self::inputs::Sources;
 pub use self::instruments::{
     Answer, Asked, CODES, ChannelOffer, InUse, Instruments, Offer, Outcome, Request, Setting, Wake,

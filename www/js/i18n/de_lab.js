@@ -282,6 +282,7 @@ export default {
   'stop_all.told': 'Gestoppt, und was daraus wurde:',
   'stop_all.nothing': 'Hier ist nichts, was gestoppt werden könnte.',
   'stop_all.waits': 'noch nicht bestätigt',
+  'stop_all.not_told': 'nicht gestoppt',
   'stop_all.stop': 'Stopp',
   'stop_all.safe': 'sicherer Zustand',
   'stop_all.abort': 'Abbruch',

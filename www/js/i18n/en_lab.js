@@ -282,6 +282,7 @@ export default {
   'stop_all.told': 'Stopped, and how each took it:',
   'stop_all.nothing': 'There is nothing here that could be stopped.',
   'stop_all.waits': 'not confirmed yet',
+  'stop_all.not_told': 'not stopped',
   'stop_all.stop': 'stop',
   'stop_all.safe': 'safe state',
   'stop_all.abort': 'abort',

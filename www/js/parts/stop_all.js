@@ -10,7 +10,7 @@ import { icon } from './icon.js';
 const LOOK_MS = 300;
 const LOOK_FOR_MS = 20_000;
 const TONES = { completed: 'good', accepted: 'busy' };
-const SHAPES = { good: 'check', busy: 'clock', bad: 'circle-x' };
+const SHAPES = { good: 'check', busy: 'clock', warn: 'triangle-alert', bad: 'circle-x' };
 
 /** How the last one went; one for all pages. */
 let last = null;
@@ -66,11 +66,11 @@ function outcome(app) {
     return html`<p class="note" data-tone="bad" role="alert" data-stopped="failed">${icon('circle-x')}<span>${reason ? t('stop_all.refused', { reason }) : t('stop_all.unsent')}</span>${away}</p>`;
   }
   const open = items.some((item) => item.state === 'accepted');
-  return html`<div class="note block" data-tone=${open ? 'busy' : items.every((i) => i.state === 'completed') ? 'good' : 'bad'} role="status" data-stopped=${open ? 'told' : 'ended'}>
+  return html`<div class="note block" data-tone=${open ? 'busy' : items.some((i) => i.action && i.state !== 'completed') ? 'bad' : items.some((i) => !i.action) ? 'warn' : 'good'} role="status" data-stopped=${open ? 'told' : 'ended'}>
     <div><p><strong>${items.length ? t('stop_all.told') : t('stop_all.nothing')}</strong></p>
     <ul class="rows tight">${items.map((item) => {
-      const tone = TONES[item.state] ?? 'bad';
+      const tone = item.action ? TONES[item.state] ?? 'bad' : 'warn';
       return html`<li class="row-sub" data-target=${item.target} data-state=${item.state}>${icon(SHAPES[tone])}<span>${item.target}${item.action ? html`: ${t(`stop_all.${item.action}`)}` : nothing}</span>
-        <strong data-tone=${tone}>${item.state === 'accepted' ? t('stop_all.waits') : word('command', item.state)}</strong>${item.reason && item.state !== 'completed' ? html`<span>${item.reason}</span>` : nothing}</li>`;
+        <strong data-tone=${tone}>${item.action === null ? t('stop_all.not_told') : item.state === 'accepted' ? t('stop_all.waits') : word('command', item.state)}</strong>${item.reason && item.state !== 'completed' ? html`<span>${item.reason}</span>` : nothing}</li>`;
     })}</ul><div class="actions">${away}</div></div></div>`;
 }

@@ -590,7 +590,9 @@ impl Desk {
             return effects;
         }
         let before = self.open.get(&id).map(|e| (e.alert.occurrence, e.alert.state, e.alert.severity));
-        let alert = Alert { raised_by: None, ..alert };
+        // That it is a rule's and blocks something only we may say; after a restart the state would be taken at its word.
+        let claims = alert.raised_by.is_some() || !alert.blocks.is_empty() || alert.latch;
+        let alert = Alert { raised_by: None, blocks: Vec::new(), latch: false, ..alert };
         if alert.state == AlertState::Closed {
             if let Some(entry) = self.open.get_mut(&id) {
                 let told = entry.alert.state.holds();
@@ -631,7 +633,7 @@ impl Desk {
         if went_back {
             self.dirty.insert(id.clone());
         }
-        let differs = alert.snoozed_until != snoozed_until;
+        let differs = claims || alert.snoozed_until != snoozed_until;
         let entry = Entry {
             alert: Alert { snoozed_until, ..alert },
             by_rule: false,
@@ -873,8 +875,10 @@ mod tests {
         // What another program says blocks nothing.
         let said = Alert { blocks: vec![stage.into()], ..desk.alert("x").unwrap().clone() };
         let mut desk = Desk::default();
-        desk.adopt(Alert { state: Active, ..said }, at(6));
+        let told = desk.adopt(Alert { state: Active, raised_by: Some(RaisedBy::Rule), latch: true, ..said }, at(6));
         assert!(!blocked(&desk));
+        let Effect::Publish(cleaned) = &told[0] else { panic!("{told:?}") };
+        assert!(cleaned.blocks.is_empty() && !cleaned.latch && cleaned.raised_by.is_none(), "nor after a restart");
     }
 
     #[test]

@@ -37,7 +37,7 @@ const SETTLE_STEP: Duration = Duration::from_micros(250);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// The channel of the instrument that a pin is under its own id.
 pub(super) const LEVEL: &str = "level";
-/// What an output's instrument takes.
+/// What an output's instrument takes; `safe` is the last, as not every one has it.
 const ACTIONS: [&str; 3] = ["set", "pulse", "safe"];
 
 /// The outputs this process drives, with their safe levels: they outlive a reload.
@@ -276,7 +276,11 @@ impl OutputSource {
         let (to, commands) = bounded(limits::ORDERS);
         let instruments: BTreeSet<String> = self.lines.iter().filter_map(Line::instrument).collect();
         for id in &instruments {
-            self.commands.own_with(&format!("instrument/{id}"), &ACTIONS, to.clone());
+            // Where no output has a safe level there is none to be had.
+            let driven = self.driven.iter().find(|driving| driving.offer.id == *id);
+            let safe = driven.is_some_and(|driving| !driving.offer.safe.is_empty());
+            let actions = if safe { &ACTIONS[..] } else { &ACTIONS[..ACTIONS.len() - 1] };
+            self.commands.own_with(&format!("instrument/{id}"), actions, to.clone());
         }
         let mut check = monotonic() + CHECK;
         while !until.is_over() {
@@ -996,6 +1000,32 @@ mod tests {
                 threads::join(thread);
             }
         }
+    }
+
+    #[test]
+    fn a_pin_that_an_alert_blocks_is_left_as_it_is_whoever_asks_and_can_be_made_safe() {
+        let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+        run.ready();
+        assert_eq!(run.ask("1", "set", json!({ "channel": "open", "value": true })).0, CommandState::Completed);
+        // The alert names the pin, the command the instrument that it is a channel of.
+        run.commands.guard(|target, action, params| {
+            let blocked = target == "instrument/valve" && action != "safe" && params["value"] == true;
+            blocked.then(|| Refusal { alert: "hot".into(), text: "valve is blocked.".into() })
+        });
+        let (state, reason) = run.ask("2", "set", json!({ "channel": "open", "value": true }));
+        assert_eq!((state, reason.as_str()), (CommandState::Rejected, "valve is blocked."));
+        assert_eq!(run.commands.lookup("2").unwrap().code.as_deref(), Some(INTERLOCK));
+        let to = Setting::Number(1.0);
+        let request =
+            Request::Set { channel: "open".into(), to, tolerance: None, within: None, arrive: true };
+        let answer = run.instruments.ask("rig", request).unwrap();
+        let outcome = answer.from.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(outcome.reason.as_deref(), Some("interlock: valve is blocked."));
+        let (state, reason) = run.ask("3", "safe", json!({}));
+        assert_eq!((state, reason.as_str()), (CommandState::Completed, ""));
+        run.until("the pin at its safe level", |r| {
+            r.state("instrument_status/rig")["channels"]["open"]["value"] == 0.0
+        });
     }
 
     #[test]

@@ -875,10 +875,14 @@ mod tests {
         // What another program says blocks nothing.
         let said = Alert { blocks: vec![stage.into()], ..desk.alert("x").unwrap().clone() };
         let mut desk = Desk::default();
-        let told = desk.adopt(Alert { state: Active, raised_by: Some(RaisedBy::Rule), latch: true, ..said }, at(6));
+        let told =
+            desk.adopt(Alert { state: Active, raised_by: Some(RaisedBy::Rule), latch: true, ..said }, at(6));
         assert!(!blocked(&desk));
         let Effect::Publish(cleaned) = &told[0] else { panic!("{told:?}") };
-        assert!(cleaned.blocks.is_empty() && !cleaned.latch && cleaned.raised_by.is_none(), "nor after a restart");
+        assert!(
+            cleaned.blocks.is_empty() && !cleaned.latch && cleaned.raised_by.is_none(),
+            "nor after a restart"
+        );
     }
 
     #[test]

@@ -1006,7 +1006,10 @@ mod tests {
     fn a_pin_that_an_alert_blocks_is_left_as_it_is_whoever_asks_and_can_be_made_safe() {
         let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
         run.ready();
-        assert_eq!(run.ask("1", "set", json!({ "channel": "open", "value": true })).0, CommandState::Completed);
+        assert_eq!(
+            run.ask("1", "set", json!({ "channel": "open", "value": true })).0,
+            CommandState::Completed
+        );
         // The alert names the pin, the command the instrument that it is a channel of.
         run.commands.guard(|target, action, params| {
             let blocked = target == "instrument/valve" && action != "safe" && params["value"] == true;

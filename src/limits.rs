@@ -418,6 +418,12 @@ pub const ROWS_WRITTEN: Duration = Duration::from_secs(5);
 pub const SURPLUS_AGAIN: Duration = Duration::from_secs(5);
 /// Memory of the rows that are read at a time; the rest is read when these have gone out.
 pub const ROWS_READ: usize = 4 * 1024 * 1024;
+/// Lines of a log as a file: the newest; the file says where the older ones begin.
+pub const LOG_FILE_LINES: usize = 10_000;
+/// Bytes of it, which are in memory until they are sent.
+pub const LOG_FILE_BYTES: usize = 4 * 1024 * 1024;
+/// Time it is looked for in a log that has little of it; then it says where to go on.
+pub const LOG_FILE_TIME: Duration = Duration::from_secs(10);
 /// Scans that are played back at one time, each with a thread; a further one is told 503.
 pub const PLAYBACKS: usize = 8;
 /// Points of a scan that says `max_points` itself; without it the configuration's figure holds. A step size that was set

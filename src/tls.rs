@@ -20,6 +20,9 @@ pub fn refused(error: &str) -> Option<String> {
         )
     } else if lower.contains("unknownissuer") || lower.contains("unknown issuer") {
         "the server's certificate is by nobody whom this system trusts".into()
+    } else if lower.contains("not valid for name") || lower.contains("notvalidforname") {
+        let said = lower.split("not valid for name").nth(1).unwrap_or_default().trim();
+        format!("the server's certificate is for another name than this address has: {said}")
     } else {
         format!("the server's certificate is refused: {error}")
     })
@@ -30,7 +33,7 @@ mod with {
     use super::refused;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-    use std::net::TcpStream;
+    use std::io::{ErrorKind, Read, Write};
     use std::sync::{Arc, OnceLock};
     use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -45,11 +48,11 @@ mod with {
         TlsConfig::builder().root_certs(RootCerts::from(roots().iter().cloned())).build()
     }
 
-    /// A TLS connection to `host` over `tcp`, whose time limits hold for the handshake too.
+    /// A TLS connection to `host` over `wire`, whose time limits hold for the handshake too.
     ///
     /// # Errors
     /// One sentence.
-    pub fn connect(tcp: TcpStream, host: &str) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+    pub fn connect<T: Read + Write>(wire: T, host: &str) -> Result<StreamOwned<ClientConnection, T>, String> {
         let name =
             ServerName::try_from(host.to_string()).map_err(|_| format!("{host:?} is no name of a host"))?;
         if roots().is_empty() {
@@ -63,11 +66,14 @@ mod with {
             .with_root_certificates(store)
             .with_no_client_auth();
         let connection = ClientConnection::new(Arc::new(config), name).map_err(|e| e.to_string())?;
-        let mut stream = StreamOwned::new(connection, tcp);
+        let mut stream = StreamOwned::new(connection, wire);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).map_err(|e| {
                 let text = e.to_string();
-                refused(&text).unwrap_or(format!("no TLS: {text}"))
+                match e.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer to the TLS handshake".into(),
+                    _ => refused(&text).unwrap_or(format!("no TLS: {text}")),
+                }
             })?;
         }
         Ok(stream)

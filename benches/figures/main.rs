@@ -1,6 +1,7 @@
 //! Measures the real binary over loopback and prints what docs/performance.md shows.
 //!
-//! `cargo bench --bench figures -- [name]...` runs the named figures, or all of them; `-- list` names them. Every
+//! `cargo bench --bench figures -- [name]...` runs the named figures, or all of them; `-- list` names them. `-- soak [minutes]`
+//! is not one of all: it takes ten minutes, or as many as are said. Every
 //! figure that compares runs its yardstick, a bare loop with one send per event per reader, on the same machine in the
 //! same run. Everything is bounded in count and time, stays on 127.0.0.1 and ends by itself; daemons that were started
 //! are ended by their process id. Exit code 1 when a goal was missed.
@@ -19,6 +20,7 @@ mod requests;
 mod runner;
 mod scans;
 mod slow;
+mod soak;
 mod wear;
 mod yardstick;
 
@@ -102,12 +104,18 @@ const FIGURES: &[Figure] = &[
 
 fn main() {
     // cargo adds `--bench`.
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let soak = args.iter().position(|arg| arg == "soak").map(|at| {
+        args.remove(at);
+        let minutes = args.get(at).and_then(|arg| arg.parse::<u64>().ok());
+        minutes.map(|minutes| (args.remove(at), minutes).1).unwrap_or(10).max(2)
+    });
     if args.first().is_some_and(|arg| arg == yardstick::ARGUMENT) {
         return yardstick::serve();
     }
     if args.iter().any(|arg| arg == "list") {
         FIGURES.iter().for_each(|(name, _)| println!("{name}"));
+        println!("soak");
         return;
     }
     if let Some(unknown) = args.iter().find(|arg| FIGURES.iter().all(|(name, _)| name != arg)) {
@@ -118,12 +126,15 @@ fn main() {
     let mut table = Table::default();
     table.note("machine", process::machine());
     for (name, run) in FIGURES {
-        if args.is_empty() || args.iter().any(|arg| arg == name) {
+        if args.is_empty() && soak.is_none() || args.iter().any(|arg| arg == name) {
             let begun = Instant::now();
             eprintln!("{name}");
             run(&mut table);
             eprintln!("  ({:.0} s)", begun.elapsed().as_secs_f64());
         }
+    }
+    if let Some(minutes) = soak {
+        soak::soak(&mut table, minutes);
     }
     table.print();
     if table.0.iter().any(|row| row.met == Some(false)) {

@@ -114,6 +114,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "The scans of a queue: its order, then what has ended",
     ),
     post("/api/queues/{id}/scans", OPERATE, queues::add, "Add scans to a queue, all or none"),
+    post("/api/queues/{id}/clear", OPERATE, queues::clear, "Take out every scan that waits"),
     post("/api/queues/{id}/move", OPERATE, queues::place, "Move a scan that waits to another place"),
     get(
         "/api/queues/{id}/log",

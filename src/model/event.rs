@@ -85,6 +85,19 @@ pub const PAYLOAD_BYTES: usize = 64 * 1024;
 const DEPTH: usize = 32;
 
 impl Draft {
+    /// Its type.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Sets a member of its payload.
+    pub fn insert(&mut self, name: &str, value: Value) {
+        if let Ok(mut payload) = serde_json::from_str::<Map<String, Value>>(&self.payload) {
+            payload.insert(name.into(), value);
+            self.payload = Value::Object(payload).to_string().into();
+        }
+    }
+
     /// A draft from one of our own payload types. Numbers that are not finite become `null`.
     ///
     /// Errors when the payload lacks what its type demands, or an id is not one: a fault of the caller, to be logged.

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::{Bands, CommandState};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -43,10 +43,28 @@ pub struct ChannelOffer {
 }
 
 impl ChannelOffer {
-    /// Whether a number may be asked of it.
-    pub fn allows(&self, number: f64) -> bool {
-        !(self.min.is_some_and(|min| number < min) || self.max.is_some_and(|max| number > max))
+    /// Why a number may not be asked of it; see [`outside`].
+    pub fn outside(&self, number: f64) -> Option<String> {
+        outside(&self.name, number, (self.min, self.max), self.unit.as_deref())
     }
+}
+
+/// Why a channel may not be set to this number: `volts 41 V is outside its limits: 0 to 40 V`. None where it may, at the
+/// limits too. Limits are the least and the most.
+pub fn outside(
+    channel: &str,
+    number: f64,
+    limits: (Option<f64>, Option<f64>),
+    unit: Option<&str>,
+) -> Option<String> {
+    let unit = unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+    let range = match limits {
+        (Some(min), Some(max)) if number < min || number > max => format!("{min} to {max}{unit}"),
+        (Some(min), None) if number < min => format!("at least {min}{unit}"),
+        (None, Some(max)) if number > max => format!("at most {max}{unit}"),
+        _ => return None,
+    };
+    Some(format!("{channel} {number}{unit} is outside its limits: {range}"))
 }
 
 /// An instrument that can be driven.
@@ -68,6 +86,11 @@ pub struct Offer {
     pub timeout: Duration,
     /// It is one that moves, rather than one that measures.
     pub movement: bool,
+    /// The pause before each exchange with it.
+    pub gap: Duration,
+    /// The instruments that all of it belongs to as well: whoever has one of them has this one too. A pin under its own id
+    /// names the instrument that it is a channel of.
+    pub same_as: Vec<String>,
 }
 
 impl Offer {
@@ -212,14 +235,38 @@ pub struct Outcome {
     pub readings: Vec<Reading>,
     /// The answer of a query.
     pub text: Option<String>,
-    /// One sentence, where it was not completed: what was sent, what came back. It begins with one of [`CODES`] and a
-    /// colon where one of them says why.
+    /// One sentence, where it was not completed: what was sent, what came back. It begins with the code of a [`Failure`]
+    /// and a colon where one of them says why.
     pub reason: Option<String>,
 }
 
-/// Why a set or a move did not arrive: somebody told it to stop, or it stopped far from where it was sent; outside its
-/// limits; it came to rest outside its tolerance; it did not answer or was not there in time; it reports an error.
-pub const CODES: [&str; 5] = ["stopped_externally", "limit", "not_in_tolerance", "timeout", "device_error"];
+/// Why a set or a move did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Somebody told it to stop, or it stopped far from where it was sent.
+    StoppedExternally,
+    /// It is outside its limits.
+    Limit,
+    /// It came to rest outside its tolerance.
+    NotInTolerance,
+    /// It did not answer, or was not there in time.
+    Timeout,
+    /// It reports an error, or is not there.
+    DeviceError,
+}
+
+impl Failure {
+    /// Its name on the wire.
+    pub fn code(self) -> &'static str {
+        match self {
+            Failure::StoppedExternally => "stopped_externally",
+            Failure::Limit => "limit",
+            Failure::NotInTolerance => "not_in_tolerance",
+            Failure::Timeout => "timeout",
+            Failure::DeviceError => "device_error",
+        }
+    }
+}
 
 impl Outcome {
     /// It is done, and this was read.
@@ -286,6 +333,8 @@ struct Inner {
     offers: BTreeMap<String, (Offer, To)>,
     /// Who has which instrument.
     claims: BTreeMap<String, String>,
+    /// What an instrument is a part of. Kept as claims are while it is withdrawn, as a reload does.
+    same: BTreeMap<String, Vec<String>>,
     /// Told of each change of a claim: the instrument, and who has it now.
     on_claim: Vec<ClaimWatch>,
 }
@@ -293,24 +342,68 @@ struct Inner {
 /// Told of a claim: the instrument, and who has it now.
 type ClaimWatch = Arc<dyn Fn(&str, Option<&str>) + Send + Sync>;
 
+impl Inner {
+    fn insert(&mut self, offer: Offer, to: To) {
+        if offer.same_as.is_empty() {
+            self.same.remove(&offer.id);
+        } else {
+            self.same.insert(offer.id.clone(), offer.same_as.clone());
+        }
+        self.offers.insert(offer.id.clone(), (offer, to));
+    }
+
+    /// The instruments that all of this one belongs to.
+    fn wholes(&self, id: &str) -> &[String] {
+        self.same.get(id).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The instruments that belong to this one as a whole.
+    fn parts<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a String> {
+        self.same.iter().filter(move |(_, wholes)| wholes.iter().any(|whole| whole == id)).map(|(id, _)| id)
+    }
+
+    fn used_by(&self, id: &str) -> Option<&String> {
+        self.claims.get(id).or_else(|| self.wholes(id).iter().find_map(|whole| self.claims.get(whole)))
+    }
+
+    /// Who else has any of its hardware.
+    fn other(&self, id: &str, by: &str) -> Option<&String> {
+        let own = self.claims.get(id).into_iter();
+        let wholes = self.wholes(id).iter().filter_map(|whole| self.claims.get(whole));
+        let parts = self.parts(id).filter_map(|part| self.claims.get(part));
+        own.chain(wholes).chain(parts).find(|other| *other != by)
+    }
+
+    /// These, and what they have along with them.
+    fn with_parts(&self, ids: &[String]) -> Vec<String> {
+        let mut all: BTreeSet<&String> = ids.iter().collect();
+        all.extend(ids.iter().flat_map(|id| self.parts(id)));
+        all.into_iter().cloned().collect()
+    }
+}
+
 /// See the module above.
 #[derive(Default)]
-pub struct Instruments(Mutex<Inner>);
+pub struct Instruments {
+    inner: Mutex<Inner>,
+    /// Held while it is told who has an instrument, from looking who it is until it is published.
+    pub(super) telling: Mutex<()>,
+}
 
 impl Instruments {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Requests for this instrument go to `to` from now on; `wake` is called after each.
     pub fn offer(&self, offer: Offer, to: Sender<Asked>, wake: Wake) {
-        self.lock().offers.insert(offer.id.clone(), (offer, To::Thread(to, wake)));
+        self.lock().insert(offer, To::Thread(to, wake));
     }
 
     /// What this instrument is asked is answered by `answer` at once, in the thread of whoever asks: it neither blocks nor
     /// does I/O.
     pub fn offer_known(&self, offer: Offer, answer: impl Fn(&Request) -> Outcome + Send + Sync + 'static) {
-        self.lock().offers.insert(offer.id.clone(), (offer, To::Here(Arc::new(answer))));
+        self.lock().insert(offer, To::Here(Arc::new(answer)));
     }
 
     /// The instrument takes no more requests.
@@ -336,21 +429,21 @@ impl Instruments {
     /// Takes all of these, or none.
     ///
     /// # Errors
-    /// The first that somebody else has.
+    /// The first of which somebody else has any, under whichever of its ids.
     pub fn claim(&self, ids: &[String], by: &str) -> Result<(), InUse> {
-        let watches = {
+        let (taken, watches) = {
             let mut inner = self.lock();
             for id in ids {
-                if let Some(other) = inner.claims.get(id).filter(|other| *other != by) {
+                if let Some(other) = inner.other(id, by) {
                     return Err(InUse { instrument: id.clone(), by: other.clone() });
                 }
             }
             for id in ids {
                 inner.claims.insert(id.clone(), by.to_string());
             }
-            inner.on_claim.clone()
+            (inner.with_parts(ids), inner.on_claim.clone())
         };
-        for id in ids {
+        for id in &taken {
             watches.iter().for_each(|told| told(id, Some(by)));
         }
         Ok(())
@@ -365,16 +458,16 @@ impl Instruments {
             for id in &freed {
                 inner.claims.remove(id);
             }
-            (freed, inner.on_claim.clone())
+            (inner.with_parts(&freed), inner.on_claim.clone())
         };
         for id in &freed {
             watches.iter().for_each(|told| told(id, None));
         }
     }
 
-    /// Who has this instrument.
+    /// Who has this instrument, all of it.
     pub fn used_by(&self, id: &str) -> Option<String> {
-        self.lock().claims.get(id).cloned()
+        self.lock().used_by(id).cloned()
     }
 
     /// Hands a request to the instrument.
@@ -455,5 +548,46 @@ mod tests {
         assert_eq!(instruments.claim(&ids(&["dmm"]), "SCAN_002"), Ok(()));
         let seen = told.lock().unwrap().len();
         assert_eq!(seen, 5);
+    }
+
+    /// A pin has the id of its own and is a channel of an instrument: two scans had it at one time.
+    #[test]
+    fn what_is_a_part_of_another_is_not_claimed_beside_it() {
+        let instruments = Instruments::default();
+        let (to, _from) = bounded(1);
+        let offer = |id: &str, same_as: &[&str]| {
+            let same_as = same_as.iter().map(ToString::to_string).collect();
+            let offer = Offer { id: id.into(), same_as, ..Offer::default() };
+            instruments.offer(offer, to.clone(), Arc::new(|| ()));
+        };
+        offer("rig", &[]);
+        offer("valve", &["rig"]);
+        offer("fan", &["rig"]);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let book = Arc::clone(&told);
+        instruments.on_claim(move |id, by| {
+            book.lock().unwrap().push((id.to_string(), by.map(str::to_string)));
+        });
+        let claim = |id: &str, by: &str| instruments.claim(&[id.to_string()], by);
+        let by = |id: &str| instruments.used_by(id);
+        assert_eq!(claim("valve", "A"), Ok(()));
+        // One pin of several: the rest of the rig is free, all of it is not.
+        assert_eq!((by("valve").as_deref(), by("rig"), by("fan")), (Some("A"), None, None));
+        assert_eq!(claim("fan", "B"), Ok(()));
+        assert_eq!(claim("rig", "B"), Err(InUse { instrument: "rig".into(), by: "A".into() }));
+        assert_eq!(claim("rig", "A").unwrap_err().by, "B");
+        instruments.release("B");
+        assert_eq!(claim("rig", "A"), Ok(()), "it is its own");
+        assert_eq!(claim("fan", "B").unwrap_err().by, "A");
+        assert_eq!(by("fan").as_deref(), Some("A"));
+        // A reload takes them away for a moment.
+        instruments.withdraw("fan");
+        assert_eq!(claim("fan", "B").unwrap_err().by, "A");
+        offer("fan", &[]);
+        assert_eq!(claim("fan", "B"), Ok(()), "it is no channel of the rig any more");
+        told.lock().unwrap().clear();
+        instruments.release("A");
+        let freed: Vec<String> = told.lock().unwrap().iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(freed, ["rig", "valve"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Sources: whatever feeds the bus. One folder a kind; `hardware/` is the only place that names rppal and serialport.
 
 pub mod detections;
+mod dial;
 mod fold;
 pub(crate) mod follow;
 pub mod gpio;
@@ -11,6 +12,7 @@ mod inputs;
 mod instruments;
 mod jobs;
 mod outlets;
+mod posted;
 mod publish;
 mod random;
 pub mod reading;
@@ -25,7 +27,7 @@ pub mod streams;
 pub use self::halt::{Halt, Told};
 pub use self::inputs::Sources;
 pub use self::instruments::{
-    Answer, Asked, CODES, ChannelOffer, InUse, Instruments, Offer, Outcome, Request, Setting, Wake,
+    Answer, Asked, ChannelOffer, Failure, InUse, Instruments, Offer, Outcome, Request, Setting, Wake, outside,
 };
 pub use self::jobs::{JobRefused, Jobs};
 pub use self::outlets::{Order, Outlets};

@@ -305,6 +305,32 @@ test('HTML in names, messages and the log is text', { skip }, async () => {
   await it.clean();
 });
 
+test('a queue is cleared in two steps; what somebody added in the meantime is not lost', { skip }, async () => {
+  const own = await queue(3);
+  const it = await show(`queue/${own.id}`);
+  const { page } = it;
+  await page.waitForFunction((n) => document.querySelectorAll('ol[data-order] > [data-scan]').length === n, 3);
+  await page.click('[data-ask="clear"]');
+  await page.waitForSelector('dialog[open]');
+  assert.match(await page.innerText('dialog'), /3 scans are not run/);
+  assert.equal((await own.order()).length, 3, 'nothing before the second step');
+  await box.post(`/api/queues/${own.id}/scans`, { name: 'late', measure: ['dmm.voltage'], count: 2 });
+  await page.click('dialog [data-confirm]');
+  await page.waitForSelector('[data-asked="clear"][data-tone="warn"]');
+  assert.match(await page.innerText('[data-asked="clear"]'), /Nothing was removed/);
+  assert.equal((await own.order()).length, 4);
+  await page.waitForFunction((n) => document.querySelectorAll('ol[data-order] > [data-scan]').length === n, 4);
+  await page.click('[data-ask="clear"]');
+  await page.click('dialog [data-confirm]');
+  await page.waitForFunction(() => document.querySelectorAll('ol[data-order] > [data-scan]').length === 0);
+  assert.deepEqual(await own.order(), []);
+  await page.waitForFunction(() => !document.querySelector('[data-ask="clear"]'));
+  await page.locator('#card-log .log-row', { hasText: 'was cleared' }).waitFor();
+  const file = await (await fetch(await page.getAttribute('[data-log-file]', 'href'))).text();
+  assert.match(file, /was created[^]*was cleared/, 'the file has its lines, the oldest first');
+  await it.clean({ status: [409] });
+});
+
 test('the log of a queue: at most 500 rows, by level', { skip }, async () => {
   const own = await queue(0);
   const it = await show(`queue/${own.id}`);

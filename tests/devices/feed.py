@@ -2,6 +2,8 @@
 
     feed.py PORTS        writes {"ws": port, "rest": port} to the file PORTS, then prints `ready`
 
+With cert.pem and key.pem beside PORTS both ports speak TLS. What is posted to `rest` is written to posted.ndjson beside PORTS.
+
 Lines on standard input:
     play FILE MS         every line of FILE, so many milliseconds apart
     rate TICKS SECONDS   numbered trades, so many a second: p is the number from 0, T is now
@@ -16,6 +18,7 @@ Ends with its standard input.
 import asyncio
 import json
 import os
+import ssl
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +36,13 @@ class Rest(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with open(os.path.join(os.path.dirname(sys.argv[1]), "posted.ndjson"), "a") as file:
+            file.write(json.dumps(body) + "\n")
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, *_):
         pass
@@ -118,8 +128,14 @@ class Exchange:
 async def main(ports):
     exchange = Exchange()
     rest = ThreadingHTTPServer(("127.0.0.1", 0), Rest)
+    tls = None
+    certificate = os.path.join(os.path.dirname(ports), "cert.pem")
+    if os.path.exists(certificate):
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, os.path.join(os.path.dirname(ports), "key.pem"))
+        rest.socket = tls.wrap_socket(rest.socket, server_side=True, do_handshake_on_connect=False)
     Thread(target=rest.serve_forever, daemon=True).start()
-    async with serve(exchange.client, "127.0.0.1", 0, compression=None) as server:
+    async with serve(exchange.client, "127.0.0.1", 0, compression=None, ssl=tls) as server:
         port = list(server.sockets)[0].getsockname()[1]
         with open(ports + ".new", "w") as file:
             json.dump({"ws": port, "rest": rest.server_address[1]}, file)

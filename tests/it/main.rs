@@ -33,4 +33,6 @@ mod services;
 mod signals;
 mod streams;
 mod time;
+#[cfg(feature = "tls")]
+mod tls;
 mod visa;

@@ -203,3 +203,142 @@ fn history_is_there_after_a_restart() {
     let most = items.iter().filter_map(|i| i["max"].as_f64()).fold(0.0, f64::max);
     assert_eq!(most, 19.0, "{items:?}");
 }
+
+/// A feed of two streams with what each of them has of its own.
+fn two(exchange: &Exchange, a: &str, b: &str) -> Daemon {
+    let stream = |id: &str, own: &str| {
+        format!(
+            "[[stream]]\nid = \"{id}\"\nurl = \"ws://{}/ws\"\nvalue = \"p\"\nonly_path = \"s\"\nonly_value = \"{id}\"\n{own}\n",
+            exchange.addr
+        )
+    };
+    Options::default().config(&(stream("a", a) + &stream("b", b))).start()
+}
+
+/// Streams with the same address shared the subscriptions and the REST address of the first of them: the others were never
+/// subscribed to, and the first one's price was shown as theirs.
+#[test]
+fn streams_of_one_address_have_subscriptions_and_rest_of_their_own() {
+    let exchange = Exchange::start();
+    exchange.open.store(false, Ordering::Relaxed);
+    let first = rest(Arc::new(Mutex::new(Some(r#"{"price":1}"#.to_string()))));
+    let second = rest(Arc::new(Mutex::new(Some(r#"{"last":[2]}"#.to_string()))));
+    let daemon = two(
+        &exchange,
+        &format!("subscribe = [\"both\", \"only a\"]\nrest = \"http://{first}/\"\nrest_value = \"price\""),
+        &format!("subscribe = [\"both\", \"only b\"]\nrest = \"http://{second}/\"\nrest_value = \"last.0\""),
+    );
+    for (id, value) in [("a", 1.0), ("b", 2.0)] {
+        let fallback = until("its own value", || {
+            Some(stream(&daemon, id)).filter(|s| s["status"] == "fallback" && s["quality"] == "good")
+        });
+        assert_eq!(fallback["value"], value, "{fallback}");
+    }
+    exchange.open.store(true, Ordering::Relaxed);
+    let (mut socket, said) = exchange.next();
+    let mut all = vec![said];
+    for _ in 0..2 {
+        all.push(socket.read().unwrap().into_text().unwrap().to_string());
+    }
+    assert_eq!(all, ["both", "only a", "only b"]);
+}
+
+/// A stream without a REST address took the value of its neighbour's.
+#[test]
+fn a_stream_without_rest_is_offline_while_its_neighbour_falls_back() {
+    let exchange = Exchange::start();
+    exchange.open.store(false, Ordering::Relaxed);
+    let rest = rest(Arc::new(Mutex::new(Some(r#"{"p":1}"#.to_string()))));
+    let daemon = two(&exchange, &format!("rest = \"http://{rest}/\""), "");
+    status(&daemon, "a", "fallback");
+    status(&daemon, "b", "offline");
+    assert!(stream(&daemon, "b")["value"].is_null(), "{}", stream(&daemon, "b"));
+}
+
+/// Ticks of one stream kept its neighbours fresh for ever: a halted one stayed `live` and `good`.
+#[test]
+fn a_silent_stream_is_stale_though_its_neighbour_ticks_and_expires() {
+    let exchange = Exchange::start();
+    let fast = "subscribe = [\"go\"]\nstale_after = \"500ms\"";
+    let daemon = two(&exchange, fast, &format!("{fast}\nexpire_after = \"2s\""));
+    let (mut socket, _) = exchange.next();
+    socket.send(trade(5.0, "b")).unwrap();
+    status(&daemon, "b", "live");
+    let mut tick = || socket.send(trade(1.0, "a")).unwrap();
+    let stale = until("stale", || {
+        tick();
+        Some(stream(&daemon, "b")).filter(|s| s["status"] == "stale" && s["quality"] == "uncertain")
+    });
+    assert_eq!((&stale["value"], &stale["quality_reason"]), (&json!(5.0), &json!("stale")), "{stale}");
+    assert!(stale["reason"].as_str().unwrap().contains("its connection gives others"), "{stale}");
+    assert_eq!(stream(&daemon, "a")["status"], "live");
+    // `expire_after` was not looked at for a feed.
+    until("expired", || {
+        tick();
+        let now = stream(&daemon, "b");
+        (now["value"].is_null() && now["quality"] == "bad" && now["previous"] == 5.0).then_some(())
+    });
+    socket.send(trade(6.0, "b")).unwrap();
+    until("live again", || {
+        let now = stream(&daemon, "b");
+        (now["status"] == "live" && now["quality"] == "good" && now["value"] == 6.0).then_some(())
+    });
+}
+
+/// A tick that waited for its interval when the connection ended was published as good after the others were marked.
+#[test]
+fn the_last_tick_of_a_connection_is_not_good_without_it() {
+    let exchange = Exchange::start();
+    let daemon = two(&exchange, "subscribe = [\"go\"]\ninterval = \"2s\"", "");
+    let (mut socket, _) = exchange.next();
+    socket.send(trade(1.0, "a")).unwrap();
+    until("the first", || (stream(&daemon, "a")["value"] == 1.0).then_some(()));
+    exchange.open.store(false, Ordering::Relaxed);
+    socket.send(trade(2.0, "a")).unwrap();
+    socket.flush().unwrap();
+    drop(socket);
+    until("the second, marked", || {
+        let now = stream(&daemon, "a");
+        (now["status"] == "offline" && now["value"] == 2.0 && now["quality"] == "uncertain").then_some(())
+    });
+}
+
+/// The counts of a stream whose every tick is published, and of one that gives nothing but garbage, were never said again.
+#[test]
+fn counts_are_said_in_every_mode() {
+    let exchange = Exchange::start();
+    let daemon = two(&exchange, "subscribe = [\"go\"]\nmode = \"all\"", "");
+    let (mut socket, _) = exchange.next();
+    let (mut good, mut bad) = (0, 0);
+    until("the counts to grow", || {
+        socket.send(trade(1.0, "a")).unwrap();
+        socket.send(Message::text(r#"{"s":"b","p":"much"}"#)).unwrap();
+        (good, bad) = (good + 1, bad + 1);
+        let ticks = stream(&daemon, "a")["ticks"].as_u64();
+        let dropped = stream(&daemon, "b")["dropped"].as_u64();
+        std::thread::sleep(Duration::from_millis(20));
+        (ticks > Some(10) && dropped > Some(10)).then_some(())
+    });
+    assert!(good > 10 && bad > 10);
+}
+
+/// One value with a time far off took all other hours of the stream off the disk.
+#[test]
+fn a_time_far_off_costs_no_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Options::default().start_in(dir.path());
+    let values = |daemon: &Daemon| daemon.get("/api/streams/s/history").json()["items"].clone();
+    assert_eq!(daemon.post("/api/streams/s", r#"{"value":7}"#).status, 202);
+    until("the value", || (values(&daemon)[0]["max"] == 7.0).then_some(()));
+    daemon.stop();
+    let mut daemon = Options::default().start_in(dir.path());
+    let far = r#"{"value":8,"timestamp":"9999-01-01T00:00:00Z"}"#;
+    assert_eq!(daemon.post("/api/streams/s", far).status, 202);
+    until("the far one", || {
+        let all = daemon.get("/api/streams/s/history?from=9998-01-01T00:00:00Z&to=9999-12-31T00:00:00Z");
+        (all.json()["items"][0]["max"] == 8.0).then_some(())
+    });
+    daemon.stop();
+    let daemon = Options::default().start_in(dir.path());
+    assert_eq!(values(&daemon)[0]["max"], 7.0, "{}", values(&daemon));
+}

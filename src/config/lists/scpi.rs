@@ -32,6 +32,8 @@ pub struct Scpi {
     pub write_end: String,
     /// Ends what is heard.
     pub read_end: String,
+    /// It answers each command that is no question with a line.
+    pub set_answers: bool,
     /// Pause between two commands.
     pub gap: Duration,
     /// Silence after which a query has failed.
@@ -119,6 +121,7 @@ impl Default for Scpi {
             clear: "*CLS".into(),
             write_end: "\n".into(),
             read_end: "\n".into(),
+            set_answers: false,
             gap: ms(20),
             timeout: s(2),
             poll: s(1),
@@ -171,6 +174,7 @@ pub(in crate::config) static KEYS: &[Key<Scpi>] = &[
     key!(Scpi: "serial.scpi" "clear", Type::TextOrNone(256), clear, "Command that clears errors and what is half done; also sent after a time-out. \"\" for a device without."),
     key!(Scpi: "serial.scpi" "write_end", Type::Text(4), write_end, "Ends what is sent."),
     key!(Scpi: "serial.scpi" "read_end", Type::Text(4), read_end, "Ends what the device answers; before \"\\n\" a \"\\r\" is dropped."),
+    key!(Scpi: "serial.scpi" "set_answers", Type::Switch, set_answers, "The device answers each command that is no question with one line too, such as OK or what was set: it is waited for and dropped."),
     key!(Scpi: "serial.scpi" "gap", Type::Duration(Duration::ZERO, s(10)), gap, "Pause before each command."),
     key!(Scpi: "serial.scpi" "timeout", Type::Duration(ms(10), s(60)), timeout, "Silence after which a query has failed."),
     key!(Scpi: "serial.scpi" "poll", Type::Duration(ms(10), DAY), poll, "How often a channel is asked."),
@@ -194,7 +198,7 @@ pub(in crate::config) static CHANNEL_KEYS: &[Key<ScpiChannel>] = &[
     key!(ScpiChannel: "serial.scpi.channels" "offset", Type::Number, offset, "Added after scale."),
     key!(ScpiChannel: "serial.scpi.channels" "min", Type::Number, min, "The least it may be set to; less is refused before a byte is sent."),
     key!(ScpiChannel: "serial.scpi.channels" "max", Type::Number, max, "The most it may be set to."),
-    key!(ScpiChannel: "serial.scpi.channels" "tolerance", Type::Number, tolerance, "How far the read-back may be from what was set.").default("1 % of the largest of value, min and max"),
+    key!(ScpiChannel: "serial.scpi.channels" "tolerance", Type::Number, tolerance, "How far the read-back may be from what was set.").default("1 % of the largest of value, min and max, at most half of the way to go"),
     key!(ScpiChannel: "serial.scpi.channels" "settle", Type::Duration(Duration::ZERO, HOUR), settle, "How long it may take until it has arrived: it stands still, where `moving` tells, and the read-back is within the tolerance."),
     key!(ScpiChannel: "serial.scpi.channels" "words", Type::Words, words, "What an answer becomes, such as { 1 = \"on\", 0 = \"off\" }; the other way round when it is set."),
     key!(ScpiChannel: "serial.scpi.channels" "moving", Type::Text(256), moving, "Query whose answer tells whether it moves: 1 or 0, or a word such as moving or idle. A set is done when it has moved and stands still."),

@@ -170,14 +170,8 @@ fn within_limits(command: &Command, offer: &Offer) -> Result<(), Problem> {
     for (name, value) in wanted {
         let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
         let (Some(channel), Some(number)) = (offer.channel(name), number) else { continue };
-        if channel.settable && !channel.allows(number) {
-            let unit = channel.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
-            let range = match (channel.min, channel.max) {
-                (Some(min), Some(max)) => format!("{min} to {max}{unit}"),
-                (Some(min), None) => format!("at least {min}{unit}"),
-                (_, max) => format!("at most {}{unit}", max.unwrap_or_default()),
-            };
-            let detail = format!("{name} {number}{unit} is outside its limits: {range}; nothing was sent");
+        if let Some(why) = channel.outside(number).filter(|_| channel.settable) {
+            let detail = format!("{why}; nothing was sent");
             return Err(problem(422, "out_of_limits", "Out of limits", detail)
                 .with("channel", name)
                 .with("value", value.clone())

@@ -87,8 +87,9 @@ impl<'s> Sum<'s> {
         if drafts.is_empty() {
             return Ok(());
         }
+        let parts = &self.shared.parts;
         let Published { cursor, accepted, duplicates } =
-            self.shared.parts.bus.publish_all(drafts, key).map_err(refused)?;
+            parts.instruments.publish(&parts.bus, drafts, key).map_err(refused)?;
         self.accepted += accepted;
         self.duplicates += duplicates;
         self.cursor = Some(cursor);

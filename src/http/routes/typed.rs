@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::{Draft, DraftError, StreamValue};
 use crate::sources::signals::Session;
 use crate::sources::streams::Streams;
-use crate::sources::{Instruments, JobRefused, NotTaken};
+use crate::sources::{JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
 
 /// What a row fills in; gives the event type. `now` is RFC 3339.
@@ -22,7 +22,6 @@ struct Books<'a> {
     /// Only for signals, as others would wait for it.
     signals: Option<Session<'a>>,
     streams: Option<&'a Streams>,
-    instruments: Option<&'a Instruments>,
 }
 
 struct Row {
@@ -53,7 +52,6 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     let mut books = Books {
         signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
         streams: Some(&request.shared.parts.streams),
-        instruments: Some(&request.shared.parts.instruments),
     };
     let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
@@ -216,13 +214,9 @@ fn instrument(
     payload: &mut Map<String, Value>,
     id: &str,
     now: &str,
-    books: &mut Books<'_>,
+    _: &mut Books<'_>,
 ) -> Result<&'static str, Wrong> {
     default(payload, "instrument_name", id);
-    // Who has it is known here, whatever its program says.
-    if let Some(by) = books.instruments.and_then(|instruments| instruments.used_by(id)) {
-        payload.insert("used_by".into(), by.into());
-    }
     default(payload, "status", "connected");
     default(payload, "timestamp", now);
     let at = payload.get("timestamp").cloned().unwrap_or(Value::Null);
@@ -313,7 +307,7 @@ mod tests {
         let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
         let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
         let signals = Signals::alone(bus);
-        let mut books = Books { signals: Some(signals.session()), streams: None, instruments: None };
+        let mut books = Books { signals: Some(signals.session()), streams: None };
         let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
             .map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))

@@ -2,7 +2,7 @@
 
 use super::fields::{Faults, Fields, nearest, shown};
 use super::{ChannelRef, Values};
-use crate::sources::{ChannelOffer, Offer, Setting};
+use crate::sources::{ChannelOffer, Offer, Setting, outside};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,7 +134,6 @@ impl<'a> Check<'a> {
     /// Whether a channel may be set to this number.
     pub(super) fn within_limits(&self, found: &Found, number: f64, field: &str) {
         let Found { channel, offer } = found;
-        let unit = offer.unit.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
         if !offer.words.is_empty() {
             self.faults.add(
                 field,
@@ -143,20 +142,9 @@ impl<'a> Check<'a> {
             );
             return;
         }
-        let low = offer.min.is_some_and(|min| number < min);
-        let high = offer.max.is_some_and(|max| number > max);
-        if low || high {
-            let limits = match (offer.min, offer.max) {
-                (Some(min), Some(max)) => format!("{min} to {max}{unit}"),
-                (Some(min), None) => format!("{min}{unit} and more"),
-                (None, Some(max)) => format!("at most {max}{unit}"),
-                (None, None) => String::new(),
-            };
-            self.faults.add(
-                field,
-                "out_of_limits",
-                format!("{number}{unit} was sent; the limits of {channel} are {limits}"),
-            );
+        let limits = (offer.min, offer.max);
+        if let Some(why) = outside(&channel.to_string(), number, limits, offer.unit.as_deref()) {
+            self.faults.add(field, "out_of_limits", why);
         }
     }
 

@@ -287,12 +287,8 @@ impl Fold {
         if let Some(instrument) = inner.instruments.get(id) {
             return self.publish_instrument(id, instrument);
         }
-        let Some(Json::Object(mut told)) = self.restored(&format!("instrument_status/{id}")) else { return };
-        match self.instruments.used_by(id) {
-            Some(by) => told.insert("used_by".into(), by.into()),
-            None => told.remove("used_by"),
-        };
-        publish(&self.bus, "instrument_status", &told);
+        drop(inner);
+        self.instruments.retell(&self.bus, id);
     }
 
     fn update_streams(

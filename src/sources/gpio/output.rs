@@ -11,7 +11,7 @@
 use super::super::fold::Feed;
 use super::super::hardware::{OpenPins, Pins, PinsError};
 use super::super::inputs::Until;
-use super::super::instruments::{Asked, ChannelOffer, Offer, Outcome, Request, Setting};
+use super::super::instruments::{Asked, ChannelOffer, Failure, Offer, Outcome, Request, Setting};
 use super::super::monotonic;
 use super::super::outlets::{Order, Outlets};
 use super::super::publish::Report;
@@ -454,7 +454,7 @@ impl OutputSource {
                 }
             };
             if let (Some(why), Some(_)) = (fault, to) {
-                failed.get_or_insert_with(|| format!("not_in_tolerance: {why}"));
+                failed.get_or_insert_with(|| format!("{}: {why}", Failure::NotInTolerance.code()));
                 continue;
             }
             let active = pins.level(line.config.pin).map(|high| high != line.config.active_low);
@@ -537,6 +537,12 @@ fn driving(lines: &[Line]) -> Vec<Driving> {
             all.entry(instrument).or_default().push((line.channel().to_string(), n));
         }
     }
+    // All of an instrument with a single pin is that pin.
+    let only = |id: &str| {
+        let mut pins = lines.iter().filter(|line| line.instrument().as_deref() == Some(id));
+        pins.next().filter(|_| pins.next().is_none()).map(|line| line.config.id.clone())
+    };
+    let own = |id: &str| lines.iter().find(|line| line.config.id == id).and_then(Line::instrument);
     let made = all.into_iter().map(|(id, channels)| {
         let (to, asked) = bounded(limits::INSTRUMENT_COMMANDS);
         let safe = |n: usize| lines.get(n).is_some_and(|line| line.output.safe.high().is_some());
@@ -547,6 +553,7 @@ fn driving(lines: &[Line]) -> Vec<Driving> {
             safe: safe.collect(),
             timeout: SETTLE,
             channels: channels.iter().map(|(name, _)| level_of(name, true)).collect(),
+            same_as: own(&id).into_iter().chain(only(&id)).filter(|other| *other != id).collect(),
             id,
             ..Offer::default()
         };
@@ -1099,6 +1106,27 @@ mod tests {
             run.ask("2", "set", json!({ "channel": "open", "value": true })).0,
             CommandState::Completed
         );
+        // A pin is a channel of the rig: whoever has the rig has its pins.
+        let rig = ["rig".to_string()];
+        assert_eq!(run.instruments.claim(&rig, "SCAN_002").unwrap_err().by, "SCAN_001");
+        run.instruments.release("SCAN_001");
+        run.instruments.claim(&rig, "SCAN_002").unwrap();
+        assert_eq!(run.instruments.claim(&["valve".to_string()], "SCAN_001").unwrap_err().by, "SCAN_002");
+        let written = run.board.history(6);
+        let (state, why) = run.ask("3", "set", json!({ "channel": "open", "value": false }));
+        assert_eq!((state, why.as_str()), (CommandState::Rejected, "valve is in use by SCAN_002"));
+        assert_eq!(run.board.history(6), written);
+    }
+
+    #[test]
+    fn an_instrument_of_one_pin_is_that_pin() {
+        let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+        run.ready();
+        run.instruments.claim(&["valve".to_string()], "SCAN_001").unwrap();
+        assert_eq!(run.instruments.used_by("rig").as_deref(), Some("SCAN_001"));
+        run.instruments.release("SCAN_001");
+        run.instruments.claim(&["rig".to_string()], "SCAN_001").unwrap();
+        assert_eq!(run.instruments.used_by("valve").as_deref(), Some("SCAN_001"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `socket` for what is behind a network) and a fake beside them (`fake`) for tests and benchmarks. Only this folder names rppal and serialport.
 //!
 //! **Blocking.** Every call returns within about a quarter of a second, so that one thread can serve its hardware,
-//! the stop token and its timers. **Signals.** A handled signal, and SIGSTOP followed by SIGCONT, makes `epoll_wait`
+//! the stop token and its timers; but for opening what is far ([`OpenPort::is_far`]). **Signals.** A handled signal, and SIGSTOP followed by SIGCONT, makes `epoll_wait`
 //! return `EINTR`. No safe wrapper for a thread's signal mask is at hand, so nothing is masked: an interrupted call
 //! is a call that found nothing, here and everywhere above, and the next one picks up what the kernel has queued.
 //! The hardware's own threads (rppal's asynchronous interrupts), which end at the first `EINTR`, are not used.
@@ -119,8 +119,8 @@ pub trait OpenPins: Send + Sync {
     fn open(&self) -> Result<Box<dyn Pins>, PinsError>;
 }
 
-/// An open serial port. Only its own thread uses it.
-pub trait Port {
+/// An open serial port. Only its own thread uses it; it may have been opened by another.
+pub trait Port: Send {
     /// Waits for bytes, at most `wait` and at most about 0.2 s; 0 when none came, or a signal came first.
     ///
     /// # Errors
@@ -154,6 +154,11 @@ pub trait OpenPort: Send + Sync {
     /// # Errors
     /// `NotFound` when the device is not there; the text is a whole sentence otherwise.
     fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>>;
+
+    /// Opening may take as long as a network does: it is for a thread of its own.
+    fn is_far(&self) -> bool {
+        false
+    }
 
     /// Whether there is such a device now, without opening it.
     fn is_there(&self, settings: &SerialPort) -> bool;

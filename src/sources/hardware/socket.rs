@@ -2,8 +2,10 @@
 //!
 //! **Promises.** As of a port: reading waits at most as long as it is told, writing never, and the other side's end is told
 //! as a hang-up, as is one that has vanished without a word ([`limits::PEER_GONE`]). The name is looked up at each opening.
-//! **Blocking.** Opening takes [`CONNECT`] at most, and what the system takes to look up a name.
+//! **Blocking.** Opening takes [`CONNECT`] for each address, and what the system takes to look up a name: it is far, and
+//! done by a thread of its own.
 
+use super::super::dial;
 use super::super::instruments::Wake;
 use super::ports::{Line, gone};
 use super::{OpenPort, Port};
@@ -12,13 +14,11 @@ use crate::limits;
 use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::Duration;
 
-/// Time for a connection, of all addresses of a name together: a stop must not wait for long.
+/// Time for a connection.
 const CONNECT: Duration = Duration::from_secs(1);
-/// Addresses of one name that are tried.
-const ADDRESSES: usize = 4;
 /// A silent line is probed this often, so that a pulled network plug is noticed.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -45,15 +45,11 @@ impl OpenPort for Sockets {
             // Nobody there, as with a cable that is not plugged in.
             io::Error::new(io::ErrorKind::NotFound, format!("failed to open `{device}`: {why}"))
         };
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let all: Vec<_> = address.to_socket_addrs().map_err(failed)?.take(ADDRESSES).collect();
-        for address in &all {
-            match TcpStream::connect_timeout(address, CONNECT / all.len() as u32) {
-                Ok(stream) => return Connection::of(stream).map_err(failed),
-                Err(e) => last = e,
-            }
-        }
-        Err(failed(last))
+        dial::connect(address, CONNECT).and_then(Connection::of).map_err(failed)
+    }
+
+    fn is_far(&self) -> bool {
+        true
     }
 
     fn is_there(&self, _settings: &SerialPort) -> bool {

@@ -3,7 +3,8 @@
 //! **Promises.** A port that is absent, silent, garbled, flooding or pulled out is said to be so, is one alert, and comes
 //! back by itself; what is not understood is counted and skipped and never ends the source. What it last said is marked
 //! as soon as it is not current. **Blocking.** A read waits 0.2 s at most, so a stop is noticed within that; writing never
-//! waits, so that a device that takes nothing is still listened to. **Bounds.** What waits to be sent, what is taken a
+//! waits, so that a device that takes nothing is still listened to; what is far is opened by a thread of its own, one at a
+//! time. **Bounds.** What waits to be sent, what is taken a
 //! second and what is kept of a bad line. Does not: share a port, or set the modem lines.
 
 mod capture;
@@ -32,10 +33,11 @@ use self::modbus::Modbus;
 use self::nmea::Nmea;
 use self::protocol::{Action, Finish, Protocol};
 use self::scpi::Scpi;
+use super::dial::dial;
 use super::fold::{Feed, Fold};
 use super::hardware::{OpenPort, Port, advice};
 use super::inputs::Until;
-use super::instruments::{Asked, Instruments, Offer, Outcome, Request, Wake};
+use super::instruments::{Asked, Failure, Instruments, Offer, Outcome, Request, Wake};
 use super::outlets::{Order, Outlets};
 use super::publish::Report;
 use super::reading::Reading;
@@ -104,7 +106,7 @@ impl Links {
 /// One port.
 pub struct SerialSource {
     config: SerialPort,
-    opener: Box<dyn OpenPort>,
+    opener: Arc<dyn OpenPort>,
     links: Links,
     feed: Feed,
     protocol: Result<Box<dyn Protocol>, String>,
@@ -152,6 +154,7 @@ impl SerialSource {
         {
             links.fold.describe(id, &offer);
         }
+        let opener = Arc::from(opener);
         SerialSource { config, opener, links, feed, protocol, report, counts: BTreeMap::new() }
     }
 
@@ -200,6 +203,8 @@ impl SerialSource {
             protocol,
             life,
             port: None,
+            dialled: never(),
+            is_dialling: false,
             tape: None,
             out: Outbox::default(),
             budget,
@@ -263,6 +268,9 @@ struct Running {
     life: Life,
     /// There while `life` is open.
     port: Option<Box<dyn Port>>,
+    /// Where a port that is far comes from, while it is being opened.
+    dialled: Receiver<io::Result<Box<dyn Port>>>,
+    is_dialling: bool,
     tape: Option<Tape>,
     tape_failed: bool,
     out: Outbox,
@@ -304,7 +312,10 @@ impl Running {
             Device::Tcp(_) => LOOK_SOCKET,
             _ => LOOK,
         };
-        let wait = self.life.next_try().saturating_sub(monotonic()).min(look);
+        let wait = match self.is_dialling {
+            true => look,
+            false => self.life.next_try().saturating_sub(monotonic()).min(look),
+        };
         if wait > Duration::ZERO {
             select! {
                 recv(until.daemon.receiver()) -> _ => return true,
@@ -317,8 +328,16 @@ impl Running {
                     Ok(asked) => self.request(asked),
                     Err(_) => self.asked = never(),
                 },
+                recv(self.dialled) -> port => {
+                    (self.dialled, self.is_dialling) = (never(), false);
+                    self.opened(port.unwrap_or_else(|_| Err(io::Error::other("it could not be dialled"))));
+                    return false;
+                }
                 default(wait) => {}
             }
+        }
+        if self.is_dialling {
+            return false;
         }
         // Whether somebody listens at the other end shows only when it is tried.
         if look == LOOK_SOCKET && wait == LOOK_SOCKET {
@@ -355,6 +374,7 @@ impl Running {
         let came = port.read(&mut buffer, wait);
         // What nobody waits for any more is not sent, even if it would be its turn now.
         self.give_up();
+        self.stand_back();
         let actions = match came {
             Ok(0) => {
                 self.ticked = monotonic();
@@ -383,6 +403,7 @@ impl Running {
         let due = self.protocol.wake().is_some_and(|wake| wake <= now);
         if self.life.is_open() && (due || now.saturating_sub(self.ticked) >= TICK) {
             self.ticked = now;
+            self.stand_back();
             let actions = self.protocol.tick(now);
             self.act(actions);
         }
@@ -452,7 +473,7 @@ impl Running {
             return commands.finish_as(
                 &command.id,
                 CommandState::Failed,
-                Some("device_error"),
+                Some(Failure::DeviceError.code()),
                 None,
                 Some(&why),
             );
@@ -467,7 +488,7 @@ impl Running {
             return;
         }
         if let Some(why) = self.not_connected() {
-            let reason = Some(format!("device_error: {why}"));
+            let reason = Some(format!("{}: {why}", Failure::DeviceError.code()));
             let state = CommandState::Failed;
             let _ = asked.reply.try_send(Outcome { state, readings: Vec::new(), text: None, reason });
             return;
@@ -477,6 +498,7 @@ impl Running {
         let id = format!("#{}", self.requests);
         let request = asked.request.clone();
         self.waiting.insert(id.clone(), asked);
+        self.stand_back();
         let actions = self.protocol.ask(&id, &request, monotonic());
         self.act(actions);
     }
@@ -498,18 +520,36 @@ impl Running {
         }
     }
 
+    /// What was commanded from outside and waits for its turn is not sent to an instrument that a scan has taken.
+    fn stand_back(&mut self) {
+        let links = &self.source.links;
+        let Some(by) = self.driven.as_ref().and_then(|offer| links.instruments.used_by(&offer.id)) else {
+            return;
+        };
+        for id in self.protocol.taken() {
+            let why = format!("it is in use by {by}");
+            links.commands.finish_as(&id, CommandState::Rejected, Some("in_use"), None, Some(&why));
+        }
+    }
+
     /// Tells whoever asked how it ended.
     fn finish(&mut self, end: Finish) {
         let Some(asked) = self.waiting.remove(&end.id) else {
             let reason = end.reason.as_deref().or(end.text.as_deref());
-            return self.source.links.commands.finish_as(&end.id, end.state, end.code, None, reason);
+            return self.source.links.commands.finish_as(
+                &end.id,
+                end.state,
+                end.code.map(Failure::code),
+                None,
+                reason,
+            );
         };
         let reason = match (end.code, end.reason) {
-            (Some(code), Some(reason)) => Some(format!("{code}: {reason}")),
+            (Some(failure), Some(reason)) => Some(format!("{}: {reason}", failure.code())),
             (_, reason) => reason,
         };
         let reason = reason.filter(|_| end.state != CommandState::Completed);
-        let state = if end.code == Some("timeout") { CommandState::TimedOut } else { end.state };
+        let state = if end.code == Some(Failure::Timeout) { CommandState::TimedOut } else { end.state };
         // Full or gone: nobody waits for it any more.
         let _ = asked.reply.try_send(Outcome { state, readings: end.readings, text: end.text, reason });
     }
@@ -658,7 +698,21 @@ impl Running {
     }
 
     fn open(&mut self) {
-        let result = match self.source.opener.open(&self.source.config) {
+        if !self.source.opener.is_far() {
+            return self.opened(self.source.opener.open(&self.source.config));
+        }
+        let (tell, from) = bounded(1);
+        let (opener, config) = (Arc::clone(&self.source.opener), self.source.config.clone());
+        // Nobody takes it any more when the port has ended meanwhile.
+        let work = move || drop(tell.try_send(opener.open(&config)));
+        match dial(&self.source.config.id, work) {
+            Ok(()) => (self.dialled, self.is_dialling) = (from, true),
+            Err(e) => self.opened(Err(io::Error::new(e.kind(), format!("no thread to open it: {e}")))),
+        }
+    }
+
+    fn opened(&mut self, port: io::Result<Box<dyn Port>>) {
+        let result = match port {
             Ok(open) => {
                 self.bell.set(open.waker());
                 self.port = Some(open);
@@ -817,6 +871,7 @@ mod tests {
 
     struct Rig {
         bus: Arc<Bus>,
+        commands: Arc<Commands>,
         outlets: Arc<Outlets>,
         instruments: Arc<Instruments>,
         ports: FakePorts,
@@ -857,11 +912,13 @@ mod tests {
             };
             let outlets = Arc::clone(&links.outlets);
             let instruments = Arc::clone(&links.instruments);
+            let commands = Arc::clone(&links.commands);
             let source = SerialSource::new(config, opener, links);
             let until = Until { daemon: Stop::default(), set: Stop::default() };
             let inner = until.clone();
             let thread = threads::spawn("serial", 256 * 1024, move || source.run(&inner)).unwrap();
-            Rig { bus, outlets, instruments, ports: FakePorts::default(), until, thread: Some(thread) }
+            let ports = FakePorts::default();
+            Rig { bus, commands, outlets, instruments, ports, until, thread: Some(thread) }
         }
 
         fn say(&self, text: &str) {
@@ -1088,6 +1145,49 @@ mod tests {
         });
     }
 
+    /// A host whose name is looked up for as long as the test likes.
+    struct Far(Receiver<()>, FakePorts);
+
+    impl OpenPort for Far {
+        fn open(&self, settings: &SerialPort) -> io::Result<Box<dyn Port>> {
+            let _ = self.0.recv();
+            self.1.open(settings)
+        }
+
+        fn is_far(&self) -> bool {
+            true
+        }
+
+        fn is_there(&self, _: &SerialPort) -> bool {
+            false
+        }
+    }
+
+    /// A name server that did not answer held the port's thread, and with it the end of the daemon.
+    #[test]
+    fn a_name_that_is_looked_up_for_long_holds_nobody() {
+        let (found, names) = bounded(1);
+        let ports = FakePorts::default();
+        ports.plug(true);
+        let mut run = Rig::start_with(Box::new(Far(names.clone(), ports.clone())), supply);
+        run.ports = ports.clone();
+        run.until("the instrument", |r| r.instruments.find("psu").is_some());
+        run.until("the dialling", |r| r.source()["status"] == "opening");
+        let asked = run.instruments.ask("psu", Request::Query("A?".into())).unwrap();
+        let end = asked.from.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(end.reason.unwrap().starts_with("device_error: not connected"));
+        found.send(()).unwrap();
+        run.until("the opening", |r| r.source()["status"] == "no_data");
+        run.end();
+        // One that is not found by the end is not waited for.
+        let mut run = Rig::start_with(Box::new(Far(names, ports)), supply);
+        run.until("the dialling", |r| r.source()["status"] == "opening");
+        let start = Instant::now();
+        run.end();
+        assert!(start.elapsed() < Duration::from_secs(2));
+        drop(found);
+    }
+
     /// Regression guard for the wait for bytes: a request does not wait for its end.
     #[test]
     fn a_request_wakes_its_port_and_one_that_is_given_up_is_not_sent() {
@@ -1130,5 +1230,46 @@ mod tests {
         assert!(gone.reason.unwrap().starts_with("device_error: not connected"));
         run.end();
         assert!(run.instruments.ask("psu", Request::Stop).is_err());
+    }
+
+    /// A set waits for its turn at the port when a scan takes the instrument: it was sent in the middle of the scan.
+    #[test]
+    fn what_waits_is_not_sent_to_an_instrument_that_a_scan_has_taken() {
+        let run = Rig::start(|config| {
+            supply(config);
+            if let ProtocolConfig::Scpi(scpi) = &mut config.protocol {
+                scpi.timeout = Duration::from_secs(10);
+                scpi.channels[0].set = Some("VOLT {}".into());
+            }
+        });
+        let heard = |r: &Rig, text: &str| r.ports.written().windows(text.len()).any(|w| w == text.as_bytes());
+        // The line waits for the answer of a poll, and the set for the line.
+        run.until("the poll", |r| heard(r, "VOLT?"));
+        let command = Command {
+            id: "1".into(),
+            target: "instrument/psu".into(),
+            action: "set".into(),
+            params: serde_json::from_value(json!({ "channel": "volts", "value": 2 })).unwrap(),
+            by: None,
+            reason: None,
+        };
+        assert!(matches!(run.commands.submit(command), crate::bus::Submitted::Accepted(_)));
+        // Commands are taken before requests: when the second is answered, the set is in the queue.
+        for _ in 0..2 {
+            let read = Request::Read { channels: vec!["none".into()] };
+            let no = run.instruments.ask("psu", read).unwrap().from.recv_timeout(Duration::from_secs(5));
+            assert_eq!(no.unwrap().state, CommandState::Rejected);
+        }
+        assert_eq!(run.commands.lookup("1").unwrap().state, CommandState::Accepted);
+        run.instruments.claim(&["psu".to_string()], "SCAN_001").unwrap();
+        let answer = run.instruments.ask("psu", Request::Query("A?".into())).unwrap();
+        run.say("1.5\n");
+        run.until("the scan's turn", |r| heard(r, "A?"));
+        run.say("7\n");
+        assert_eq!(answer.from.recv_timeout(Duration::from_secs(5)).unwrap().text.as_deref(), Some("7"));
+        let end = run.commands.lookup("1").unwrap();
+        assert_eq!((end.state, end.code.as_deref()), (CommandState::Rejected, Some("in_use")));
+        assert_eq!(end.reason.as_deref(), Some("it is in use by SCAN_001"));
+        assert!(!heard(&run, "VOLT 2"));
     }
 }

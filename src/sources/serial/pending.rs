@@ -4,6 +4,7 @@
 use super::protocol::{Action, Finish};
 use crate::limits;
 use crate::model::CommandState;
+use crate::sources::instruments::Failure;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -27,8 +28,24 @@ impl<T> Default for Pending<T> {
 }
 
 impl<T> Pending<T> {
+    /// Takes in a request, as what is to be done for it or why it is not, where the port `is_open`.
+    pub fn admit(&mut self, id: &str, is_open: bool, what: Result<T, No>, now: Duration) -> Vec<Action> {
+        match what {
+            _ if !is_open => vec![ended(id, CommandState::Failed, Some("the port is not open".into()))],
+            Ok(what) => self.push(id, what, now),
+            Err(no) => vec![Action::Finish(Finish {
+                id: id.to_string(),
+                state: CommandState::Rejected,
+                code: no.code,
+                reason: Some(no.why),
+                readings: Vec::new(),
+                text: None,
+            })],
+        }
+    }
+
     /// Adds a request; with too many waiting it is refused.
-    pub fn push(&mut self, id: &str, what: T, now: Duration) -> Vec<Action> {
+    fn push(&mut self, id: &str, what: T, now: Duration) -> Vec<Action> {
         if self.waiting.len() >= limits::INSTRUMENT_COMMANDS {
             let why = format!("{} requests are waiting for this instrument already", self.waiting.len());
             return vec![ended(id, CommandState::Rejected, Some(why))];
@@ -71,6 +88,11 @@ impl<T> Pending<T> {
         out
     }
 
+    /// Somebody has taken the instrument: takes out the commands of others, but for what `stays`.
+    pub fn taken(&mut self, stays: impl Fn(&T) -> bool) -> Vec<String> {
+        self.withdraw(|id, what| !is_from_within(id) && !stays(what))
+    }
+
     /// Ends all of them.
     pub fn fail(&mut self, why: &str) -> Vec<Action> {
         self.waiting
@@ -96,7 +118,7 @@ pub(super) fn ended(id: &str, state: CommandState, reason: Option<String>) -> Ac
 }
 
 /// It has failed, for one of the reasons that have a name.
-pub(super) fn failed(id: &str, code: &'static str, reason: String) -> Action {
+pub(super) fn failed(id: &str, code: Failure, reason: String) -> Action {
     Action::Finish(Finish {
         id: id.to_string(),
         state: CommandState::Failed,
@@ -107,23 +129,19 @@ pub(super) fn failed(id: &str, code: &'static str, reason: String) -> Action {
     })
 }
 
-/// It was refused before a byte was sent.
-pub(super) fn refused(id: &str, no: No) -> Action {
-    Action::Finish(Finish {
-        id: id.to_string(),
-        state: CommandState::Rejected,
-        code: no.code,
-        reason: Some(no.why),
-        readings: Vec::new(),
-        text: None,
-    })
-}
-
 /// Why something is not done.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct No {
-    pub code: Option<&'static str>,
+    pub code: Option<Failure>,
     pub why: String,
+}
+
+impl No {
+    /// There is no channel of that name that can be set.
+    pub fn unsettable<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> No {
+        let all = all.collect::<Vec<_>>().join(", ");
+        format!("`channel` is {name:?}; expected one that can be set: {all}").into()
+    }
 }
 
 impl From<String> for No {
@@ -160,5 +178,9 @@ mod tests {
         let late = pending.expire(limits::COMMAND_TIME * 3);
         assert!(matches!(&late[..], [Action::Finish(Finish { id, .. })] if id == "2"));
         assert!(pending.any(|n| *n == 1));
+        pending.push("3", 3, Duration::ZERO);
+        pending.push("4", 4, Duration::ZERO);
+        assert_eq!(pending.taken(|n| *n == 4), ["3"]);
+        assert!(pending.any(|n| *n == 1) && pending.any(|n| *n == 4));
     }
 }

@@ -3,7 +3,7 @@
 //! Promises: no I/O, no clock of its own (`now` is the monotonic clock), bounded memory, and no input makes it panic.
 //! It does its own framing. The port's loop owns the device and its life, and knows who asked for what.
 
-use super::super::instruments::{Offer, Request};
+use super::super::instruments::{Failure, Offer, Request};
 use super::super::reading::Reading;
 use crate::model::{CommandState, QualityReason};
 use serde_json::Value as Json;
@@ -36,6 +36,12 @@ pub trait Protocol: Send {
 
     /// Nobody waits for this request any more: it need not end, and what was not sent of it is not sent.
     fn give_up(&mut self, _id: &str) {}
+
+    /// Somebody has taken its instrument: commands of others that have not been begun are not done any more, but for those
+    /// that stop it. Gives their ids.
+    fn taken(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The commands it takes, such as `set` and `query`.
     fn actions(&self) -> Vec<&'static str> {
@@ -96,8 +102,8 @@ pub struct Finish {
     pub id: String,
     /// How.
     pub state: CommandState,
-    /// One of [`CODES`](super::super::instruments::CODES).
-    pub code: Option<&'static str>,
+    /// Why it did not arrive, where one of them says so.
+    pub code: Option<Failure>,
     /// One sentence.
     pub reason: Option<String>,
     /// What was read.

@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 
 /// Bounds of what may be asked for.
 pub const INTERVAL_S: (f64, f64) = (1.0, 60.0);
+/// The greatest number of a sample: the last one that programs with floating-point numbers alone can count to.
+pub const MOST_SEQ: u64 = (1 << 53) - 1;
 /// See [`INTERVAL_S`].
 pub const BATCH: (u64, u64) = (1, 1_000);
 
@@ -287,6 +289,9 @@ impl Session<'_> {
             }
             let event: SignalEvent =
                 serde_json::from_value(event.clone()).map_err(|e| format!("sample {n}: {e}"))?;
+            if event.seq > MOST_SEQ {
+                return Err(format!("sample {n}: seq is {}; expected at most {MOST_SEQ}", event.seq));
+            }
             signal.next = signal.next.max(event.seq + 1);
             signal.count(event);
         }
@@ -523,6 +528,22 @@ mod tests {
             let Value::Object(mut payload) = bad else { panic!() };
             assert!(signals.session().fill("t", &mut payload, Wall(0)).unwrap_err().starts_with("sample 0"));
         }
+    }
+
+    /// The number after the greatest there is was computed: a panic, or numbering from 0 again.
+    #[test]
+    fn a_number_beyond_all_bounds_is_refused() {
+        let bus = bus();
+        let signals = Signals::alone(Arc::clone(&bus));
+        for seq in [u64::MAX, MOST_SEQ + 1] {
+            let bad = json!({ "events": [{ "value": 1, "seq": seq }] });
+            let Value::Object(mut payload) = bad else { panic!() };
+            let refused = signals.session().fill("t", &mut payload, Wall(0)).unwrap_err();
+            assert!(refused.contains("seq"), "{refused}");
+        }
+        post(&signals, json!({ "events": [{ "value": 1, "seq": MOST_SEQ }] }), true);
+        let Value::Object(mut payload) = json!({ "events": [1] }) else { panic!() };
+        assert!(signals.session().fill("t", &mut payload, Wall(0)).is_err());
     }
 
     #[test]

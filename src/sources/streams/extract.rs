@@ -36,6 +36,8 @@ impl Extract {
             let there = match at(message, path) {
                 Some(Value::String(text)) => text == wanted,
                 Some(Value::Bool(flag)) => wanted == if *flag { "true" } else { "false" },
+                // Whole numbers as they are written: above 2^53 an f64 does not tell them apart.
+                Some(Value::Number(number)) if !number.is_f64() => number.to_string() == *wanted,
                 Some(Value::Number(number)) => wanted.parse().ok() == number.as_f64(),
                 _ => false,
             };
@@ -81,7 +83,8 @@ fn time(value: &Value) -> Option<Wall> {
     };
     // Seconds are below 1e11 until the year 5138, milliseconds above it since 1973, and so on by thousands.
     let ms = match number {
-        n if n < 0.0 => return None,
+        // Zero is how programs say that they have none.
+        n if n <= 0.0 => return None,
         n if n < 1e11 => n * 1e3,
         n if n < 1e14 => n,
         n if n < 1e17 => n / 1e3,
@@ -122,6 +125,17 @@ mod tests {
         );
         assert_eq!(extract("", None, None).read(&json!(4.5)), Found::Value(4.5, None));
         assert!(matches!(extract("p", None, None).read(&json!({ "p": "NaN" })), Found::Nothing(_)));
+        assert!(matches!(extract("p", None, None).read(&json!({ "p": "1e999" })), Found::Nothing(_)));
+    }
+
+    /// Ids of 64 bits were compared as f64: the values of a neighbour were taken for ours.
+    #[test]
+    fn long_ids_are_told_apart() {
+        let ours = extract("p", None, Some(("id", "9007199254740993")));
+        assert_eq!(ours.read(&json!({ "id": 9_007_199_254_740_992_u64, "p": 1 })), Found::Other);
+        assert_eq!(ours.read(&json!({ "id": 9_007_199_254_740_993_u64, "p": 1 })), Found::Value(1.0, None));
+        let half = extract("p", None, Some(("id", "0.50")));
+        assert_eq!(half.read(&json!({ "id": 0.5, "p": 1 })), Found::Value(1.0, None));
     }
 
     #[test]
@@ -136,7 +150,9 @@ mod tests {
         ] {
             assert_eq!(time(&value), Some(Wall(ms)), "{value}");
         }
-        assert_eq!((time(&json!(-1)), time(&json!("soon")), time(&json!(1e300))), (None, None, None));
+        for none in [json!(-1), json!(0), json!("0"), json!("soon"), json!("NaN"), json!(1e300)] {
+            assert_eq!(time(&none), None, "{none}");
+        }
     }
 
     proptest! {

@@ -1,34 +1,38 @@
 //! A feed: one WebSocket that gives the values of one or several streams, and REST where it does not.
 //!
-//! **Promises.** The last good value stays and is said to be old; an error is never a zero. What can't be read is
-//! counted. **Threads.** One a feed (`feed-N`). Connecting and asking REST may hang in the system's resolver, so each is done
-//! by a thread of its own (`dial-N`), one at a time, which nobody waits for at the end. **Bounds.** A message has one, and
-//! so has every wait.
+//! **Promises.** The last good value stays and is said to be old, for each stream by its own time, whatever the others of the
+//! connection do; an error is never a zero. What can't be read is counted. A stream's REST address is its own: no other
+//! stream takes a value of it, and none comes between the ticks of a socket that is live.
+//! **Threads.** One a feed (`feed-N`). Connecting and asking REST may hang in the system's resolver, so each is done
+//! by a thread of its own (`dial-N`), one of each kind at a time, which nobody waits for at the end. **Bounds.** A message has
+//! one, and so has every wait; a handshake has one in sum, however slowly the other side talks.
 
 use super::Streams;
-use super::extract::{Extract, Found};
+use super::extract::Found;
+use super::line::{Line, Place};
 use super::machine::{Effect, Input, Machine};
 use crate::bus::Bus;
 use crate::clock::Wall;
-use crate::config::{Feed as Spec, StreamRule};
+use crate::config::StreamRule;
 use crate::limits;
-use crate::model::{Quality, QualityReason, Severity, SourceState, StreamState, StreamStatus, StreamValue};
+use crate::model::{QualityReason, Severity, SourceState, StreamState};
+use crate::sources::dial;
 use crate::sources::inputs::Until;
+use crate::sources::monotonic;
 use crate::sources::publish::Report;
-use crate::sources::{monotonic, publish};
-use crate::threads;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
 /// How long a read of the socket waits; publishing is not later than that.
 const READ: Duration = Duration::from_millis(20);
-/// For connecting, for the handshake, and for an answer of REST.
+/// For connecting to an address, for the handshakes in sum, and for an answer of REST.
 const ANSWER: Duration = Duration::from_secs(10);
 /// A quiet socket is sent a ping this often, so that what stands between keeps it.
 const PING: Duration = Duration::from_secs(20);
@@ -41,67 +45,60 @@ type Socket = WebSocket<Box<dyn Wire>>;
 
 enum News {
     Dialed(Result<Box<Socket>, String>),
-    Rest(Result<Value, String>),
+    /// What the REST address with this number said, and whether it was the last one to be asked.
+    Rest(usize, Result<Value, String>, bool),
 }
 
 /// One feed.
 pub struct Feed {
     id: String,
-    spec: Spec,
+    url: String,
+    /// What every stream of it wants said, each once.
+    subscribe: Vec<String>,
+    /// The REST addresses of its streams, each once.
+    rests: Vec<String>,
     lines: Vec<Line>,
     bus: Arc<Bus>,
     streams: Arc<Streams>,
     report: Report,
     machine: Machine,
+    /// REST is being asked.
+    asking: bool,
     bad: u64,
-}
-
-/// One stream of it.
-struct Line {
-    rule: StreamRule,
-    extract: Extract,
-    last: Option<StreamValue>,
-    /// The newest tick that is not published yet.
-    waiting: Option<(f64, Wall)>,
-    published: Option<Duration>,
-    ticks: u64,
-    conflated: u64,
-    dropped: u64,
-    status: Option<(StreamState, Option<String>)>,
-    said: Option<Duration>,
 }
 
 impl Feed {
     /// The feed behind these streams, which have the same address.
     pub fn new(id: String, rules: Vec<StreamRule>, bus: Arc<Bus>, streams: Arc<Streams>) -> Option<Feed> {
-        let spec = rules.first()?.feed.clone()?;
+        let url = rules.first()?.feed.as_ref()?.url.clone();
         let stale = rules.iter().filter_map(|r| r.stale_after).min().unwrap_or(limits::FEED_STALE);
-        let rest = spec.rest.as_ref().map(|_| spec.rest_interval);
-        let lines = rules.into_iter().filter_map(|rule| {
-            let feed = rule.feed.as_ref()?;
+        let (mut subscribe, mut rests, mut rest_every) = (Vec::new(), Vec::new(), None::<Duration>);
+        let mut lines = Vec::new();
+        for rule in rules {
+            let Some(feed) = rule.feed.as_ref() else { continue };
+            for text in &feed.subscribe {
+                if !subscribe.contains(text) {
+                    subscribe.push(text.clone());
+                }
+            }
+            let mut number = None;
+            if let Some(rest) = &feed.rest {
+                rest_every =
+                    Some(rest_every.map_or(feed.rest_interval, |every| every.min(feed.rest_interval)));
+                number = Some(rests.iter().position(|known| known == rest).unwrap_or_else(|| {
+                    rests.push(rest.clone());
+                    rests.len() - 1
+                }));
+            }
             streams.fed(&rule.id);
-            let extract =
-                Extract { value: feed.value.clone(), time: feed.time.clone(), only: feed.only.clone() };
             let last = streams.last(&rule.id);
-            Some(Line {
-                rule,
-                extract,
-                last,
-                waiting: None,
-                published: None,
-                ticks: 0,
-                conflated: 0,
-                dropped: 0,
-                status: None,
-                said: None,
-            })
-        });
-        let lines: Vec<Line> = lines.collect();
+            lines.extend(Line::new(rule, number, last, monotonic()));
+        }
         let mut report = Report::new(&id, "feed", REPORT);
-        report.detail("url", shown(&spec.url));
-        report.detail("streams", json!(lines.iter().map(|l| l.rule.id.clone()).collect::<Vec<_>>()));
-        let machine = Machine::new(stale, rest, monotonic());
-        Some(Feed { id, spec, lines, bus, streams, report, machine, bad: 0 })
+        report.detail("url", shown(&url));
+        report.detail("streams", json!(lines.iter().map(Line::id).collect::<Vec<_>>()));
+        let machine = Machine::new(stale, rest_every, monotonic());
+        Some(Feed { id, url, subscribe, rests, lines, bus, streams, report, machine, asking: false, bad: 0 })
     }
 
     /// The feed's id as a source.
@@ -111,7 +108,8 @@ impl Feed {
 
     /// Serves it until it is over.
     pub(in crate::sources) fn run(mut self, until: &Until) {
-        let (tell, news) = bounded(4);
+        // One connection and one round of REST are under way at most: there is room for all they may say.
+        let (tell, news) = bounded(self.rests.len() + 2);
         let mut socket: Option<Socket> = None;
         let mut pinged = monotonic();
         self.say_status();
@@ -136,11 +134,11 @@ impl Feed {
             }
         }
         if !until.daemon.is_stopped() {
-            self.mark(QualityReason::NotConnected);
             self.report.state(SourceState::Disabled);
             self.report.flush(&self.bus);
-            for line in &self.lines {
-                self.streams.unfed(&line.rule.id);
+            for line in &mut self.lines {
+                line.mark(QualityReason::NotConnected, &self.bus, &self.streams);
+                self.streams.unfed(line.id());
             }
         }
     }
@@ -153,22 +151,26 @@ impl Feed {
                 Input::Opened
             }
             News::Dialed(Err(why)) => Input::Closed { why, chance: chance() },
-            News::Rest(Err(why)) => Input::RestFailed(why),
-            News::Rest(Ok(message)) => {
-                let mut found = 0;
-                let path = self.spec.rest_value.clone();
-                for line in &mut self.lines {
-                    let extract = Extract {
-                        value: path.clone().unwrap_or(line.extract.value.clone()),
-                        time: line.extract.time.clone(),
-                        only: None,
-                    };
-                    if let Found::Value(value, at) = extract.read(&message) {
-                        found += 1;
-                        line.tick(value, at.unwrap_or_else(Wall::now), &self.streams);
+            News::Rest(number, answer, last) => {
+                self.asking &= !last;
+                // The socket was faster: what REST says is older than that.
+                if self.machine.status() == StreamState::Live {
+                    return None;
+                }
+                match answer {
+                    Err(why) => Input::RestFailed(why),
+                    Ok(message) => {
+                        let mut found = 0;
+                        for line in &mut self.lines {
+                            found += u32::from(line.rest_answer(number, &message, &self.streams));
+                        }
+                        if found > 0 {
+                            Input::RestTick
+                        } else {
+                            Input::RestFailed("its answer has no value".into())
+                        }
                     }
                 }
-                if found > 0 { Input::RestTick } else { Input::RestFailed("its answer has no value".into()) }
             }
         })
     }
@@ -177,24 +179,40 @@ impl Feed {
         let was = self.machine.status();
         let mut effect = self.machine.step(input, monotonic());
         while let Some(todo) = effect {
+            let mut next = Input::Time;
             match todo {
-                Effect::Close => *socket = None,
-                Effect::Connect => self.dial(tell, |spec| News::Dialed(connect(spec).map(Box::new))),
-                Effect::Ask => self.dial(tell, |spec| News::Rest(ask(spec))),
+                Effect::Close => {
+                    *socket = None;
+                    next = closed(self.machine.reason.as_deref().unwrap_or("nothing heard"));
+                }
+                Effect::Connect => {
+                    let (url, subscribe) = (self.url.clone(), self.subscribe.clone());
+                    let done = self.dial(tell, move |tell| {
+                        let outcome = connect(&url, &subscribe, ANSWER).map(Box::new);
+                        let _ = tell.try_send(News::Dialed(outcome));
+                    });
+                    if let Err(e) = done {
+                        next = closed(&format!("no thread: {e}"));
+                    }
+                }
+                Effect::Ask if self.asking => {}
+                Effect::Ask => {
+                    let rests = self.rests.clone();
+                    let done = self.dial(tell, move |tell| {
+                        for (n, url) in rests.iter().enumerate() {
+                            let _ = tell.try_send(News::Rest(n, ask(url), n + 1 == rests.len()));
+                        }
+                    });
+                    match done {
+                        Ok(()) => self.asking = true,
+                        Err(e) => next = Input::RestFailed(format!("no thread: {e}")),
+                    }
+                }
             }
-            effect = self.machine.step(Input::Time, monotonic());
+            effect = self.machine.step(next, monotonic());
         }
         let now = self.machine.status();
         if was != now {
-            match now {
-                StreamState::Stale => self.mark(QualityReason::Stale),
-                StreamState::Offline | StreamState::Connecting
-                    if was == StreamState::Live || was == StreamState::Fallback =>
-                {
-                    self.mark(QualityReason::NotConnected);
-                }
-                _ => {}
-            }
             self.tell_change(now);
         }
     }
@@ -210,7 +228,7 @@ impl Feed {
             StreamState::Fallback => log::warn!(
                 "feed {}: asking {} instead: {why}",
                 self.id,
-                shown(self.spec.rest.as_deref().unwrap_or_default())
+                self.rests.iter().map(|url| shown(url)).collect::<Vec<_>>().join(", ")
             ),
             StreamState::Stale | StreamState::Offline => {
                 log::warn!("feed {}: {why}; trying again", self.id);
@@ -222,16 +240,10 @@ impl Feed {
         }
     }
 
-    fn dial(&self, tell: &Sender<News>, work: impl FnOnce(&Spec) -> News + Send + 'static) {
-        let (spec, tell_it) = (self.spec.clone(), tell.clone());
-        let name: String = format!("dial-{}", self.id).chars().take(15).collect();
-        let thread = threads::spawn(&name, limits::STACK, move || {
-            // Nobody listens any more: the daemon has stopped.
-            let _ = tell_it.try_send(work(&spec));
-        });
-        if let Err(e) = thread {
-            let _ = tell.try_send(News::Dialed(Err(format!("no thread: {e}"))));
-        }
+    /// What it sends when the daemon has stopped is heard by nobody.
+    fn dial(&self, tell: &Sender<News>, work: impl FnOnce(&Sender<News>) + Send + 'static) -> io::Result<()> {
+        let tell = tell.clone();
+        dial::dial(&self.id, move || work(&tell))
     }
 
     /// Reads what is there, for a moment.
@@ -274,17 +286,15 @@ impl Feed {
         let mut heard = None;
         for n in 0..self.lines.len() {
             let Some(line) = self.lines.get_mut(n) else { continue };
-            match line.extract.read(&message) {
+            match line.read(&message) {
                 Found::Value(value, at) => {
-                    line.tick(value, at.unwrap_or_else(Wall::now), &self.streams);
+                    line.tick(value, at.unwrap_or_else(Wall::now), Place::Socket, &self.streams);
+                    line.publish_each(&self.bus, &self.streams);
                     heard = Some(Input::Tick);
-                    if self.spec.every_tick {
-                        line.publish(&self.bus, &self.streams);
-                    }
                 }
                 Found::Other => {}
                 Found::Nothing(why) => {
-                    line.dropped += 1;
+                    line.drop_one();
                     self.refuse(bytes, &why);
                 }
             }
@@ -307,23 +317,9 @@ impl Feed {
     }
 
     fn publish_due(&mut self) {
-        let (now, interval) = (monotonic(), self.spec.interval);
+        let now = monotonic();
         for line in &mut self.lines {
-            if line.waiting.is_some() && line.published.is_none_or(|at| now.saturating_sub(at) >= interval) {
-                line.published = Some(now);
-                line.publish(&self.bus, &self.streams);
-            }
-        }
-    }
-
-    /// The last values are no longer current.
-    fn mark(&mut self, why: QualityReason) {
-        for line in &mut self.lines {
-            if let Some(last) = &mut line.last {
-                last.quality = if last.value.is_some() { Quality::Uncertain } else { Quality::Bad };
-                last.quality_reason = Some(why);
-                publish(&self.bus, "stream_value", last);
-            }
+            line.publish_due(now, &self.bus, &self.streams);
         }
     }
 
@@ -332,27 +328,8 @@ impl Feed {
         let reason = self.machine.reason.clone().filter(|_| status != StreamState::Live);
         let reconnects = self.machine.reconnects;
         for line in &mut self.lines {
-            let new = Some((status, reason.clone()));
-            let due = line.said.is_none_or(|at| now.saturating_sub(at) >= limits::FEED_REST);
-            if line.status != new || due && line.published.is_some_and(|at| Some(at) > line.said) {
-                line.status = new;
-                line.said = Some(now);
-                publish(
-                    &self.bus,
-                    "stream_status",
-                    &StreamStatus {
-                        stream_id: line.rule.id.clone(),
-                        name: line.rule.name.clone(),
-                        status,
-                        reason: reason.clone(),
-                        last_seen: line.last.as_ref().map(|l| l.timestamp),
-                        reconnects,
-                        dropped: line.dropped,
-                        ticks: Some(line.ticks),
-                        conflated: Some(line.conflated),
-                    },
-                );
-            }
+            let stands = line.stands(status, self.machine.is_open(), reason.as_deref(), now);
+            line.say(stands, reconnects, now, &self.bus, &self.streams);
         }
         self.report.state(match status {
             StreamState::Live | StreamState::Fallback => SourceState::Ok,
@@ -361,38 +338,8 @@ impl Feed {
             StreamState::Offline => SourceState::Absent,
         });
         self.report.faults(self.bad, reconnects, reason.as_deref());
-        self.report.detail("ticks", self.lines.iter().map(|l| l.ticks).sum::<u64>());
+        self.report.detail("ticks", self.lines.iter().map(Line::ticks).sum::<u64>());
         self.report.flush(&self.bus);
-    }
-}
-
-impl Line {
-    fn tick(&mut self, value: f64, at: Wall, streams: &Streams) {
-        self.ticks += 1;
-        self.conflated += u64::from(self.waiting.is_some());
-        self.waiting = Some((value, at));
-        streams.record(&self.rule.id, at, value);
-    }
-
-    fn publish(&mut self, bus: &Bus, streams: &Streams) {
-        let Some((value, at)) = self.waiting.take() else { return };
-        // A value from before a silence or a restart is no neighbour of this one.
-        let previous = self.last.as_ref().filter(|l| l.quality == Quality::Good).and_then(|l| l.value);
-        let mut next = StreamValue {
-            stream_id: self.rule.id.clone(),
-            value: Some(value),
-            unit: self.rule.unit.clone(),
-            timestamp: at,
-            quality: Quality::Good,
-            quality_reason: None,
-            previous,
-            change: previous.map(|p| value - p).filter(|c| c.is_finite()),
-            limits: None,
-            severity: None,
-        };
-        streams.judge(&mut next);
-        publish(bus, "stream_value", &next);
-        self.last = Some(next);
     }
 }
 
@@ -420,28 +367,59 @@ fn shown(url: &str) -> String {
     }
 }
 
-fn connect(spec: &Spec) -> Result<Socket, String> {
-    let uri: tungstenite::http::Uri = spec.url.parse().map_err(|e| format!("{}: {e}", shown(&spec.url)))?;
+/// A connection that is given up at a time, whatever trickles in until then, unless what was to be done is done.
+struct Limited {
+    tcp: TcpStream,
+    end: Instant,
+    done: Arc<AtomicBool>,
+}
+
+impl Limited {
+    fn limit(&self) -> io::Result<()> {
+        if self.done.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // As a read says it whose time is over.
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.tcp.set_read_timeout(Some(left))?;
+        self.tcp.set_write_timeout(Some(left))
+    }
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.limit()?;
+        self.tcp.read(buffer)
+    }
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.limit()?;
+        self.tcp.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
+}
+
+/// Opens the socket and says what is to be said; each address has `time` for the connection, all that follows has it in sum.
+fn connect(url: &str, subscribe: &[String], time: Duration) -> Result<Socket, String> {
+    let uri: tungstenite::http::Uri = url.parse().map_err(|e| format!("{}: {e}", shown(url)))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
     let secure = uri.scheme_str() == Some("wss");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let addresses =
-        (host.as_str(), port).to_socket_addrs().map_err(|e| format!("{host} is not found: {e}"))?;
-    let mut last = format!("{host} has no address");
-    let tcp = addresses.into_iter().find_map(|address| match TcpStream::connect_timeout(&address, ANSWER) {
-        Ok(tcp) => Some(tcp),
-        Err(e) => {
-            last = format!("{address}: {e}");
-            None
-        }
-    });
-    let tcp = tcp.ok_or(last)?;
+    let tcp = dial::connect((host.as_str(), port), time).map_err(|e| format!("{host}: {e}"))?;
     let plain = |e: io::Error| e.to_string();
     tcp.set_nodelay(true).map_err(plain)?;
-    tcp.set_read_timeout(Some(ANSWER)).map_err(plain)?;
-    tcp.set_write_timeout(Some(ANSWER)).map_err(plain)?;
     let times = tcp.try_clone().map_err(plain)?;
-    let wire: Box<dyn Wire> = if secure { secured(tcp, &host)? } else { Box::new(tcp) };
+    let done = Arc::new(AtomicBool::new(false));
+    let limited = Limited { tcp, end: Instant::now() + time, done: Arc::clone(&done) };
+    let wire: Box<dyn Wire> = if secure { secured(limited, &host)? } else { Box::new(limited) };
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .max_message_size(Some(limits::FEED_MESSAGE))
@@ -452,43 +430,77 @@ fn connect(spec: &Spec) -> Result<Socket, String> {
             tungstenite::HandshakeError::Failure(e) => format!("no WebSocket: {e}"),
             tungstenite::HandshakeError::Interrupted(_) => "no answer to the handshake".to_string(),
         })?;
-    for text in &spec.subscribe {
+    for text in subscribe {
         socket.send(Message::text(text.clone())).map_err(|e| format!("failed to subscribe: {e}"))?;
     }
+    done.store(true, Ordering::Relaxed);
     times.set_read_timeout(Some(READ)).map_err(plain)?;
     times.set_write_timeout(Some(Duration::from_secs(1))).map_err(plain)?;
     Ok(socket)
 }
 
 #[cfg(feature = "tls")]
-fn secured(tcp: TcpStream, host: &str) -> Result<Box<dyn Wire>, String> {
-    crate::tls::connect(tcp, host).map(|stream| Box::new(stream) as Box<dyn Wire>)
+fn secured(wire: Limited, host: &str) -> Result<Box<dyn Wire>, String> {
+    crate::tls::connect(wire, host).map(|stream| Box::new(stream) as Box<dyn Wire>)
 }
 
 #[cfg(not(feature = "tls"))]
-fn secured(_: TcpStream, _: &str) -> Result<Box<dyn Wire>, String> {
+fn secured(_: Limited, _: &str) -> Result<Box<dyn Wire>, String> {
     Err("this telltale was built without TLS (feature tls): wss is not possible".into())
 }
 
-fn ask(spec: &Spec) -> Result<Value, String> {
-    let url = spec.rest.as_deref().unwrap_or_default();
-    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).max_redirects(0);
+fn ask(url: &str) -> Result<Value, String> {
+    if !cfg!(feature = "tls") && url.starts_with("https:") {
+        return Err("this telltale was built without TLS (feature tls): https is not possible".into());
+    }
+    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWER)).max_redirects(0).proxy(None);
     #[cfg(feature = "tls")]
     let config = config.tls_config(crate::tls::config());
     let agent: ureq::Agent = config.build().into();
-    let mut answer = agent.get(url).call().map_err(|e| format!("{}: {e}", shown(url)))?;
-    let text = answer
-        .body_mut()
-        .with_config()
-        .limit(limits::FEED_MESSAGE as u64)
-        .read_to_string()
-        .map_err(|e| format!("{}: {e}", shown(url)))?;
+    let failed = |e: ureq::Error| {
+        let text = e.to_string();
+        format!("{}: {}", shown(url), crate::tls::refused(&text).unwrap_or(text))
+    };
+    let mut answer = agent.get(url).call().map_err(failed)?;
+    let body = answer.body_mut().with_config().limit(limits::FEED_MESSAGE as u64);
+    let text = body.read_to_string().map_err(failed)?;
     serde_json::from_str(&text).map_err(|e| format!("{} gave no JSON: {e}", shown(url)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that talks a byte at a time held the connection in its handshake for hours: each byte began the time anew.
+    #[test]
+    fn a_handshake_that_trickles_is_given_up_in_time() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = |scheme: &str| format!("{scheme}://{}/", listener.local_addr().unwrap());
+        for scheme in if cfg!(feature = "tls") { vec!["ws", "wss"] } else { vec!["ws"] } {
+            let url = url(scheme);
+            let began = Instant::now();
+            std::thread::scope(|scope| {
+                let taking = scope.spawn(|| {
+                    let (mut other, _) = listener.accept().unwrap();
+                    // The beginning of an answer, and of a TLS record that is never whole.
+                    let begin: &[u8] =
+                        if scheme == "ws" { b"HTTP/1.1 101 X\r\nA: " } else { b"\x16\x03\x03\x3f\x00" };
+                    let _ = other.write_all(begin);
+                    while began.elapsed() < Duration::from_secs(8) && other.write_all(b"a").is_ok() {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
+                let refused = connect(&url, &[], Duration::from_millis(400)).err().unwrap();
+                assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+                // Without trusted certificates on this system it does not begin.
+                assert!(
+                    refused.starts_with("no answer to the ") || refused.contains("ca-certificates"),
+                    "{refused}"
+                );
+                taking.join().unwrap();
+            });
+        }
+    }
 
     #[test]
     fn what_may_be_secret_is_not_shown() {

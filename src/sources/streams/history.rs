@@ -4,7 +4,7 @@
 //! **Bounds.** So many ticks and so many buckets of each stream, the oldest go first and are counted; a full one of
 //! each takes some 500 KB.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Ticks kept one by one.
 pub const TICKS: usize = 20_000;
@@ -12,6 +12,10 @@ pub const TICKS: usize = 20_000;
 pub const BUCKETS: usize = 8_640;
 /// The length of a bucket.
 pub const BUCKET_MS: u64 = 10_000;
+/// Buckets are kept by the hour.
+pub const HOUR_MS: u64 = 3_600_000;
+/// Hours of which it is remembered that they changed; the oldest are left out.
+const CHANGED: usize = 48;
 /// Bytes of a bucket as it is kept.
 const BUCKET_BYTES: usize = 8 + 4 + 3 * 8;
 
@@ -36,6 +40,7 @@ impl Bucket {
     }
 
     fn join(&mut self, other: &Bucket) {
+        self.t = self.t.min(other.t);
         self.n = self.n.saturating_add(other.n);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
@@ -52,6 +57,8 @@ pub struct History {
     pub count: u64,
     /// Ticks that are no longer there one by one.
     pub left: u64,
+    /// Hours since 1970 that got a value since they were taken; so many that a day and its change have room.
+    changed: BTreeSet<u64>,
 }
 
 impl History {
@@ -63,6 +70,7 @@ impl History {
             self.left += 1;
         }
         self.ticks.push_back((t, value));
+        self.change(t / HOUR_MS);
         let begin = t - t % BUCKET_MS;
         match self.buckets.back_mut() {
             Some(bucket) if bucket.t == begin => bucket.join(&Bucket::of(begin, value)),
@@ -80,24 +88,48 @@ impl History {
     pub fn window(&self, from: u64, to: u64, points: usize) -> Vec<Bucket> {
         let span = (to.saturating_sub(from) / points.max(1) as u64).max(1);
         let reach = self.ticks.front().map_or(u64::MAX, |(t, _)| *t);
-        let fine = reach <= from || self.buckets.front().is_none_or(|b| b.t + BUCKET_MS > reach);
-        let mut out: Vec<Bucket> = Vec::with_capacity(points.min(4_096));
+        let fine =
+            reach <= from || self.buckets.front().is_none_or(|b| b.t.saturating_add(BUCKET_MS) > reach);
+        // By their place, as times need not come in order.
+        let mut out: BTreeMap<u64, Bucket> = BTreeMap::new();
         let mut add = |bucket: Bucket| {
             if !(from..=to).contains(&bucket.t) {
                 return;
             }
-            let begin = from + (bucket.t - from) / span * span;
-            match out.last_mut() {
-                Some(last) if from + (last.t - from) / span * span == begin => last.join(&bucket),
-                _ => out.push(bucket),
-            }
+            out.entry((bucket.t - from) / span).and_modify(|there| there.join(&bucket)).or_insert(bucket);
         };
         if fine {
             self.ticks.iter().for_each(|(t, value)| add(Bucket::of(*t, *value)));
         } else {
             self.buckets.iter().for_each(|bucket| add(*bucket));
         }
-        out
+        out.into_values().collect()
+    }
+
+    /// This hour since 1970 is to be kept.
+    pub fn change(&mut self, hour: u64) {
+        self.changed.insert(hour);
+        if self.changed.len() > CHANGED {
+            self.changed.pop_first();
+        }
+    }
+
+    /// The hours since 1970 that got a value since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The hours since 1970 that the newest buckets are in, at most `most` different ones: what is worth keeping. By arrival, not by
+    /// time, so that one message with a time far off pushes nothing out.
+    pub fn hours(&self, most: usize) -> BTreeSet<u64> {
+        let mut hours = BTreeSet::new();
+        for bucket in self.buckets.iter().rev() {
+            hours.insert(bucket.t / HOUR_MS);
+            if hours.len() >= most {
+                break;
+            }
+        }
+        hours
     }
 
     /// Times of the oldest and the newest value.
@@ -159,6 +191,29 @@ mod tests {
         assert_eq!(window.iter().map(|b| b.n).sum::<u32>(), 10_000);
         assert_eq!(window.iter().filter(|b| b.max == 99.0).count(), 1);
         assert_eq!(history.window(500_300, 500_300, 10).len(), 1);
+    }
+
+    /// Times that went to and fro gave a span for each of them, in any order: a chart of 20,000 points going backwards.
+    #[test]
+    fn times_out_of_order_are_put_in_order_and_stay_bounded() {
+        let mut history = History::default();
+        for n in 0..1_000_u64 {
+            history.add(if n % 2 == 0 { 100_000 + n } else { 50_000 + n }, n as f64);
+        }
+        let window = history.window(0, 200_000, 10);
+        assert!(window.len() <= 11, "{}", window.len());
+        assert!(window.is_sorted_by_key(|b| b.t), "{window:?}");
+        assert_eq!(window.iter().map(|b| b.n).sum::<u32>(), 1_000);
+    }
+
+    #[test]
+    fn one_time_far_off_pushes_no_hour_out() {
+        let mut history = History::default();
+        (0..10).for_each(|hour| history.add(hour * HOUR_MS, 1.0));
+        history.add(9_999 * HOUR_MS, 1.0);
+        history.add(10 * HOUR_MS, 1.0);
+        assert_eq!(history.hours(12).len(), 12);
+        assert_eq!(history.hours(3), [9, 10, 9_999].into());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub enum Input {
 pub enum Effect {
     /// Open the socket.
     Connect,
-    /// Close it.
+    /// Close it, and say [`Input::Closed`].
     Close,
     /// Ask REST once.
     Ask,
@@ -112,6 +112,11 @@ impl Machine {
         }
     }
 
+    /// Whether the socket is open.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// When something is due next at the latest.
     pub fn wake(&self) -> Duration {
         let socket = match (self.open, self.is_silent()) {
@@ -141,9 +146,9 @@ impl Machine {
                 (self.ticking, self.heard, self.failed, self.back_off) = (true, now, 0, BACK_OFF_FIRST);
                 (self.reason, self.rest_heard) = (None, None);
             }
-            Input::RestTick => self.rest_heard = Some(now),
-            Input::RestFailed(why) => self.reason = Some(why),
-            Input::Tick | Input::Time => {}
+            Input::RestTick if !self.is_live() => self.rest_heard = Some(now),
+            Input::RestFailed(why) if !self.is_live() => self.reason = Some(why),
+            Input::Tick | Input::RestTick | Input::RestFailed(_) | Input::Time => {}
         }
         if self.open && self.is_silent() && self.reason.is_none() {
             self.reason = Some(format!("nothing heard for {:?}", self.stale_after));
@@ -153,10 +158,9 @@ impl Machine {
 
     fn due(&mut self, now: Duration) -> Option<Effect> {
         if self.open && now.saturating_sub(self.heard) >= self.stale_after * 2 {
-            // The peer may be gone without a word: only a new connection tells.
+            // The peer may be gone without a word: only a new connection tells. When that is made, is said by `Closed`.
             self.open = false;
-            self.failed = self.failed.saturating_add(1);
-            self.next_try = now;
+            self.next_try = Duration::MAX;
             self.reason = Some(format!("nothing heard for {:?}", self.stale_after * 2));
             return Some(Effect::Close);
         }
@@ -225,11 +229,36 @@ mod tests {
         at(Input::Time, 18, Some(Effect::Ask), Fallback);
         // Silence again: the socket is given up.
         at(Input::Time, 23, Some(Effect::Close), Fallback);
-        at(Input::Time, 23, Some(Effect::Connect), Fallback);
-        assert_eq!(at(closed(), 24, Some(Effect::Ask), Fallback), s(25));
-        at(Input::Time, 25, Some(Effect::Connect), Fallback);
+        at(closed(), 23, Some(Effect::Ask), Fallback);
+        assert_eq!(at(Input::RestTick, 23, None, Fallback), s(24));
+        at(Input::Time, 24, Some(Effect::Connect), Fallback);
+        assert_eq!(at(closed(), 24, None, Fallback), s(26));
+        at(Input::Time, 26, Some(Effect::Connect), Fallback);
         at(Input::Opened, 26, None, Fallback);
         at(Input::Tick, 27, None, Live);
+        // An answer of REST that comes late is no reason for anything.
+        at(Input::RestTick, 28, None, Live);
+        at(Input::RestFailed("no".into()), 28, None, Live);
+        assert_eq!((machine.reason, machine.rest_heard), (None, None));
+    }
+
+    /// A server that takes connections and says nothing was connected to anew every `2 * stale_after`, for ever.
+    #[test]
+    fn connections_that_give_nothing_are_ever_further_apart() {
+        let mut machine = Machine::new(s(1), None, s(0));
+        let (mut now, mut apart) = (s(0), Vec::new());
+        for _ in 0..8 {
+            assert_eq!(machine.step(Input::Time, now), Some(Effect::Connect));
+            machine.step(Input::Opened, now);
+            let opened = now;
+            while machine.step(Input::Time, now) != Some(Effect::Close) {
+                now = machine.wake();
+            }
+            machine.step(closed(), now);
+            now = machine.wake();
+            apart.push((now - opened).as_secs());
+        }
+        assert_eq!(apart, [3, 4, 6, 10, 18, 34, 62, 62]);
     }
 
     #[test]
@@ -266,7 +295,10 @@ mod tests {
                 if matches!(input, Input::Opened | Input::Closed { .. }) {
                     connecting = false;
                 }
-                let effect = machine.step(input, now);
+                let mut effect = machine.step(input, now);
+                if effect == Some(Effect::Close) {
+                    effect = machine.step(closed(), now);
+                }
                 connecting |= effect == Some(Effect::Connect);
                 prop_assert!(connecting || machine.wake() <= now + BACK_OFF_MOST.mul_f64(1.25));
             }

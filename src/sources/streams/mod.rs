@@ -8,9 +8,10 @@
 pub mod extract;
 pub mod feed;
 pub mod history;
+mod line;
 pub mod machine;
 
-use self::history::{Bucket, History};
+use self::history::{Bucket, HOUR_MS, History};
 use super::follow::{Follower, Seen};
 use super::{Context, monotonic, publish};
 use crate::alerts::Alerts;
@@ -32,8 +33,6 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(250);
 /// How often history is put on the disk; a crash loses at most this much of it, and each time costs the card some 50 KB.
 const KEEP_EVERY: Duration = Duration::from_secs(15 * 60);
-/// Buckets are kept by the hour.
-const HOUR_MS: u64 = 3_600_000;
 
 /// See the module above.
 pub struct Streams {
@@ -315,32 +314,37 @@ impl Streams {
         );
     }
 
-    /// Puts the hours that have changed on the disk, and takes those off that are too old.
+    /// Puts the hours that have changed on the disk, and takes those off that are no longer in memory.
     fn keep(&self) {
         let mut rows = Vec::new();
         {
             let mut inner = self.lock();
             for (id, known) in inner.known.iter_mut().filter(|(_, k)| k.kept != k.history.count) {
-                let Some((_, newest)) = known.history.reach() else { continue };
-                let hour = newest / HOUR_MS;
-                for hour in [hour.saturating_sub(1), hour] {
+                let hours = known.history.hours(limits::STREAM_HOURS as usize + 1);
+                for hour in known.history.take_changed().intersection(&hours) {
                     let bytes = known.history.bytes_between(hour * HOUR_MS, (hour + 1) * HOUR_MS);
-                    if !bytes.is_empty() {
-                        rows.push((format!("stream/{id}/{hour:010}"), Some(bytes)));
-                    }
+                    rows.push((format!("stream/{id}/{hour:010}"), Some(bytes)));
                 }
                 known.kept = known.history.count;
-                let too_old = hour.saturating_sub(limits::STREAM_HOURS);
                 let old = self.store.shelf(&format!("stream/{id}/")).unwrap_or_default();
                 rows.extend(
                     old.into_iter()
-                        .filter(|(key, _)| hour_of(key).is_some_and(|h| h < too_old))
+                        .filter(|(key, _)| hour_of(key).is_some_and(|h| !hours.contains(&h)))
                         .map(|(key, _)| (key, None)),
                 );
             }
         }
         if let Err(e) = self.store.shelve(&rows) {
             log::warn!("the history of streams was not kept: {e}");
+            let mut inner = self.lock();
+            for (key, _) in rows {
+                let id = key.strip_prefix("stream/").and_then(|rest| rest.rsplit_once('/')).map(|(id, _)| id);
+                if let (Some(known), Some(hour)) = (id.and_then(|id| inner.known.get_mut(id)), hour_of(&key))
+                {
+                    known.history.change(hour);
+                    known.kept = 0;
+                }
+            }
         }
     }
 

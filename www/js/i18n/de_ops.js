@@ -110,6 +110,7 @@ export default {
   'log.marks': '≈ berichtigte Zeit: Die Uhr wurde später gestellt. ? Die Uhr war nicht gestellt.',
   'log.copy': 'Kopieren',
   'log.save': 'Herunterladen',
+  'log.file': 'Protokoll herunterladen',
   'log.copied.one': '{count} Zeile kopiert.',
   'log.copied.other': '{count} Zeilen kopiert.',
   'log.copy_failed': 'Der Browser hat das Kopieren nicht erlaubt. Herunterladen geht.',

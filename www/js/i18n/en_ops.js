@@ -110,6 +110,7 @@ export default {
   'log.marks': '≈ corrected time: the clock was set later. ? the clock was not set.',
   'log.copy': 'Copy',
   'log.save': 'Download',
+  'log.file': 'Download the log',
   'log.copied.one': '{count} line copied.',
   'log.copied.other': '{count} lines copied.',
   'log.copy_failed': 'The browser did not allow copying. Download works.',

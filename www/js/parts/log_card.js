@@ -2,14 +2,16 @@
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { live } from '../../vendor/lit-html/directives/live.js';
+import { address } from '../core/api.js';
 import { count } from '../core/format.js';
 import { t } from '../core/i18n.js';
 import { LEVELS, TEXT_MOST, follow, pause } from '../state/log.js';
 import { card } from './card.js';
+import { icon } from './icon.js';
 import './log_panel.js';
 
-/** `log` is a LogBook. */
-export function log_card(app, log, { title }) {
+/** `log` is a LogBook; `name` is that of its file. */
+export function log_card(app, log, { title, name }) {
   log.take();
   const { book, wanted } = log;
   return card('log', {
@@ -20,7 +22,8 @@ export function log_card(app, log, { title }) {
         <option value="" ?selected=${!wanted.level}>${t('log.level.all')}</option>
         ${LEVELS.slice(1).map((level) => html`<option value=${level} ?selected=${wanted.level === level}>${t(`log.level.${level}`)}</option>`)}</select></label>
         <label class="field log-search"><span>${t('log.text')}</span><input type="search" name="text" maxlength=${TEXT_MOST} autocomplete="off" autocapitalize="off" spellcheck="false"
-          .value=${live(wanted.text ?? '')} @input=${(e) => log.want({ text: e.target.value }, { typed: true })}></label></form>
+          .value=${live(wanted.text ?? '')} @input=${(e) => log.want({ text: e.target.value }, { typed: true })}></label>
+        <a class="button" data-log-file href=${address(log.path, { format: 'text' })} download=${`${name}.log`}>${icon('download')}<span>${t('log.file')}</span></a></form>
       <log-panel class="short" .view=${{ book, label: title, now_ms: app.store.clock.now_ms(), none: none(log), busy: log.busy }}
         @older=${() => log.older()} @pause=${() => log.set(pause(log.book))} @follow=${() => log.set(follow(log.book))}></log-panel>
       ${log.status === 'absent' ? html`<p class="hint" data-log="live-only">${t('log.live_only')}</p>` : nothing}

@@ -72,7 +72,7 @@ class QueuePage {
     this.follow(p, order);
     return html`<div class="columns lab-wide">
       <div class="column">${this.state_card(entry, order)}${this.scans_card(p, order, ended)}</div>
-      <div class="column">${log_card(this.app, this.log, { title: t('queue.log') })}${this.add_card()}${this.settings_card(p, order)}</div>
+      <div class="column">${log_card(this.app, this.log, { title: t('queue.log'), name: this.id })}${this.add_card()}${this.settings_card(p, order)}</div>
     </div>`;
   }
 
@@ -140,6 +140,8 @@ class QueuePage {
         ${asked_note(asking, 'move')}
         ${order.length ? html`<ol class="rows" data-order=${p.order_version}>${repeat(order, ({ id }) => id, ({ id, scan }, i) => this.scan(p, order, id, scan, i))}</ol>`
           : html`<p class="empty" data-empty="none">${asked.status === 'loading' && !this.app.store.complete ? t('empty.loading') : t('queue.empty')}</p>`}
+        ${p.allowed_actions?.includes('clear') ? html`<div class="actions apart">${ask_button(this.app, asking, { name: 'clear', label: t('queue.clear'), doing: t('queue.removing'), shape: 'trash-2', tap: () => this.clear(p, order) })}</div>` : nothing}
+        ${asked_note(asking, 'clear')}
         ${asked.status === 'error' ? html`<div class="empty" data-empty="error"><p>${t('empty.error', { reason: asked.reason })}</p><button type="button" class="button small" @click=${() => asked.load()}>${t('page.retry')}</button></div>` : nothing}
         ${ended.length ? html`<h3 class="card-sub">${t('queue.ended')}</h3><ul class="rows tight">${repeat(ended, ({ id }) => id, ({ id, scan }) => this.ended(id, scan))}</ul>` : nothing}`,
     });
@@ -174,15 +176,26 @@ class QueuePage {
 
   async move(p, id, way, to) {
     this.moving = { version: p.order_version, at: performance.now(), focus: { id, way } };
-    const done = await this.asking.send('move', 'POST', `${this.path}/move`, { scan_id: id, ...to, order_version: p.order_version }, {
-      refused: (error) => (error.problem?.order_version === undefined && error.code !== 'order_version' ? null : {
-        tone: 'warn', text: t('queue.order_lost', { scan: id, was: p.order_version, now: error.problem.order_version ?? DASH, order: (error.problem.order ?? []).slice(0, 6).join(', ') }),
-      }),
-    });
+    const done = await this.asking.send('move', 'POST', `${this.path}/move`, { scan_id: id, ...to, order_version: p.order_version }, { refused: (error) => this.lost(error, 'queue.order_lost', p, { scan: id }) });
     if (!done) {
       this.moving = null;
       this.asked.load();
     }
+  }
+
+  /** Somebody else has changed the order: what it is now. */
+  lost(error, words, p, more) {
+    if (error.problem?.order_version === undefined && error.code !== 'order_version') return null;
+    return { tone: 'warn', text: t(words, { ...more, was: p.order_version, now: error.problem.order_version ?? DASH, order: (error.problem.order ?? []).slice(0, 6).join(', ') }) };
+  }
+
+  /** Takes out what waits, as it was when the button was pressed: what comes in the meantime is not lost with it. */
+  async clear(p, order) {
+    const n = waiting(order).length;
+    const loss = [t('queue.clear_loss', { n }), p.current_scan ? t('queue.clear_current', { scan: p.current_scan }) : ''].join(' ').trim();
+    if (!(await confirm({ title: t('queue.clear_title', { name: p.name ?? this.id }), loss, action: t('queue.clear') }))) return;
+    const done = await this.asking.send('clear', 'POST', `${this.path}/clear`, { order_version: p.order_version }, { refused: (error) => this.lost(error, 'queue.clear_lost', p) });
+    if (done) this.asked.load();
   }
 
   async remove(id, name) {

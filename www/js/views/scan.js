@@ -79,7 +79,7 @@ class ScanPage {
       ${this.replay ? this.banner() : nothing}
       <div class="columns lab-wide">
         <div class="column">${this.state_card(this.replay ? { ...said, allowed_actions: [], pending: null } : p)}${this.chart_card(p)}${this.table_card()}</div>
-        <div class="column">${log_card(app, this.log, { title: t('scan.log') })}${this.more_card(p)}</div>
+        <div class="column">${log_card(app, this.log, { title: t('scan.log'), name: this.id })}${this.more_card(p)}</div>
       </div>
     </div>`;
   }

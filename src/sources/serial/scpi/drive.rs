@@ -7,7 +7,7 @@
 use super::answers::Answer;
 use super::answers::{printable, value_of};
 use crate::config::{ScpiChannel, place_of_value};
-use crate::sources::instruments::Setting;
+use crate::sources::instruments::{Failure, Setting, outside};
 use crate::sources::reading::{Reading, Value};
 use crate::sources::serial::pending::No;
 use std::collections::VecDeque;
@@ -80,7 +80,12 @@ pub(super) type Moves = (usize, bool);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Wanted {
-    Number { value: f64, tolerance: f64 },
+    Number {
+        value: f64,
+        tolerance: f64,
+        /// The tolerance is nobody's wish but our guess, and not less than this.
+        guess: Option<f64>,
+    },
     Word(String),
 }
 
@@ -89,7 +94,7 @@ pub(super) enum Verdict {
     Arrived,
     /// To be looked at again then.
     Look(Duration),
-    Failed(&'static str, String),
+    Failed(Failure, String),
 }
 
 impl Drive {
@@ -176,7 +181,7 @@ impl Drive {
         if !self.errors.is_empty() {
             let told: Vec<String> = self.legs.iter().map(|leg| leg.told(channels)).collect();
             let reports = format!("the device reports {}", self.errors.join("; "));
-            return Verdict::Failed("device_error", format!("{}; {reports}", told.join(", ")));
+            return Verdict::Failed(Failure::DeviceError, format!("{}; {reports}", told.join(", ")));
         }
         let is_over = now >= self.sent + self.within;
         let mut all = true;
@@ -193,23 +198,24 @@ impl Drive {
             let told = leg.told(channels);
             if leg.rests.is_some_and(|since| now >= since + REST) {
                 return match leg.is_short() {
-                    true => {
-                        Verdict::Failed("stopped_externally", format!("{told}: it was stopped on its way"))
-                    }
-                    false => Verdict::Failed("not_in_tolerance", told),
+                    true => Verdict::Failed(
+                        Failure::StoppedExternally,
+                        format!("{told}: it was stopped on its way"),
+                    ),
+                    false => Verdict::Failed(Failure::NotInTolerance, told),
                 };
             }
             if is_over {
                 let within = self.within;
                 return match (&leg.moving, leg.moves) {
                     (Some(_), Some(true)) => {
-                        Verdict::Failed("timeout", format!("{told}, and moves still after {within:?}"))
+                        Verdict::Failed(Failure::Timeout, format!("{told}, and moves still after {within:?}"))
                     }
                     (Some(_), _) if !leg.rose && !leg.is_within() => Verdict::Failed(
-                        "timeout",
+                        Failure::Timeout,
                         format!("{told}; it did not begin to move within {within:?}"),
                     ),
-                    _ => Verdict::Failed("not_in_tolerance", told),
+                    _ => Verdict::Failed(Failure::NotInTolerance, told),
                 };
             }
         }
@@ -226,14 +232,34 @@ impl Drive {
         let read = |leg: &Leg| Some(super::reading(channels.get(leg.channel)?, leg.is.clone()?));
         self.legs.iter().filter_map(read).collect()
     }
+
+    /// Where its channels stand now, those that said a number.
+    pub fn stands(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.legs.iter().filter_map(|leg| Some((leg.channel, leg.is.as_ref()?.as_number()?)))
+    }
 }
 
 impl Leg {
+    /// It begins there: a tolerance that nobody asked for is no more than half of the way, or a move that was not even
+    /// begun would have arrived.
+    pub fn begins(&mut self, from: f64) {
+        if let Some(Wanted::Number { value, tolerance, guess: Some(least) }) = &mut self.wanted {
+            *tolerance = tolerance.min((*value - from).abs() / 2.0).max(*least);
+        }
+    }
+
+    /// The number it is sent to.
+    pub fn target(&self) -> Option<f64> {
+        match self.wanted {
+            Some(Wanted::Number { value, .. }) => Some(value),
+            _ => None,
+        }
+    }
     fn is_within(&self) -> bool {
         let Some(is) = &self.is else { return true };
         match &self.wanted {
             None => true,
-            Some(Wanted::Number { value, tolerance }) => {
+            Some(Wanted::Number { value, tolerance, .. }) => {
                 is.as_number().is_some_and(|is| (is - value).abs() <= *tolerance)
             }
             Some(Wanted::Word(wanted)) => match is {
@@ -246,7 +272,9 @@ impl Leg {
     /// It is so far from where it was sent that it can't have come to rest there by itself.
     fn is_short(&self) -> bool {
         match (&self.wanted, self.is.as_ref().and_then(Value::as_number)) {
-            (Some(Wanted::Number { value, tolerance }), Some(is)) => (is - value).abs() > SHORT * tolerance,
+            (Some(Wanted::Number { value, tolerance, .. }), Some(is)) => {
+                (is - value).abs() > SHORT * tolerance
+            }
             _ => false,
         }
     }
@@ -337,14 +365,8 @@ pub(super) fn text_to_send(
     }
     if let Some(number) = number {
         let (min, max) = (channel.min, channel.max);
-        if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
-            let range = match (min, max) {
-                (Some(min), Some(max)) => format!("{min} to {max}{unit}"),
-                (Some(min), None) => format!("at least {min}{unit}"),
-                (_, max) => format!("at most {}{unit}", max.unwrap_or_default()),
-            };
-            let why = format!("{} {number}{unit} is outside its limits: {range}", channel.name);
-            return Err(No { code: Some("limit"), why });
+        if let Some(why) = outside(&channel.name, number, (min, max), channel.unit.as_deref()) {
+            return Err(No { code: Some(Failure::Limit), why });
         }
         let raw = (number - channel.offset) / channel.scale;
         if !raw.is_finite() {
@@ -364,11 +386,13 @@ pub(super) fn text_to_send(
                 "{} {number}{unit} would be sent as {text}, which is {sent}{unit} and outside its limits",
                 channel.name
             );
-            return Err(No { code: Some("limit"), why });
+            return Err(No { code: Some(Failure::Limit), why });
         }
         let span = [Some(number), min, max].into_iter().flatten().fold(0.0_f64, |most, n| most.max(n.abs()));
-        let tolerance = tolerance.or(channel.tolerance).unwrap_or(span * 0.01).max(step).max(1e-9 * span);
-        return Ok((text, Wanted::Number { value: number, tolerance }));
+        let (least, asked) = (step.max(1e-9 * span), tolerance.or(channel.tolerance));
+        let tolerance = asked.unwrap_or(span * 0.01).max(least);
+        let guess = asked.is_none().then_some(least);
+        return Ok((text, Wanted::Number { value: number, tolerance, guess }));
     }
     let numbers_only = channel.unit.is_some() || channel.min.is_some() || channel.max.is_some();
     if numbers_only || matches!(to, Setting::Number(_)) {

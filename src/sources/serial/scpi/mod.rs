@@ -1,8 +1,8 @@
 //! Instruments that speak SCPI over a serial line, or any language in which a line asks and a line answers. Pure.
 //!
 //! **Promises.** One question is under way at a time. After a time-out the input is dropped and, where the device says
-//! who it is, nothing is believed until it has said so again: a late answer is never taken for the next one. A set is
-//! checked against its limits before a byte is sent, and is done when it has arrived (`drive`). A device that is not the
+//! who it is, nothing is believed until it has said so again: a late answer is taken neither for the next one nor for who
+//! it is, also when several come at once. A set is checked against its limits before a byte is sent, and is done when it has arrived (`drive`). A device that is not the
 //! one expected is neither asked nor set. Requests go before polling, and stopping before all else, also before a device
 //! that did not answer has said again who it is; while a set is on its way the rest of the instrument is asked and set as
 //! ever. Does not: handle service requests, or more than one
@@ -18,12 +18,12 @@ mod tests;
 
 use self::answers::{Answer, Answers, value_of};
 use self::drive::{Drive, Purpose, Verdict, command_of, moves_of, readback_query};
-use super::pending::{No, Pending, ended, failed, refused};
+use super::pending::{No, Pending, ended, failed};
 use super::protocol::{Action, Finish, Motion, Protocol};
 use crate::config::{self, ScpiChannel, place_of_value};
 use crate::limits;
 use crate::model::{CommandState, QualityReason};
-use crate::sources::instruments::{ChannelOffer, Offer, Request, Setting};
+use crate::sources::instruments::{ChannelOffer, Failure, Offer, Request, Setting};
 use crate::sources::reading::{Reading, Value};
 use regex_lite::Regex;
 use serde_json::json;
@@ -33,6 +33,8 @@ use std::time::Duration;
 const QUIET: Duration = Duration::from_millis(100);
 /// How often a wrong device is asked again who it is.
 const WRONG_AGAIN: Duration = Duration::from_secs(5);
+/// Late answers that are reckoned with at most: the oldest of more are not coming any more.
+const OWED: u32 = 8;
 /// Time-outs in a row after which the instrument counts as gone, and a query's channels as without a value.
 const MISSES: u32 = 3;
 /// How often settings are asked.
@@ -51,6 +53,9 @@ pub struct Scpi {
     job: Option<Job>,
     /// What has been sent and has not arrived, between two looks.
     under_way: Vec<Drive>,
+    /// By channel: what it read back last, and the number it was set to and has arrived at.
+    stands: Vec<Option<f64>>,
+    arrived: Vec<Option<f64>>,
     pending: Pending<Job>,
     answers: Answers,
     idn: Option<String>,
@@ -59,6 +64,14 @@ pub struct Scpi {
     said_wrong: bool,
     /// Since a time-out it has not said who it is.
     adrift: bool,
+    /// So many questions ended without their answer, which may be on its way still: in order, as they were asked.
+    owed: u32,
+    /// What came last instead of who it is, to the question under way and to the one before it. A late answer comes once;
+    /// another device says the same again.
+    late: Option<String>,
+    stranger: Option<String>,
+    /// Until then a line on which something comes unasked is heard out before the next question.
+    settles_by: Duration,
     misses: u32,
     lost: bool,
     rounds: u32,
@@ -114,6 +127,8 @@ enum Question {
     Errors(Drain),
     /// The next of what has the line.
     Job,
+    /// Its last command is acknowledged.
+    Ack,
     /// Of a request that was given up.
     Nobody,
 }
@@ -168,6 +183,10 @@ impl Job {
     /// It has something left to send that goes before all else.
     fn stops_now(&self) -> bool {
         self.is_urgent() && matches!(self, Job::Drive(drive) if !drive.commands.is_empty())
+    }
+
+    fn clears(&self) -> bool {
+        matches!(self, Job::Drive(drive) if drive.purpose == Purpose::Clear)
     }
 
     fn is_set(&self) -> bool {
@@ -226,11 +245,17 @@ impl Scpi {
             state: State::Closed,
             job: None,
             under_way: Vec::new(),
+            stands: vec![None; config.channels.len()],
+            arrived: vec![None; config.channels.len()],
             pending: Pending::default(),
             idn: None,
             standing: Standing::Unknown,
             said_wrong: false,
             adrift: false,
+            owed: 0,
+            late: None,
+            stranger: None,
+            settles_by: Duration::ZERO,
             misses: 0,
             lost: false,
             rounds: 0,
@@ -352,7 +377,7 @@ impl Scpi {
     }
 
     /// A request whose turn has come.
-    fn grant(&mut self, job: Job, now: Duration, actions: &mut Vec<Action>) {
+    fn grant(&mut self, mut job: Job, now: Duration, actions: &mut Vec<Action>) {
         if let Standing::Wrong { why, .. } = &self.standing
             && !job.is_harmless()
         {
@@ -361,6 +386,17 @@ impl Scpi {
         }
         if job.is_urgent() {
             self.end_sets(actions);
+            self.arrived.fill(None);
+        }
+        if let Job::Drive(drive) = &mut job {
+            for leg in &mut drive.legs {
+                let stands = self.stands.get(leg.channel).copied().flatten();
+                let before = self.arrived.get_mut(leg.channel).and_then(Option::take);
+                // Set to the same again it is there already, as near as it ever comes.
+                if let Some(from) = stands.filter(|_| leg.target().is_some() && before != leg.target()) {
+                    leg.begins(from);
+                }
+            }
         }
         self.job = Some(job);
         self.go_on(now, actions);
@@ -374,7 +410,7 @@ impl Scpi {
         let mut ends: Vec<String> = job.map(|job| job.id().to_string()).into_iter().collect();
         ends.extend(self.under_way.extract_if(.., |d| d.purpose == Purpose::Set).map(|drive| drive.id));
         ends.extend(self.pending.withdraw(|_, job| job.is_set()));
-        actions.extend(ends.iter().map(|id| failed(id, "stopped_externally", WHY.into())));
+        actions.extend(ends.iter().map(|id| failed(id, Failure::StoppedExternally, WHY.into())));
     }
 
     /// What the device has still to complain of is not the fault of what has the line next.
@@ -398,13 +434,14 @@ impl Scpi {
                     drive.sent = now + self.config.gap;
                     drive.checked = self.config.errors.is_empty();
                     let begun = if drive.commands.is_empty() { drive.legs.clone() } else { Vec::new() };
-                    self.state = State::Free { from: now + self.config.gap };
-                    actions.push(self.send(&command));
+                    if self.config.set_answers {
+                        self.ask_it(Question::Ack, &command, now, actions);
+                    } else {
+                        self.state = State::Free { from: now + self.config.gap };
+                        actions.push(self.send(&command));
+                    }
                     for leg in begun {
-                        let target = match leg.wanted {
-                            Some(drive::Wanted::Number { value, .. }) => Some(value),
-                            _ => None,
-                        };
+                        let target = leg.target();
                         if let (Some(channel), true) =
                             (self.config.channels.get(leg.channel), target.is_some())
                         {
@@ -433,7 +470,7 @@ impl Scpi {
         let Some(Job::Drive(drive)) = self.job.take() else { return };
         if !drive.errors.is_empty() {
             let reason = format!("the device reports {}", drive.errors.join("; "));
-            actions.push(failed(&drive.id, "device_error", reason));
+            actions.push(failed(&drive.id, Failure::DeviceError, reason));
             return;
         }
         let asked = !self.config.errors.is_empty();
@@ -455,7 +492,7 @@ impl Scpi {
         actions.push(Action::Finish(Finish {
             id: read.id,
             state: if faulty { CommandState::Failed } else { CommandState::Completed },
-            code: faulty.then_some("device_error"),
+            code: faulty.then_some(Failure::DeviceError),
             reason: faulty.then(|| read.faults.join("; ")),
             readings: read.readings,
             text: None,
@@ -468,6 +505,9 @@ impl Scpi {
     }
 
     fn ask_it(&mut self, question: Question, text: &str, now: Duration, actions: &mut Vec<Action>) {
+        if let Question::Identify = question {
+            self.stranger = self.late.take();
+        }
         self.answers.begin();
         self.state = State::Asked { question, deadline: now + self.config.timeout, heard: 0 };
         actions.push(self.send(text));
@@ -490,6 +530,11 @@ impl Scpi {
         }
         self.answers.begin();
         self.adrift = true;
+        self.settles_by = now + self.config.timeout;
+        // The answer to this question may have been taken for a late one: then none is owed.
+        if !matches!(question, Question::Identify) || self.late.is_none() {
+            self.owed = (self.owed + 1).min(OWED);
+        }
         self.misses = self.misses.saturating_add(1);
         if !self.config.clear.is_empty() {
             let clear = self.config.clear.clone();
@@ -498,12 +543,9 @@ impl Scpi {
         let no_answer = format!("no answer to `{asked}` within {:?}", self.config.timeout);
         match question {
             Question::Identify => {
-                if self.misses >= MISSES {
-                    // Whoever answers next may be another device. The one that was there last can be stopped still.
-                    self.idn = None;
-                    if self.standing != Standing::Known {
-                        self.standing = Standing::Unknown;
-                    }
+                // The one that was there last can be stopped still.
+                if self.misses >= MISSES && self.standing != Standing::Known {
+                    self.standing = Standing::Unknown;
                 }
                 if self.job.as_ref().is_some_and(|job| job.is_urgent() && !job.stops_now()) {
                     // It was sent; whether it worked nobody says. The next stop does not wait for that.
@@ -528,7 +570,9 @@ impl Scpi {
                 _ => self.drop_job(actions, no_answer),
             },
             Question::Errors(_) | Question::Nobody => {}
-            Question::Job => self.drop_job(actions, no_answer),
+            // What else is to be sent to stop it is sent; then it is looked at.
+            Question::Ack if self.job.as_ref().is_some_and(Job::is_urgent) => {}
+            Question::Ack | Question::Job => self.drop_job(actions, no_answer),
         }
         if self.misses >= MISSES && !self.lost {
             self.lost = true;
@@ -539,7 +583,7 @@ impl Scpi {
     /// What had the line was not answered.
     fn drop_job(&mut self, actions: &mut Vec<Action>, why: String) {
         if let Some(job) = self.job.take() {
-            actions.push(failed(job.id(), "timeout", why));
+            actions.push(failed(job.id(), Failure::Timeout, why));
         }
     }
 
@@ -550,13 +594,15 @@ impl Scpi {
 
     /// One whole answer.
     fn answered(&mut self, answer: Answer, now: Duration, actions: &mut Vec<Action>) {
-        if !self.last_sent.is_empty() && answer.line == self.last_sent.as_bytes() {
+        let acknowledges = matches!(self.state, State::Asked { question: Question::Ack, .. });
+        if !self.last_sent.is_empty() && answer.line == self.last_sent.as_bytes() && !acknowledges {
             return actions.push(Action::Count("echoes", 1));
         }
         let question = match std::mem::replace(&mut self.state, State::Free { from: now + self.config.gap }) {
             State::Asked { question, .. } => question,
             other => {
                 self.state = other;
+                self.owed = self.owed.saturating_sub(1);
                 return actions.push(Action::Count("unasked", 1));
             }
         };
@@ -569,11 +615,27 @@ impl Scpi {
         if let Question::Identify = question {
             return self.identified(&answer, now, actions);
         }
+        // Since the time-out it was asked nothing but who it is, perhaps several times.
+        if self.owed > 0
+            && self.last_sent != self.config.identify
+            && self.idn.is_some()
+            && answer.text() == self.idn
+        {
+            self.owed -= 1;
+            self.state = State::Asked { question, deadline: now + self.config.timeout, heard: 0 };
+            return actions.push(Action::Count("late", 1));
+        }
+        // Answers come in the order of their questions: this one is none of those before it.
+        self.owed = 0;
         self.misses = 0;
         self.lost = false;
         match question {
             Question::Identify => {}
             Question::Nobody => actions.push(Action::Heard),
+            Question::Ack => {
+                log::trace!("`{}` is acknowledged by `{}`", self.last_sent, shortened(&answer.shown()));
+                actions.push(Action::Heard);
+            }
             Question::Poll(n) => self.polled(n, &answer, actions),
             Question::Setting => self.setting_heard(Some(&answer), now, actions),
             Question::Errors(drain) => self.error_heard(drain, &answer, actions),
@@ -599,14 +661,18 @@ impl Scpi {
     fn identified(&mut self, answer: &Answer, now: Duration, actions: &mut Vec<Action>) {
         let deadline = now + self.config.timeout;
         let Some(text) = answer.text() else {
+            self.owed = self.owed.saturating_sub(1);
             self.state = State::Asked { question: Question::Identify, deadline, heard: 0 };
             return actions.push(answer.bad("is not text"));
         };
-        if self.adrift && self.idn.as_ref().is_some_and(|known| *known != text) {
+        if self.owed > 0 && !self.is_expected(&text) && self.stranger.as_ref() != Some(&text) {
             // An answer to what was asked before the time-out; who it is is still to come.
+            self.owed -= 1;
+            self.late = Some(text);
             self.state = State::Asked { question: Question::Identify, deadline, heard: 0 };
             return actions.push(Action::Count("late", 1));
         }
+        (self.late, self.stranger) = (None, None);
         self.adrift = false;
         self.misses = 0;
         self.lost = false;
@@ -646,14 +712,25 @@ impl Scpi {
         self.idn = Some(text);
     }
 
+    /// Whether this is who it has to be, or was. Before anything is known of it, it was asked nothing else.
+    fn is_expected(&self, text: &str) -> bool {
+        let fits = self.expect.as_ref().map(|expect| expect.is_match(text));
+        match (&self.idn, &self.standing) {
+            (Some(known), Standing::Known) => known == text,
+            (Some(known), _) => known == text || fits == Some(true),
+            (None, _) => fits.unwrap_or(true),
+        }
+    }
+
     fn polled(&mut self, n: usize, answer: &Answer, actions: &mut Vec<Action>) {
         let Some(ask) = self.asks.get_mut(n) else { return };
         ask.misses = 0;
         let (mut readings, mut bad, mut good) = (Vec::new(), None, 0);
-        for channel in ask.channels.iter().filter_map(|n| self.config.channels.get(*n)) {
+        for (n, channel) in ask.channels.iter().filter_map(|n| Some((*n, self.config.channels.get(*n)?))) {
             match value_of(channel, answer, channel.part) {
                 Ok(value) => {
                     good += 1;
+                    note(&mut self.stands, n, channel, &ask.query, &value);
                     readings.push(reading(channel, value));
                 }
                 Err(why) => {
@@ -747,6 +824,7 @@ impl Scpi {
             let reading = match value {
                 Ok(value) => {
                     good += 1;
+                    note(&mut self.stands, n, channel, query, &value);
                     reading(channel, value)
                 }
                 Err(why) => {
@@ -781,7 +859,7 @@ impl Scpi {
         match drive.heard(&query, answer, channels) {
             Err(why) => {
                 let reason = format!("the read-back `{}` {why}", shortened(&answer.shown()));
-                actions.extend([answer.bad(&why), failed(&drive.id, "device_error", reason)]);
+                actions.extend([answer.bad(&why), failed(&drive.id, Failure::DeviceError, reason)]);
                 return;
             }
             Ok((readings, motion)) => {
@@ -792,6 +870,11 @@ impl Scpi {
                 }
                 let named = motion.into_iter().filter_map(|(n, moves)| Some((channels.get(n)?, moves)));
                 actions.extend(named.map(|(channel, moves)| motion_of(channel, moves)));
+            }
+        }
+        for (n, is) in drive.stands() {
+            if let Some(stands) = self.stands.get_mut(n) {
+                *stands = Some(is);
             }
         }
         drive.asked += 1;
@@ -806,7 +889,14 @@ impl Scpi {
                 drive.look_at = at.max(now + self.config.gap);
                 return self.under_way.push(*drive);
             }
-            Verdict::Arrived => (CommandState::Completed, None, None),
+            Verdict::Arrived => {
+                for leg in drive.legs.iter().filter(|leg| leg.wanted.is_some()) {
+                    if let Some(arrived) = self.arrived.get_mut(leg.channel) {
+                        *arrived = leg.target();
+                    }
+                }
+                (CommandState::Completed, None, None)
+            }
             Verdict::Failed(code, why) => (CommandState::Failed, Some(code), Some(why)),
         };
         let readings = drive.readings(channels);
@@ -875,8 +965,7 @@ impl Scpi {
             let found = self.config.channels.iter().enumerate().find(|(_, c)| c.name == *name);
             let Some((n, channel)) = found.filter(|(_, c)| c.set.is_some()) else {
                 let all = self.config.channels.iter().filter(|c| c.set.is_some()).map(|c| c.name.as_str());
-                let all = all.collect::<Vec<_>>().join(", ");
-                return Err(format!("`channel` is {name:?}; expected one that can be set: {all}").into());
+                return Err(No::unsettable(name, all));
             };
             let (command, wanted) = command_of(channel, to, tolerance)?;
             drive.commands.push_back(command);
@@ -921,6 +1010,11 @@ impl Protocol for Scpi {
         self.idn = None;
         self.standing = if self.config.identify.is_empty() { Standing::Known } else { Standing::Unknown };
         (self.adrift, self.misses, self.lost, self.rounds) = (false, 0, false, 0);
+        (self.owed, self.late, self.stranger) = (0, None, None);
+        // It may have been set by hand, or be another one.
+        self.stands.fill(None);
+        self.arrived.fill(None);
+        self.settles_by = now + self.config.timeout;
         self.errors = None;
         self.alive_due = now;
         (self.settings_due, self.settings_next) = (now, 0);
@@ -936,6 +1030,12 @@ impl Protocol for Scpi {
     fn received(&mut self, bytes: &[u8], now: Duration) -> Vec<Action> {
         if let State::Closed = self.state {
             return Vec::new();
+        }
+        if let State::Free { from } = &mut self.state
+            && now < self.settles_by
+        {
+            // We, or whoever had the line before us, were not answered in time: what is left of that comes first.
+            *from = (*from).max((now + self.config.gap.max(QUIET)).min(self.settles_by));
         }
         let mut actions = Vec::new();
         for byte in bytes {
@@ -1008,19 +1108,16 @@ impl Protocol for Scpi {
             queries: true,
             safe: self.config.safe.clone(),
             timeout: self.config.timeout,
+            gap: self.config.gap,
             movement,
             ..Offer::default()
         })
     }
 
     fn ask(&mut self, id: &str, request: &Request, now: Duration) -> Vec<Action> {
-        if let State::Closed = self.state {
-            return vec![ended(id, CommandState::Failed, Some("the port is not open".into()))];
-        }
-        let mut actions = match self.job_of(id, request) {
-            Ok(job) => self.pending.push(id, job, now),
-            Err(no) => return vec![refused(id, no)],
-        };
+        let job = self.job_of(id, request);
+        let is_open = !matches!(self.state, State::Closed);
+        let mut actions = self.pending.admit(id, is_open, job, now);
         actions.extend(self.go(now));
         actions
     }
@@ -1035,11 +1132,15 @@ impl Protocol for Scpi {
         self.disown_errors();
         if let State::Asked { question, .. } = &mut self.state {
             match question {
-                Question::Job => *question = Question::Nobody,
+                Question::Job | Question::Ack => *question = Question::Nobody,
                 Question::Errors(drain) => drain.of_job = false,
                 _ => {}
             }
         }
+    }
+
+    fn taken(&mut self) -> Vec<String> {
+        self.pending.taken(|job| job.is_urgent() || job.clears())
     }
 
     fn actions(&self) -> Vec<&'static str> {
@@ -1065,7 +1166,8 @@ impl Protocol for Scpi {
         let job = self.job.take().map(|job| job.id().to_string());
         let drives = self.under_way.drain(..).map(|drive| drive.id);
         let ends: Vec<String> = job.into_iter().chain(drives).collect();
-        let mut actions: Vec<Action> = ends.iter().map(|id| failed(id, "device_error", WHY.into())).collect();
+        let mut actions: Vec<Action> =
+            ends.iter().map(|id| failed(id, Failure::DeviceError, WHY.into())).collect();
         actions.extend(self.pending.fail(WHY));
         actions
     }
@@ -1073,6 +1175,13 @@ impl Protocol for Scpi {
 
 fn reading(channel: &ScpiChannel, value: Value) -> Reading {
     Reading { name: channel.name.clone(), value, unit: channel.unit.clone() }
+}
+
+/// Takes note of what a channel reads back, where this query asks for that.
+fn note(stands: &mut [Option<f64>], n: usize, channel: &ScpiChannel, query: &str, value: &Value) {
+    if let (Some(stands), true) = (stands.get_mut(n), readback_query(channel) == Some(query)) {
+        *stands = value.as_number().or(*stands);
+    }
 }
 
 fn motion_of(channel: &ScpiChannel, moves: bool) -> Action {

@@ -294,6 +294,113 @@ fn a_late_answer_is_never_taken_for_the_next_one() {
     assert!(!log.iter().any(|l| l.starts_with("lost")), "the device answers all else");
 }
 
+/// A device that hung for a while answered all it had been asked at once: the first of these was taken for who it is.
+#[test]
+fn late_answers_that_come_at_once_are_not_who_it_is() {
+    for expect in [None, Some("PS1\\d\\d".to_string())] {
+        let mut supply = Supply::new();
+        let config = config::Scpi { timeout: ms(300), expect, ..supply_config() };
+        let mut rig = rig(&config, &mut supply);
+        rig.run(ms(900), &mut |s| supply.hear(s));
+        rig.took();
+        let (mut held, mut identified) = (Vec::new(), 0);
+        let mut hung = |sent: &[u8]| -> Replies {
+            held.extend(supply.hear(sent).into_iter().flat_map(|(_, bytes)| bytes));
+            identified += u32::from(sent == b"*IDN?\n");
+            if identified < 4 { Vec::new() } else { vec![(ms(5), std::mem::take(&mut held))] }
+        };
+        while !rig.log.contains(&"count late 1".to_string()) {
+            rig.run(ms(10), &mut hung);
+            assert!(rig.now < ms(10_000), "{:#?}", rig.log);
+        }
+        rig.run(ms(1000), &mut |s| supply.hear(s));
+        let log = rig.took();
+        assert_eq!(log.iter().filter(|l| *l == "count timeouts 1").count(), 4, "{log:#?}");
+        let wrong = ["detail idn", "count wrong_device", "bad"];
+        assert!(!log.iter().any(|l| wrong.iter().any(|w| l.starts_with(w))), "{log:#?}");
+        assert_eq!(log.iter().filter(|l| *l == "count unasked 1").count(), 3, "who it is, three times more");
+        assert!(log.contains(&"readings amps=Number(0.5)".to_string()), "{log:#?}");
+    }
+}
+
+/// As above, but the answers come one after the other, also while the next question is under way.
+#[test]
+fn late_answers_that_drop_in_are_no_values() {
+    let mut supply = Supply::new();
+    let mut config = config::Scpi { timeout: ms(300), poll: ms(200), ..supply_config() };
+    config.channels = vec![channel("label", "LAB?")];
+    supply.values.insert("LAB".into(), "\"A\"".into());
+    let mut rig = rig(&config, &mut supply);
+    rig.run(ms(100), &mut |s| supply.hear(s));
+    let asked = |rig: &Rig<Scpi>, text: &str| rig.log.iter().filter(|l| *l == text).count();
+    rig.took();
+    let mut mute = |_: &[u8]| Vec::new();
+    while asked(&rig, "send *IDN?\\n") < 3 {
+        rig.run(ms(10), &mut mute);
+    }
+    let idn = format!("{}\r\n", supply.idn);
+    for late in ["\"A\"\r\n", &idn] {
+        rig.hear(late.as_bytes());
+        rig.run(ms(10), &mut mute);
+    }
+    rig.took();
+    while asked(&rig, "send LAB?\\n") == 0 {
+        rig.run(ms(10), &mut mute);
+    }
+    for late in [&idn, &idn, "\"B\"\r\n"] {
+        rig.hear(late.as_bytes());
+        rig.run(ms(10), &mut mute);
+    }
+    let log = rig.said(&["send", "flush"]);
+    assert_eq!(log, ["count late 1", "count late 1", "readings label=Text(\"B\")"]);
+    // What was owed is settled: the same text is a value now.
+    rig.run(ms(300), &mut |_| vec![(ms(5), idn.clone().into_bytes())]);
+    assert!(rig.took().contains(&format!("readings label=Text({:?})", supply.idn)));
+}
+
+#[test]
+fn another_device_is_noticed_after_time_outs_as_well() {
+    for expect in [None, Some("PS1\\d\\d".to_string())] {
+        let is_wrong = expect.is_some();
+        let mut supply = Supply::new();
+        let config = config::Scpi { timeout: ms(300), expect, ..supply_config() };
+        let mut rig = rig(&config, &mut supply);
+        rig.run(ms(500), &mut |s| supply.hear(s));
+        rig.run(ms(8000), &mut |_| Vec::new());
+        rig.took();
+        supply.idn = "OTHER,7".into();
+        // One question more than a device takes that nothing is owed by.
+        rig.run(ms(1500), &mut |s| supply.hear(s));
+        let log = rig.took();
+        assert!(log.contains(&"detail idn \"OTHER,7\"".to_string()), "{log:#?}");
+        assert_eq!(log.contains(&"count wrong_device 1".to_string()), is_wrong, "{log:#?}");
+        assert_eq!(log.contains(&"send VOLT?\\n".to_string()), !is_wrong);
+    }
+}
+
+#[test]
+fn a_line_is_heard_out_before_the_first_question() {
+    let mut rig = Rig::new(Scpi::new(&supply_config()).unwrap());
+    rig.open(&mut |_| Vec::new());
+    rig.run(ms(10), &mut |_| Vec::new());
+    // To whoever had the line before us.
+    rig.hear(b"1.5\r\n");
+    rig.run(ms(90), &mut |_| Vec::new());
+    rig.hear(b"OTHER,7\r\n");
+    rig.run(ms(90), &mut |_| Vec::new());
+    assert_eq!(rig.took(), ["flush", "count unasked 1", "count unasked 1"]);
+    rig.run(ms(20), &mut |_| Vec::new());
+    assert_eq!(rig.took(), ["send *IDN?\\n"]);
+    // One that never stops talking is asked all the same.
+    rig.close();
+    rig.open(&mut |_| Vec::new());
+    for _ in 0..50 {
+        rig.run(ms(50), &mut |_| Vec::new());
+        rig.hear(b"1.5\r\n");
+    }
+    assert!(rig.took().contains(&"send *IDN?\\n".to_string()));
+}
+
 #[test]
 fn three_time_outs_in_a_row_are_a_loss_and_it_comes_back_by_itself() {
     let mut supply = Supply::new();
@@ -612,11 +719,11 @@ fn a_move_has_arrived_when_it_has_moved_and_stands_there() {
 #[test]
 fn why_a_move_did_not_arrive_has_a_name() {
     // How it ends, and what that is called.
-    let table: [(u32, u32, Option<f64>, &str); 4] = [
-        (0, 3, Some(7.0), "stopped_externally"),
-        (0, 3, Some(15.05), "not_in_tolerance"),
-        (1_000_000, 0, None, "timeout"),
-        (0, 1_000_000, None, "timeout"),
+    let table: [(u32, u32, Option<f64>, Failure); 4] = [
+        (0, 3, Some(7.0), Failure::StoppedExternally),
+        (0, 3, Some(15.05), Failure::NotInTolerance),
+        (1_000_000, 0, None, Failure::Timeout),
+        (0, 1_000_000, None, Failure::Timeout),
     ];
     for (begins, looks, ends_at, code) in table {
         let mut device = Stage { at: 1.0, ..Stage::default() };
@@ -632,8 +739,58 @@ fn why_a_move_did_not_arrive_has_a_name() {
     let mut rig = stage(&mut device);
     rig.ask("1", &set(250.5), &mut |sent| device.hear(sent));
     let end = finish(&mut rig, "1").unwrap();
-    assert_eq!((end.state, end.code), (CommandState::Rejected, Some("limit")));
+    assert_eq!((end.state, end.code), (CommandState::Rejected, Some(Failure::Limit)));
     assert_eq!(device.heard, Vec::<String>::new());
+}
+
+/// A controller that answers every line. Source: the motor of the examples of lewis (`T=1.0` is answered by `T=1.0`).
+#[test]
+fn what_is_sent_is_acknowledged_where_the_device_does() {
+    let mut device = Stage { at: 1.0, ..Stage::default() };
+    let config = config::Scpi { set_answers: true, ..stage_config() };
+    let mut rig = Rig::new(Scpi::new(&config).unwrap());
+    let acknowledges = |device: &mut Stage, sent: &[u8]| -> Replies {
+        let answer = device.hear(sent);
+        // Late enough to come after the next question, were that asked at once.
+        if answer.is_empty() { vec![(ms(30), sent.to_vec())] } else { answer }
+    };
+    rig.open(&mut |sent| acknowledges(&mut device, sent));
+    rig.run(ms(200), &mut |sent| acknowledges(&mut device, sent));
+    rig.took();
+    device.heard.clear();
+    device.looks = 3;
+    rig.ask("1", &set(15.0), &mut |sent| acknowledges(&mut device, sent));
+    rig.run(ms(1000), &mut |sent| acknowledges(&mut device, sent));
+    let log = rig.took();
+    assert!(log.contains(&"finish 1 completed".to_string()), "{log:#?}");
+    assert!(!log.iter().any(|l| l.starts_with("count") || l.starts_with("bad")), "{log:#?}");
+    let both = Request::Move { to: vec![("x".into(), Setting::Number(16.0))], within: None };
+    rig.ask("2", &both, &mut |sent| acknowledges(&mut device, sent));
+    // All of it is sent, though nobody acknowledges any.
+    rig.ask("3", &Request::Safe, &mut |sent| acknowledges(&mut device, sent));
+    device.heard.clear();
+    let mut silent = |sent: &[u8]| {
+        if sent.ends_with(b"?\n") {
+            device.hear(sent)
+        } else {
+            device.hear(sent);
+            Vec::new()
+        }
+    };
+    rig.run(ms(2000), &mut silent);
+    let told = ends(&mut rig);
+    assert_eq!(
+        told[0],
+        ("2".to_string(), CommandState::Failed, Some(Failure::StoppedExternally)),
+        "{told:?}"
+    );
+    assert_eq!(told[1].0, "3");
+    let sent: Vec<_> = device.heard.iter().filter(|h| !h.ends_with('?')).cloned().collect();
+    assert_eq!(sent, ["H", "OFF"]);
+    // A set that is not acknowledged has failed.
+    rig.ask("4", &set(2.0), &mut |_| Vec::new());
+    rig.run(ms(1000), &mut |_| Vec::new());
+    assert_eq!(ends(&mut rig), [("4".to_string(), CommandState::Failed, Some(Failure::Timeout))]);
 }
 
 #[test]
@@ -651,7 +808,7 @@ fn stopping_goes_first_and_ends_what_moves() {
     assert_eq!(finish(&mut rig, "3").unwrap().text.as_deref(), Some("2.5"));
     rig.ask("4", &Request::Stop, &mut |sent| device.hear(sent));
     rig.run(ms(500), &mut |sent| device.hear(sent));
-    let ends: Vec<(String, CommandState, Option<&str>)> = rig
+    let ends: Vec<(String, CommandState, Option<Failure>)> = rig
         .actions
         .iter()
         .filter_map(|action| match action {
@@ -659,7 +816,7 @@ fn stopping_goes_first_and_ends_what_moves() {
             _ => None,
         })
         .collect();
-    let stopped = Some("stopped_externally");
+    let stopped = Some(Failure::StoppedExternally);
     assert_eq!(
         ends,
         [
@@ -757,7 +914,7 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     };
     rig.ask("1", &to(41.0), &mut |s| supply.hear(s));
     let end = finish(&mut rig, "1").unwrap();
-    assert_eq!((end.state, end.code), (CommandState::Rejected, Some("limit")));
+    assert_eq!((end.state, end.code), (CommandState::Rejected, Some(Failure::Limit)));
     assert_eq!(supply.values["OUTP"], "0", "not even the one that could be");
     rig.ask("2", &to(5.0), &mut |s| supply.hear(s));
     rig.run(ms(300), &mut |s| supply.hear(s));
@@ -767,7 +924,7 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     rig.ask("3", &to(35.0), &mut |s| supply.hear(s));
     rig.run(ms(300), &mut |s| supply.hear(s));
     let end = finish(&mut rig, "3").unwrap();
-    assert_eq!((end.state, end.code), (CommandState::Failed, Some("device_error")), "{:?}", end.reason);
+    assert_eq!((end.state, end.code), (CommandState::Failed, Some(Failure::DeviceError)), "{:?}", end.reason);
     // Not waited for: done as soon as it was taken.
     let set = Request::Set {
         channel: "volts".into(),
@@ -782,7 +939,7 @@ fn a_move_of_several_channels_is_all_or_nothing() {
     assert_eq!(finish(&mut rig, "4").unwrap().state, CommandState::Completed);
 }
 
-fn ends(rig: &mut Rig<Scpi>) -> Vec<(String, CommandState, Option<&'static str>)> {
+fn ends(rig: &mut Rig<Scpi>) -> Vec<(String, CommandState, Option<Failure>)> {
     let ends = rig.actions.iter().filter_map(|action| match action {
         Action::Finish(end) => Some((end.id.clone(), end.state, end.code)),
         _ => None,
@@ -816,7 +973,7 @@ fn stopping_ends_whatever_has_the_line_and_two_stops_both_end() {
     assert_eq!(
         ends(&mut rig),
         [
-            ("1".to_string(), CommandState::Failed, Some("stopped_externally")),
+            ("1".to_string(), CommandState::Failed, Some(Failure::StoppedExternally)),
             ("2".to_string(), CommandState::Completed, None),
             ("3".to_string(), CommandState::Completed, None),
         ]
@@ -843,7 +1000,7 @@ fn what_a_set_is_refused_for_is_no_fault_of_the_stop_after_it() {
     assert_eq!(
         ends(&mut rig),
         [
-            ("1".to_string(), CommandState::Failed, Some("stopped_externally")),
+            ("1".to_string(), CommandState::Failed, Some(Failure::StoppedExternally)),
             ("2".to_string(), CommandState::Completed, None),
         ]
     );
@@ -869,7 +1026,7 @@ fn one_that_is_mute_while_it_moves_is_stopped_all_the_same() {
     let stops = heard.iter().filter(|h| *h == "H").count();
     assert_eq!(stops, 2, "{heard:?}");
     let ends = ends(&mut rig);
-    assert!(ends.contains(&("2".to_string(), CommandState::Failed, Some("timeout"))), "{ends:?}");
+    assert!(ends.contains(&("2".to_string(), CommandState::Failed, Some(Failure::Timeout))), "{ends:?}");
 }
 
 #[test]
@@ -884,8 +1041,8 @@ fn the_limits_are_those_of_what_is_sent() {
         text_to_send(channel, &Setting::Number(to), None).err().and_then(|no| no.code)
     };
     let coarse = limited("V {:.0}", 0.5, 2.6);
-    assert_eq!(code(&coarse, 2.6), Some("limit"), "it would be sent as 3");
-    assert_eq!(code(&coarse, 0.5), Some("limit"), "it would be sent as 0");
+    assert_eq!(code(&coarse, 2.6), Some(Failure::Limit), "it would be sent as 3");
+    assert_eq!(code(&coarse, 0.5), Some(Failure::Limit), "it would be sent as 0");
     assert_eq!(code(&coarse, 1.6), None);
     let scaled = ScpiChannel { scale: 0.1, ..limited("V {}", 0.0, 0.3) };
     assert_eq!(code(&scaled, 0.3), None, "what arithmetic adds is nothing");
@@ -901,4 +1058,47 @@ fn a_setting_without_an_answer_is_not_heard() {
     let log = rig.took();
     let after: Vec<_> = log.iter().skip_while(|l| *l != "count timeouts 1").collect();
     assert!(!after.is_empty() && !after.contains(&&"heard".to_string()), "{log:#?}");
+}
+
+/// 1 % of 250 mm is 2.5 mm: a move of 1 mm had arrived before it began.
+#[test]
+fn a_guessed_tolerance_does_not_hide_a_move_that_has_not_begun() {
+    let mut config = stage_config();
+    (config.channels[0].tolerance, config.channels[0].settle) = (None, ms(500));
+    let mut device = Stage { at: 15.0, ..Stage::default() };
+    let mut rig = Rig::new(Scpi::new(&config).unwrap());
+    rig.open(&mut |sent| device.hear(sent));
+    rig.run(ms(200), &mut |sent| device.hear(sent));
+    // It takes the command and stays where it is.
+    rig.ask("1", &set(16.0), &mut |sent| device.hear(sent));
+    rig.run(ms(1000), &mut |sent| device.hear(sent));
+    assert_eq!(ends(&mut rig), [("1".to_string(), CommandState::Failed, Some(Failure::Timeout))]);
+    // It comes near: with 0.4 of 1 mm to go it is where it was sent.
+    (device.looks, device.ends_at) = (3, Some(15.6));
+    rig.ask("2", &set(16.0), &mut |sent| device.hear(sent));
+    rig.run(ms(1000), &mut |sent| device.hear(sent));
+    assert_eq!(ends(&mut rig), [("2".to_string(), CommandState::Completed, None)]);
+    // The same again: it is as near as it comes.
+    rig.ask("3", &set(16.0), &mut |sent| device.hear(sent));
+    rig.run(ms(1000), &mut |sent| device.hear(sent));
+    assert_eq!(ends(&mut rig), [("3".to_string(), CommandState::Completed, None)]);
+    // Unless it was stopped: then it is a way to go.
+    rig.ask("4", &Request::Stop, &mut |sent| device.hear(sent));
+    rig.run(ms(500), &mut |sent| device.hear(sent));
+    rig.ask("5", &set(16.0), &mut |sent| device.hear(sent));
+    rig.run(ms(1000), &mut |sent| device.hear(sent));
+    let ended = ends(&mut rig);
+    assert_eq!(ended[0], ("4".to_string(), CommandState::Completed, None));
+    assert_eq!(ended[1], ("5".to_string(), CommandState::Failed, Some(Failure::Timeout)));
+    // A tolerance that somebody asked for is taken at its word.
+    let wide = Request::Set {
+        channel: "x".into(),
+        to: Setting::Number(16.0),
+        tolerance: Some(2.5),
+        within: None,
+        arrive: true,
+    };
+    rig.ask("6", &wide, &mut |sent| device.hear(sent));
+    rig.run(ms(1000), &mut |sent| device.hear(sent));
+    assert_eq!(ends(&mut rig), [("6".to_string(), CommandState::Completed, None)]);
 }

@@ -1,0 +1,835 @@
+//! Modbus RTU: we are the master of a line of one or more devices. Pure; frames are built and checked by `rmodbus`.
+//!
+//! **Promises.** One request is under way at a time, with the silence the standard wants before each. Neighbouring
+//! registers are read in one request. A frame with a wrong checksum, of another device or of another length is never a
+//! value; after one the line has to be silent before the next request. A device that does not answer is asked less often
+//! and does not hold up the others. A write is checked against its limits before a byte is sent, is never repeated, and
+//! is done when reading it back shows it. Does not: act as a server, broadcast, or share the line with another master.
+//!
+//! Sources: those of `frame`.
+
+mod block;
+mod frame;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use self::block::{Block, plan};
+use self::frame::{Codec, FRAME, Said, exception, hex, read_frame, silence, write_frame};
+use self::value::{Raw, raw_of, value_at};
+use super::pending::{No, Pending, ended, failed};
+use super::protocol::{Action, Finish, Protocol};
+use crate::config::{self, ModbusRegister};
+use crate::model::{CommandState, QualityReason};
+use crate::sources::instruments::{ChannelOffer, Failure, Offer, Request as Wanted, Setting};
+use crate::sources::reading::{Reading, Value};
+use serde_json::json;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Silence after something that was not understood: adapters hand over bytes up to 16 ms late.
+const RESYNC: Duration = Duration::from_millis(30);
+/// Pause before a busy device is asked again.
+const BUSY: Duration = Duration::from_millis(200);
+/// The longest pause between two tries of a device that does not answer.
+const SILENT_MOST: Duration = Duration::from_secs(10);
+/// A frame that has begun may pause this long: adapters and busy machines hand it over in pieces.
+const PIECES: Duration = Duration::from_millis(100);
+/// Time between two looks whether what was written has its effect.
+const AGAIN: Duration = Duration::from_millis(100);
+/// A round that requests have kept waiting for longer goes before the next of them.
+const STARVED: Duration = Duration::from_secs(2);
+/// Exceptions kept for people, one for each request that has one.
+const EXCEPTIONS: usize = 16;
+
+/// See the module above.
+pub struct Modbus {
+    config: config::Modbus,
+    gap: Duration,
+    /// How long a character takes.
+    character: Duration,
+    blocks: Vec<Block>,
+    state: State,
+    input: Vec<u8>,
+    pending: Pending<Wish>,
+    /// Blocks still to be read in this round.
+    round: VecDeque<usize>,
+    round_due: Duration,
+    answered_in_round: bool,
+    readings: Vec<Reading>,
+    /// Requests have kept this round waiting: it is not interrupted.
+    catching_up: bool,
+    /// What comes before anything else: the next part of what is under way.
+    next: Option<Request>,
+    /// Read-backs that are looked at again later, at most one of each register; the line is free meanwhile.
+    looks: Vec<Request>,
+    units: BTreeMap<u8, Standing>,
+    lost: bool,
+    exceptions: BTreeMap<String, String>,
+}
+
+/// How a device on the line stands.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    /// Requests in a row without an answer, after all tries.
+    silent: u32,
+    /// Not asked before then.
+    again: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed,
+    Free {
+        from: Duration,
+    },
+    Waiting {
+        request: Request,
+        deadline: Duration,
+    },
+    /// Something was not understood: the line has to be silent first.
+    Resync {
+        request: Option<Request>,
+        until: Duration,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    frame: Vec<u8>,
+    codec: Codec,
+    purpose: Purpose,
+    tries: u32,
+    not_before: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Purpose {
+    Block(usize),
+    Read(Read),
+    Write(Write),
+    Readback {
+        write: Write,
+        silent: bool,
+    },
+    /// Of a request that was given up: its answer only has to be out of the way.
+    Nobody,
+}
+
+/// Registers that are set one after the other, each read back before the next.
+#[derive(Clone, Debug)]
+struct Write {
+    id: String,
+    register: usize,
+    raw: Raw,
+    /// Those that follow.
+    rest: VecDeque<(usize, Raw)>,
+    tolerance: Option<f64>,
+    /// How long the read-back may take to agree, and when that is over for this one.
+    within: Duration,
+    until: Option<Duration>,
+    arrive: bool,
+    readings: Vec<Reading>,
+}
+
+/// Registers that are read for a request.
+#[derive(Clone, Debug)]
+struct Read {
+    id: String,
+    block: Block,
+    /// Those that follow.
+    rest: VecDeque<Block>,
+    readings: Vec<Reading>,
+}
+
+#[derive(Debug)]
+enum Wish {
+    Write(Write),
+    Read(Read),
+}
+
+impl Modbus {
+    /// A master at this speed, which the silence between frames depends on.
+    pub fn new(config: &config::Modbus, baud: u32) -> Self {
+        let blocks = plan(&config.registers, config.merge_gap);
+        Modbus {
+            gap: config.gap.unwrap_or_else(|| silence(baud)),
+            character: Duration::from_secs_f64(11.0 / f64::from(baud.max(50))),
+            config: config.clone(),
+            units: blocks.iter().map(|b| (b.unit, Standing::default())).collect(),
+            blocks,
+            state: State::Closed,
+            input: Vec::new(),
+            pending: Pending::default(),
+            round: VecDeque::new(),
+            round_due: Duration::ZERO,
+            answered_in_round: false,
+            readings: Vec::new(),
+            catching_up: false,
+            next: None,
+            looks: Vec::new(),
+            lost: false,
+            exceptions: BTreeMap::new(),
+        }
+    }
+
+    fn go(&mut self, now: Duration) -> Vec<Action> {
+        let mut actions = self.pending.expire(now);
+        let waits = matches!(self.state, State::Waiting { .. } | State::Resync { request: Some(_), .. });
+        if self.round.is_empty() && self.next.is_none() && !waits {
+            actions.extend(self.tell());
+        }
+        loop {
+            match &mut self.state {
+                State::Closed => return actions,
+                State::Waiting { deadline, .. } if now < *deadline => return actions,
+                State::Waiting { .. } => actions.extend(self.timed_out(now)),
+                State::Resync { until, .. } if now < *until => return actions,
+                State::Resync { request, .. } => {
+                    let request = request.take();
+                    self.state = State::Free { from: now };
+                    actions.push(Action::Flush);
+                    if let Some(request) = request {
+                        self.next = Some(request);
+                    }
+                }
+                State::Free { from } if now < *from => return actions,
+                State::Free { .. } => {
+                    if let Some(next) = &self.next
+                        && now < next.not_before
+                    {
+                        return actions;
+                    }
+                    match self.next_request(now, &mut actions) {
+                        Some(request) => {
+                            self.input.clear();
+                            actions.push(Action::Send(request.frame.clone()));
+                            // It has to be sent before it can be answered.
+                            let sending = self.character * request.frame.len() as u32;
+                            let deadline = now + sending + self.config.timeout;
+                            self.state = State::Waiting { request, deadline };
+                        }
+                        None => return actions,
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_request(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Request> {
+        if let Some(request) = self.next.take() {
+            return Some(request);
+        }
+        self.catching_up &= !self.round.is_empty();
+        if self.round.is_empty() && now >= self.round_due + STARVED.max(self.config.poll * 3) {
+            self.catching_up = true;
+        }
+        if !self.catching_up {
+            // Whoever asks without a pause does not keep a read-back from being looked at either.
+            if let Some(look) = self.look_due(now.saturating_sub(STARVED)) {
+                return Some(look);
+            }
+            let looks = &self.looks;
+            match self.pending.next(|wish| is_free(wish, looks)) {
+                Some((_, Wish::Write(write))) => return self.write(write, actions),
+                Some((_, Wish::Read(read))) => return self.read(read, actions),
+                None => {}
+            }
+            if let Some(look) = self.look_due(now) {
+                return Some(look);
+            }
+        }
+        if self.round.is_empty() {
+            if now < self.round_due {
+                return None;
+            }
+            // A round that is late is not made up for.
+            let due = self.round_due + self.config.poll;
+            self.round_due = if now < due { due } else { now + self.config.poll };
+            self.round = (0..self.blocks.len()).collect();
+            self.answered_in_round = false;
+            self.readings.clear();
+        }
+        while let Some(n) = self.round.pop_front() {
+            let Some(block) = self.blocks.get(n) else { continue };
+            let standing = self.units.get(&block.unit);
+            if standing.is_none_or(|s| now >= s.again)
+                && let Some((frame, codec)) = read_frame(block.unit, block.table, block.address, block.count)
+            {
+                return Some(Request {
+                    frame,
+                    codec,
+                    purpose: Purpose::Block(n),
+                    tries: 0,
+                    not_before: Duration::ZERO,
+                });
+            }
+        }
+        None
+    }
+
+    /// The first read-back whose time came by then.
+    fn look_due(&mut self, by: Duration) -> Option<Request> {
+        let n = self.looks.iter().position(|look| look.not_before <= by)?;
+        Some(self.looks.remove(n))
+    }
+
+    /// Publishes what this round has read. Without an answer there is nothing to tell but what `Lost` says already, or
+    /// will.
+    fn tell(&mut self) -> Option<Action> {
+        if !self.answered_in_round {
+            return None;
+        }
+        let readings = std::mem::take(&mut self.readings);
+        (!readings.is_empty()).then_some(Action::Readings(readings))
+    }
+
+    fn write(&self, write: Write, actions: &mut Vec<Action>) -> Option<Request> {
+        let made = self.config.registers.get(write.register).and_then(|r| write_frame(r, &write.raw));
+        let Some((frame, codec)) = made else {
+            let why = "the value does not fit into a frame".to_string();
+            actions.push(ended(&write.id, CommandState::Failed, Some(why)));
+            return None;
+        };
+        Some(Request { frame, codec, purpose: Purpose::Write(write), tries: 0, not_before: Duration::ZERO })
+    }
+
+    fn read(&self, read: Read, actions: &mut Vec<Action>) -> Option<Request> {
+        let block = &read.block;
+        let Some((frame, codec)) = read_frame(block.unit, block.table, block.address, block.count) else {
+            actions.push(ended(&read.id, CommandState::Failed, Some("it can't be read".into())));
+            return None;
+        };
+        Some(Request { frame, codec, purpose: Purpose::Read(read), tries: 0, not_before: Duration::ZERO })
+    }
+
+    /// Reads back what was written, after the answer to it, or after none.
+    fn read_back(&mut self, write: Write, silent: bool, not_before: Duration) -> Vec<Action> {
+        let register = self.config.registers.get(write.register);
+        let request = register.and_then(|register| {
+            let count = if register.table.is_bits() { 1 } else { register.kind.registers() };
+            let (frame, codec) = read_frame(register.unit_id, register.table, register.address, count)?;
+            let purpose = Purpose::Readback { write: write.clone(), silent };
+            Some(Request { frame, codec, purpose, tries: 0, not_before })
+        });
+        match request {
+            Some(request) => {
+                match not_before {
+                    Duration::ZERO => self.next = Some(request),
+                    _ => self.looks.push(request),
+                }
+                Vec::new()
+            }
+            None => vec![ended(&write.id, CommandState::Failed, Some("it can't be read back".into()))],
+        }
+    }
+
+    fn timed_out(&mut self, now: Duration) -> Vec<Action> {
+        let quiet = State::Resync { request: None, until: now + self.gap.max(RESYNC) };
+        let State::Waiting { request, .. } = std::mem::replace(&mut self.state, quiet) else {
+            return Vec::new();
+        };
+        let mut actions = vec![Action::Count("timeouts", 1)];
+        if !self.input.is_empty() {
+            let line = std::mem::take(&mut self.input);
+            actions.push(Action::Count("short_frames", 1));
+            actions.push(Action::Bad { line: hex(&line), why: "is cut off".into() });
+        }
+        actions.extend(self.unanswered(request, now));
+        actions
+    }
+
+    /// A request came to nothing: again, or it is given up.
+    fn unanswered(&mut self, mut request: Request, now: Duration) -> Vec<Action> {
+        let standing = self.units.entry(request.codec.unit).or_default();
+        // A device that was silent last time gets one try, not the time of several.
+        let tries = if standing.silent > 0 { 0 } else { self.config.retries };
+        let mut end = None;
+        match request.purpose {
+            Purpose::Write(write) => {
+                // Never twice: whether it has arrived shows when it is read.
+                return self.read_back(write, true, Duration::ZERO);
+            }
+            Purpose::Nobody => {}
+            _ if request.tries < tries => {
+                request.tries += 1;
+                match &mut self.state {
+                    State::Resync { request: waiting, .. } => *waiting = Some(request),
+                    _ => self.next = Some(request),
+                }
+                return vec![Action::Count("retries", 1)];
+            }
+            Purpose::Readback { write, .. } => {
+                let why = "no answer when it was read back; whether it was written is not known".to_string();
+                return vec![failed(&write.id, Failure::Timeout, why)];
+            }
+            Purpose::Read(ref read) => {
+                let why = format!("no answer from {} within {:?}", read.block.name(), self.config.timeout);
+                end = Some(failed(&read.id, Failure::Timeout, why));
+            }
+            Purpose::Block(_) => {}
+        }
+        standing.silent = standing.silent.saturating_add(1);
+        let wait = self.config.poll.max(self.config.timeout) * 2u32.pow(standing.silent.min(10) - 1);
+        standing.again = now + wait.min(SILENT_MOST.max(self.config.poll));
+        let first = standing.silent == 1;
+        let unit = request.codec.unit;
+        let mut actions: Vec<Action> = end.into_iter().collect();
+        self.round.retain(|n| self.blocks.get(*n).is_none_or(|block| block.unit != unit));
+        if self.units.values().all(|standing| standing.silent > 0) {
+            if !std::mem::replace(&mut self.lost, true) {
+                actions.push(Action::Lost(QualityReason::NotConnected));
+            }
+        } else {
+            if first {
+                for register in self.config.registers.iter().filter(|r| r.unit_id == unit) {
+                    self.readings.push(reading(register, Value::Missing(QualityReason::NotConnected)));
+                }
+            }
+            // The others do not wait for one that is silent.
+            actions.extend(self.tell());
+        }
+        actions.push(self.silent_units());
+        actions
+    }
+
+    fn silent_units(&self) -> Action {
+        let silent: Vec<u8> =
+            self.units.iter().filter(|(_, s)| s.silent > 0).map(|(unit, _)| *unit).collect();
+        Action::Detail("silent_units", json!(silent))
+    }
+
+    /// Looks at what has come so far.
+    fn look(&mut self, now: Duration) -> Vec<Action> {
+        let State::Waiting { request, .. } = &self.state else { return Vec::new() };
+        let mut actions = Vec::new();
+        // Two-wire adapters may hear themselves.
+        if request.codec.function <= 4 && self.input.starts_with(&request.frame) {
+            self.input.drain(..request.frame.len());
+            actions.push(Action::Count("echoes", 1));
+        }
+        let said = match request.codec.read(&self.input) {
+            Said::More => return actions,
+            Said::Data(data) => Ok(data.to_vec()),
+            Said::Exception(code) => Err(code),
+            Said::Nonsense { counter, why } => {
+                let line = hex(&self.input);
+                let quiet = State::Resync { request: None, until: now + self.gap.max(RESYNC) };
+                let State::Waiting { request, .. } = std::mem::replace(&mut self.state, quiet) else {
+                    return actions;
+                };
+                self.input.clear();
+                actions.push(Action::Count(counter, 1));
+                actions.push(Action::Bad { line, why });
+                actions.extend(self.unanswered(request, now));
+                return actions;
+            }
+        };
+        let free = State::Free { from: now + self.gap };
+        let State::Waiting { request, .. } = std::mem::replace(&mut self.state, free) else { return actions };
+        self.input.clear();
+        actions.extend([Action::Count("answers", 1), Action::Heard]);
+        self.lost = false;
+        let standing = self.units.entry(request.codec.unit).or_default();
+        let was_silent = standing.silent > 0;
+        *standing = Standing::default();
+        self.answered_in_round = true;
+        if was_silent {
+            actions.push(self.silent_units());
+        }
+        match said {
+            Ok(data) => actions.extend(self.answered(request, &data, now)),
+            Err(code) => actions.extend(self.refused(request, code, now)),
+        }
+        actions
+    }
+
+    fn answered(&mut self, request: Request, data: &[u8], now: Duration) -> Vec<Action> {
+        match request.purpose {
+            Purpose::Block(n) => {
+                let Some(block) = self.blocks.get(n) else { return Vec::new() };
+                for register in &block.registers {
+                    if let Some(register) = self.config.registers.get(*register) {
+                        let at = register.address.saturating_sub(block.address);
+                        let value = value_at(register, data, at);
+                        self.readings.push(reading(register, value));
+                    }
+                }
+                let cured = self.exceptions.remove(&block.name());
+                cured.map(|_| self.told_exceptions()).into_iter().collect()
+            }
+            Purpose::Read(mut read) => {
+                let of = |n: &usize| {
+                    let register = self.config.registers.get(*n)?;
+                    let at = register.address.saturating_sub(read.block.address);
+                    Some(reading(register, value_at(register, data, at)))
+                };
+                let readings: Vec<Reading> = read.block.registers.iter().filter_map(of).collect();
+                let mut actions = vec![Action::Readings(readings.clone())];
+                read.readings.extend(readings);
+                match read.rest.pop_front() {
+                    Some(block) => self.next = self.read(Read { block, ..read }, &mut actions),
+                    None => actions.push(done(read.id, read.readings)),
+                }
+                actions
+            }
+            Purpose::Write(mut write) if !write.arrive => {
+                let mut actions = Vec::new();
+                match write.rest.pop_front() {
+                    Some((register, raw)) => {
+                        self.next = self.write(Write { register, raw, ..write }, &mut actions);
+                    }
+                    None => actions.push(done(write.id, Vec::new())),
+                }
+                actions
+            }
+            Purpose::Write(mut write) => {
+                write.until = Some(now + write.within);
+                self.read_back(write, false, Duration::ZERO)
+            }
+            Purpose::Readback { write, silent } => self.looked(write, silent, data, now),
+            Purpose::Nobody => Vec::new(),
+        }
+    }
+
+    /// What was written was read back.
+    fn looked(&mut self, mut write: Write, silent: bool, data: &[u8], now: Duration) -> Vec<Action> {
+        let Some(register) = self.config.registers.get(write.register) else { return Vec::new() };
+        let value = value_at(register, data, 0);
+        let wanted = value_at(register, &write.raw.bytes(), 0);
+        let near = value.as_number().zip(wanted.as_number()).zip(write.tolerance);
+        let agrees = value == wanted || near.is_some_and(|((is, wanted), t)| (is - wanted).abs() <= t);
+        let shown = |value: &Value| match value {
+            Value::Text(text) => text.clone(),
+            Value::Missing(_) => "no value".into(),
+            other => other.to_json().to_string(),
+        };
+        let unit = register.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
+        let read = reading(register, value.clone());
+        let mut actions = vec![Action::Readings(vec![read.clone()])];
+        if agrees {
+            write.readings.push(read);
+            write.until = None;
+            match write.rest.pop_front() {
+                Some((register, raw)) => {
+                    self.next = self.write(Write { register, raw, ..write }, &mut actions);
+                }
+                None => actions.push(done(write.id, write.readings)),
+            }
+        } else if write.until.is_some_and(|until| now < until) {
+            actions.extend(self.read_back(write, silent, now + AGAIN));
+        } else {
+            let unheard = if silent { "; the write was not answered" } else { "" };
+            let why = format!(
+                "wrote {}{unit} to {}, but it reads back {}{unit}{unheard}",
+                shown(&wanted),
+                register.name,
+                shown(&value)
+            );
+            actions.push(failed(&write.id, Failure::NotInTolerance, why));
+        }
+        actions
+    }
+
+    fn refused(&mut self, mut request: Request, code: u8, now: Duration) -> Vec<Action> {
+        let mut actions = vec![Action::Count("exceptions", 1)];
+        let busy = matches!(code, 5 | 6);
+        let once = matches!(request.purpose, Purpose::Write(_) | Purpose::Nobody);
+        if busy && request.tries < self.config.retries && !once {
+            request.tries += 1;
+            request.not_before = now + BUSY;
+            match request.purpose {
+                Purpose::Readback { .. } => self.looks.push(request),
+                _ => self.next = Some(request),
+            }
+            actions.push(Action::Count("retries", 1));
+            return actions;
+        }
+        match request.purpose {
+            Purpose::Nobody => {}
+            Purpose::Write(write) | Purpose::Readback { write, .. } => {
+                let why = format!("the device refuses: {}", exception(code));
+                actions.push(failed(&write.id, Failure::DeviceError, why));
+            }
+            Purpose::Read(read) => {
+                let why = format!("the device refuses to tell {}: {}", read.block.name(), exception(code));
+                actions.push(failed(&read.id, Failure::DeviceError, why));
+            }
+            Purpose::Block(n) => {
+                let Some(block) = self.blocks.get(n).cloned() else { return actions };
+                if code == 2 && block.holes {
+                    // Perhaps only what is between is not there: from now on without it.
+                    let parts = self.plan_of(&block.registers, 0);
+                    let first = self.blocks.len();
+                    self.blocks.extend(parts);
+                    self.round.extend(first..self.blocks.len());
+                    // The old one stays in its place, so that numbers stay right, with nothing to read.
+                    if let Some(old) = self.blocks.get_mut(n) {
+                        old.count = 0;
+                    }
+                    actions.push(Action::Count("split_requests", 1));
+                    return actions;
+                }
+                for register in block.registers.iter().filter_map(|r| self.config.registers.get(*r)) {
+                    self.readings.push(reading(register, Value::Missing(QualityReason::DeviceError)));
+                }
+                let name = block.name();
+                let is_new = self.exceptions.get(&name).is_none_or(|old| *old != exception(code));
+                if is_new && (self.exceptions.len() < EXCEPTIONS || self.exceptions.contains_key(&name)) {
+                    self.exceptions.insert(name, exception(code));
+                    actions.push(self.told_exceptions());
+                }
+            }
+        }
+        actions
+    }
+
+    fn told_exceptions(&self) -> Action {
+        Action::Detail("refused", json!(self.exceptions))
+    }
+
+    fn wish(&self, id: &str, request: &Wanted) -> Result<Wish, No> {
+        match request {
+            Wanted::Set { channel, to, tolerance, within, arrive } => {
+                let mut write = self.set(id, &[(channel.clone(), to.clone())])?;
+                (write.tolerance, write.within) = (*tolerance, within.unwrap_or_default());
+                write.arrive = *arrive;
+                Ok(Wish::Write(write))
+            }
+            Wanted::Move { to, within } => {
+                let mut write = self.set(id, to)?;
+                write.within = within.unwrap_or_default();
+                Ok(Wish::Write(write))
+            }
+            Wanted::Read { channels } => {
+                let mut wanted = Vec::new();
+                for name in channels {
+                    match self.config.registers.iter().position(|r| r.name == *name) {
+                        Some(n) => wanted.push(n),
+                        None => return Err(format!("{name:?} is no register of it").into()),
+                    }
+                }
+                let mut rest: VecDeque<Block> = self.plan_of(&wanted, self.config.merge_gap).into();
+                let block = rest.pop_front().ok_or_else(|| "nothing was asked for".to_string())?;
+                Ok(Wish::Read(Read { id: id.to_string(), block, rest, readings: Vec::new() }))
+            }
+            Wanted::Query(_) => Err("a Modbus device takes no text".to_string().into()),
+            Wanted::Stop | Wanted::Safe | Wanted::ClearError => {
+                Err("a Modbus device has no such command; set a register instead".to_string().into())
+            }
+        }
+    }
+
+    /// Registers to be set, each checked before any is.
+    fn set(&self, id: &str, to: &[(String, Setting)]) -> Result<Write, No> {
+        let mut rest = VecDeque::new();
+        for (name, to) in to {
+            let found = self.config.registers.iter().enumerate().find(|(_, r)| r.name == *name && r.write);
+            let Some((n, register)) = found else {
+                let all = self.config.registers.iter().filter(|r| r.write).map(|r| r.name.as_str());
+                return Err(No::unsettable(name, all));
+            };
+            rest.push_back((n, raw_of(register, to)?));
+        }
+        let (register, raw) = rest.pop_front().ok_or_else(|| "nothing is to be set".to_string())?;
+        Ok(Write {
+            id: id.to_string(),
+            register,
+            raw,
+            rest,
+            tolerance: None,
+            within: Duration::ZERO,
+            until: None,
+            arrive: true,
+            readings: Vec::new(),
+        })
+    }
+
+    /// Some of the registers into requests.
+    fn plan_of(&self, wanted: &[usize], merge_gap: u16) -> Vec<Block> {
+        let own: Vec<ModbusRegister> =
+            wanted.iter().filter_map(|n| self.config.registers.get(*n).cloned()).collect();
+        let mut blocks = plan(&own, merge_gap);
+        for n in blocks.iter_mut().flat_map(|block| &mut block.registers) {
+            *n = wanted.get(*n).copied().unwrap_or_default();
+        }
+        blocks
+    }
+}
+
+/// It may begin although these are still to be read back: it sets none of their registers.
+fn is_free(wish: &Wish, looks: &[Request]) -> bool {
+    let Wish::Write(write) = wish else { return true };
+    !looks.iter().filter_map(Request::write).any(|other| other.touches(write))
+}
+
+/// A request is done.
+fn done(id: String, readings: Vec<Reading>) -> Action {
+    Action::Finish(Finish {
+        id,
+        state: CommandState::Completed,
+        code: None,
+        reason: None,
+        readings,
+        text: None,
+    })
+}
+
+impl Protocol for Modbus {
+    fn opened(&mut self, now: Duration) -> Vec<Action> {
+        self.input.clear();
+        self.round.clear();
+        self.readings.clear();
+        self.next = None;
+        self.looks.clear();
+        self.lost = false;
+        self.round_due = now + self.gap;
+        self.units.values_mut().for_each(|standing| *standing = Standing::default());
+        // Whatever is on the line now is not for us.
+        self.state = State::Resync { request: None, until: now + self.gap };
+        vec![Action::Flush]
+    }
+
+    fn received(&mut self, bytes: &[u8], now: Duration) -> Vec<Action> {
+        let quiet = now + self.gap.max(RESYNC);
+        match &mut self.state {
+            State::Closed => return Vec::new(),
+            State::Resync { until, .. } => {
+                *until = quiet;
+                return vec![Action::Count("stray_bytes", bytes.len() as u64)];
+            }
+            State::Free { from } => {
+                // Nobody was asked. A late answer, noise or another master: it has to end first.
+                *from = quiet;
+                return vec![Action::Count("stray_bytes", bytes.len() as u64)];
+            }
+            State::Waiting { .. } => {}
+        }
+        let room = (2 * FRAME).saturating_sub(self.input.len());
+        self.input.extend(bytes.iter().take(room));
+        if let State::Waiting { deadline, .. } = &mut self.state
+            && self.input.len() <= FRAME
+        {
+            *deadline = (*deadline).max(now + PIECES);
+        }
+        let mut actions = self.look(now);
+        actions.extend(self.go(now));
+        actions
+    }
+
+    fn tick(&mut self, now: Duration) -> Vec<Action> {
+        self.go(now)
+    }
+
+    fn wake(&self) -> Option<Duration> {
+        match &self.state {
+            State::Closed => None,
+            State::Waiting { deadline, .. } => Some(*deadline),
+            State::Resync { until, .. } => Some(*until),
+            State::Free { from } => {
+                let next = match &self.next {
+                    Some(next) => next.not_before,
+                    None if self.round.is_empty() && !self.pending.any(|wish| is_free(wish, &self.looks)) => {
+                        let looks = self.looks.iter().map(|look| look.not_before);
+                        looks.chain([self.round_due]).min().unwrap_or(self.round_due)
+                    }
+                    None => *from,
+                };
+                Some(next.max(*from))
+            }
+        }
+    }
+
+    fn offer(&self) -> Option<Offer> {
+        let channels = self.config.registers.iter().map(|register| ChannelOffer {
+            name: register.name.clone(),
+            unit: register.unit.clone(),
+            settable: register.write,
+            readable: true,
+            min: register.min,
+            max: register.max,
+            words: register.words.values().cloned().collect(),
+            ..ChannelOffer::default()
+        });
+        let (timeout, gap) = (self.config.timeout, self.gap);
+        Some(Offer { channels: channels.collect(), timeout, gap, ..Offer::default() })
+    }
+
+    fn ask(&mut self, id: &str, request: &Wanted, now: Duration) -> Vec<Action> {
+        let wish = self.wish(id, request);
+        let is_open = !matches!(self.state, State::Closed);
+        let mut actions = self.pending.admit(id, is_open, wish, now);
+        actions.extend(self.go(now));
+        actions
+    }
+
+    fn give_up(&mut self, id: &str) {
+        self.pending.withdraw(|waiting, _| waiting == id);
+        self.looks.retain(|look| look.id() != Some(id));
+        self.next.take_if(|next| next.id() == Some(id));
+        match &mut self.state {
+            State::Waiting { request, .. } if request.id() == Some(id) => request.purpose = Purpose::Nobody,
+            State::Resync { request, .. } => drop(request.take_if(|request| request.id() == Some(id))),
+            _ => {}
+        }
+    }
+
+    fn taken(&mut self) -> Vec<String> {
+        self.pending.taken(|_| false)
+    }
+
+    fn actions(&self) -> Vec<&'static str> {
+        if self.config.registers.iter().any(|r| r.write) { vec!["set", "move"] } else { Vec::new() }
+    }
+
+    fn closed(&mut self) -> Vec<Action> {
+        const WHY: &str = "the port was closed";
+        let mut under_way = self.next.take().into_iter().chain(self.looks.drain(..)).collect::<Vec<_>>();
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Waiting { request, .. } | State::Resync { request: Some(request), .. } => {
+                under_way.push(request);
+            }
+            _ => {}
+        }
+        let mut actions = Vec::new();
+        actions.extend(
+            under_way.iter().filter_map(Request::id).map(|id| failed(id, Failure::DeviceError, WHY.into())),
+        );
+        actions.extend(self.pending.fail(WHY));
+        self.readings.clear();
+        actions
+    }
+}
+
+impl Request {
+    /// The set that it is a part of.
+    fn write(&self) -> Option<&Write> {
+        match &self.purpose {
+            Purpose::Write(write) | Purpose::Readback { write, .. } => Some(write),
+            _ => None,
+        }
+    }
+
+    /// Whose it is.
+    fn id(&self) -> Option<&str> {
+        match &self.purpose {
+            Purpose::Read(read) => Some(&read.id),
+            _ => self.write().map(|write| write.id.as_str()),
+        }
+    }
+}
+
+impl Write {
+    /// Whether both set one of the same registers.
+    fn touches(&self, other: &Write) -> bool {
+        let all = |write: &Write| -> Vec<usize> {
+            write.rest.iter().map(|(register, _)| *register).chain([write.register]).collect()
+        };
+        let theirs = all(other);
+        all(self).iter().any(|register| theirs.contains(register))
+    }
+}
+
+fn reading(register: &ModbusRegister, value: Value) -> Reading {
+    Reading { name: register.name.clone(), value, unit: register.unit.clone() }
+}

@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until, visit } from './harness.mjs';
+import { test } from 'node:test';
+import { DESK, PHONE, skip, stage, until, visit } from './harness.mjs';
 
 const DEVICES = fileURLToPath(new URL('../devices/interlock.yaml', import.meta.url));
 const CONFIG = `
@@ -39,25 +39,12 @@ stop = "HALT"
 channels = [{ name = "x", get = "X?", set = "X {:.3f}", unit = "mm", min = 0, max = 100, tolerance = 0.01 }]
 `;
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon({ config: CONFIG }), browser()]);
-  await until('the stage', async () => (await box.get('/api/instruments/stage')).channels?.x?.quality === 'good');
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
+const { box, show } = stage({ config: CONFIG }, {
+  ready: () => until('the stage', async () => (await box.get('/api/instruments/stage')).channels?.x?.quality === 'good'),
 });
 
 async function page_at(name, options = {}) {
-  const it = await open(chrome, box.url, options);
-  opened.push(it);
+  const it = await show(undefined, options);
   await visit(it.page, name);
   return it;
 }
@@ -117,8 +104,6 @@ test('one tap stops everything, from every page of the lab, without a question',
     assert.match(await page.locator('[data-target="instrument/psu"]').innerText(), /neither a stop nor a safe state/);
     assert.equal(await page.locator('dialog[open]').count(), 0);
     await it.clean();
-    await it.close();
-    opened.pop();
   }
 });
 

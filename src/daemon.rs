@@ -17,7 +17,9 @@ use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::streams::Streams;
-use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated};
+use crate::sources::{
+    self, BenchControl, Context, Halt, HostExtras, Jobs, Outlets, Recorders, Sources, simulated,
+};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -204,6 +206,10 @@ impl Daemon {
             recordings: Arc::clone(&recordings),
             stop: stop.clone(),
         };
+        let halt = Halt::new(Arc::clone(&bus), Arc::clone(&commands), Arc::clone(&context.instruments));
+        let halt = Arc::new(halt);
+        let stops = Arc::clone(&halt);
+        alerts.stops_by(move |wanted| stops.for_alert(wanted));
         alerts
             .start(&store, &commands, &config, &bench_rules(&config))
             .map_err(|e| StartError::System("the alerts", e))?;
@@ -247,6 +253,7 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
+            halt,
             instruments: Arc::clone(&context.instruments),
             detections,
             signals,

@@ -307,6 +307,12 @@ pub const BENCH_RECORDINGS_BYTES: u64 = 16 * 1024 * 1024;
 pub const FILE_CHUNK: usize = 64 * 1024;
 /// Rules on values; more are refused by the configuration.
 pub const ALERT_RULES: usize = 256;
+/// Stops that went to an instrument itself and are not answered yet; the oldest is given up beyond that.
+pub const STOPS_KEPT: usize = 256;
+/// How long the answer to an emergency stop waits for pins to be in their safe state, which takes them milliseconds.
+pub const STOP_ANSWER: Duration = Duration::from_millis(500);
+/// Further conditions of one rule (`and`): what nobody can read in one look nobody can trust either.
+pub const ALERT_AND: usize = 8;
 /// Values that one rule with a `*` watches; further ones are not watched, said once in the log.
 pub const ALERT_INSTANCES: usize = 256;
 /// Open alerts. At the bound a new one is not listed; it is counted, and one alert says that the list is full.

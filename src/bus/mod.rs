@@ -9,6 +9,6 @@
 mod commands;
 mod log;
 
-pub use self::commands::{Command, Commands, Lookup, Submitted};
+pub use self::commands::{Command, Commands, INTERLOCK, Lookup, Refusal, Submitted};
 pub(crate) use self::log::Batch;
 pub use self::log::{Bus, FellOut, Published, Refused, Snapshot, Start};

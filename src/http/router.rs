@@ -236,6 +236,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/alerts/{id}", VIEW, alerts::one, "One open alert"),
     post("/api/alerts/{id}/ack", OPERATE, alerts::acknowledge, "Acknowledge an occurrence of an alert"),
     post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
+    post("/api/stop", OPERATE, stop::everything, "Emergency stop: abort what runs and stop every instrument"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),

@@ -21,6 +21,7 @@ pub(super) mod scan_data;
 pub(super) mod scans;
 pub(super) mod signals;
 pub(super) mod state;
+pub(super) mod stop;
 pub(super) mod streams;
 pub(super) mod templates;
 pub(super) mod time;

@@ -24,6 +24,7 @@ export default {
   'alerts.snooze.1w': '1 Woche',
   'alerts.snooze.restart': 'Bis Neustart',
   'alerts.wake': 'Aufschub beenden',
+  'alerts.blocks': 'Sperrt',
   'alert.latched': 'bleibt bis zur Quittung',
   'alerts.not_open': 'Der Alarm {id} ist nicht mehr offen. Wenn er noch gespeichert ist, steht er unten.',
   'alerts.history': 'Verlauf',

@@ -3,6 +3,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { t, word } from '../core/i18n.js';
+import { blocked_note } from '../parts/blocked.js';
 import { card, empty } from '../parts/card.js';
 import { icon } from '../parts/icon.js';
 import { dot, moving_reading } from '../parts/instrument.js';
@@ -24,7 +25,7 @@ function draw(app) {
   const counts = instrument_counts(instruments);
   const rows = shown_instruments(instruments).sort((a, b) => (a.id < b.id ? -1 : 1));
   return html`<div class="overview lab">
-    ${lab_tabs('instruments')}
+    ${lab_tabs('instruments', app)}
     ${instruments.size ? html`<p class="muted num" data-counts>${t('instruments.connected', { n: counts.connected })}${counts.error ? html`, <strong data-tone="bad">${t('instruments.error', { n: counts.error })}</strong>` : nothing}${
       counts.disconnected ? html`, <strong data-tone="bad">${t('instruments.disconnected', { n: counts.disconnected })}</strong>` : nothing}</p>
       <div class="tiles">${repeat(rows, ({ id }) => id, ({ id, entry }) => tile(app, id, entry))}</div>` : card('instruments', { title: t('instruments.title'), body: () => empty(app, t('instruments.none')) })}
@@ -40,6 +41,7 @@ function tile(app, id, entry) {
     summary: age_tag(fresh),
     body: () => html`
       <div ?data-changed=${app.changes.of(`instrument/${id}`, p.status)}>${dot(p, fresh)}</div>
+      ${blocked_note(app, `instrument/${id}`)}
       ${p.error ? html`<p class="row-error" data-tone="bad">${p.error}</p>` : nothing}
       ${channels.length ? html`<dl class="readings">${channels.slice(0, CHANNELS).map((r) => moving_reading(app, entry, r))}</dl>` : html`<p class="muted">${t('instruments.no_values')}</p>`}
       ${channels.length > CHANNELS ? html`<p class="more">${t('list.more', { n: channels.length - CHANNELS })}</p>` : nothing}

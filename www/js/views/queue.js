@@ -9,6 +9,7 @@ import { LogBook } from '../core/log_book.js';
 import { Remote } from '../core/remote.js';
 import { act_button } from '../parts/act_button.js';
 import { ask_button, asked_note } from '../parts/asked.js';
+import { blocked_note } from '../parts/blocked.js';
 import { card, empty } from '../parts/card.js';
 import { badge, look } from '../parts/chip.js';
 import { confirm } from '../parts/dialog.js';
@@ -57,7 +58,7 @@ class QueuePage {
     const { app, id } = this;
     const entry = this.entry();
     return html`<div class="overview lab">
-      ${lab_tabs('queues')}
+      ${lab_tabs('queues', app)}
       ${entry ? this.draw_queue(entry) : card('queue', { title: id, body: () => (app.store.complete ? html`<p class="empty" data-empty="unknown">${t('queue.unknown', { id })}</p>` : empty(app, '')) })}
     </div>`;
   }
@@ -108,6 +109,7 @@ class QueuePage {
         <div class="state" data-tone=${tone} data-status=${p.status} ?data-stale=${fresh.stale}>${icon(shape, 'state-icon')}
           <div><span class="state-word">${word('queue', p.status)}</span>${p.pending ? html`<strong data-tone="warn" data-pending=${p.pending}>${word('pending', p.pending)}</strong>` : nothing}
           ${p.pause_reason ? html`<span class="state-more">${word('pause_reason', p.pause_reason)}</span>` : nothing}</div></div>
+        ${blocked_note(app, `queue/${id}`)}
         ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
         <dl class="facts below">
           ${fact(t('queue.done'), html`<span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>`)}

@@ -22,7 +22,7 @@ function draw(app, page) {
   const { queues, scans } = app.store.slices;
   const rows = top_queues(queues, Infinity);
   return html`<div class="overview lab">
-    ${lab_tabs('queues')}
+    ${lab_tabs('queues', app)}
     <div class="columns lab-wide">
       <div class="column">${card('queues', {
         title: t('queues.title'),

@@ -76,7 +76,7 @@ class ScansView {
     const rows = overlaid(this.items, scans);
     const newer = this.cursors.length === 1 && this.asked.status === 'ok' ? fresh(this.items, scans, this.filter, this.seen).length : 0;
     return html`<div class="overview lab">
-      ${lab_tabs('scans')}
+      ${lab_tabs('scans', this.app)}
       ${card('scan-list', {
         title: t('scan_list.title'),
         summary: this.total === null ? null : html`<span class="num" data-total>${t('scan_list.total', { n: this.total, total: count(this.total) })}</span>`,

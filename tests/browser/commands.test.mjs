@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PHONE, skip, stage, until } from './harness.mjs';
+import { PHONE, hold_back, skip, stage, until } from './harness.mjs';
 
 const { box, show } = stage({}, { page: { lossy: true } });
 
@@ -151,7 +151,6 @@ test('an alert is acknowledged, stays acknowledged after a reload, and a new occ
   await alert({});
   const it = await show(undefined, { device: PHONE, lossy: false });
   const row = it.page.locator('.alert', { hasText: 'Door open <b>' });
-  await row.waitFor();
   await it.page.waitForFunction(() => /^\(\d+\) /.test(document.title));
   // Alerts of the bench may be before it by now, and more than a few are folded away.
   const seen = (state) => until(`the alert to be ${state}`, async () => {
@@ -159,6 +158,7 @@ test('an alert is acknowledged, stays acknowledged after a reload, and a new occ
     if (await folded.count()) await folded.click();
     return it.page.locator(`.alert[data-state="${state}"]:has-text("Door open")`).count();
   });
+  await seen('active');
   await row.locator('[data-command="ack"]').tap();
   await seen('acknowledged');
   await it.page.reload();
@@ -173,12 +173,17 @@ test('nothing is drawn while a finger is down', { skip }, async () => {
   const it = await overview('idle');
   const box_of = await it.card.boundingBox();
   await it.page.mouse.move(box_of.x + 60, box_of.y + 20);
-  await it.page.mouse.down();
+  const came = await hold_back(it.page, 'recorder_status');
   await it.say('recording');
-  await it.page.waitForFunction(async (id) => (await import(new URL('js/app.js', location.href).href)).app.store.slices.recorders.get(id).payload.status === 'recording', it.name);
-  // The page has it; without a finger it would be drawn within a quarter of a second.
-  await it.page.waitForTimeout(500);
-  assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
+  await came(it.name);
+  await it.page.mouse.down();
+  // Without a finger it would be drawn within a quarter of a second.
+  const drawn = await it.page.evaluate(async (id) => {
+    globalThis.tell();
+    for (const start = performance.now(); performance.now() - start < 600;) await new Promise((ok) => setTimeout(ok, 20));
+    return document.querySelector(`#card-recorder-${id} .state-word`).textContent;
+  }, it.name);
+  assert.match(drawn, /Idle/);
   await it.page.mouse.up();
   await it.card.locator('.state-word', { hasText: 'Recording' }).waitFor();
 });

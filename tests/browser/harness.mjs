@@ -261,6 +261,28 @@ export async function collect_notes(page) {
   return () => page.evaluate(() => globalThis.notes);
 }
 
+/**
+ * Keeps events of a type from the page until `globalThis.tell()` there: a press holds the page still for 1.5 s only, so what
+ * is told under it must have come before. The function that is given waits until one that contains `text` has come.
+ */
+export async function hold_back(page, type) {
+  await page.evaluate(async (type) => {
+    const { app } = await import(new URL('js/app.js', location.href).href);
+    const take = app.store.take.bind(app.store);
+    const mine = (i) => i.envelope?.type === type;
+    globalThis.kept = [];
+    app.store.take = (items) => {
+      globalThis.kept.push(...items.filter(mine));
+      return take(items.filter((i) => !mine(i)));
+    };
+    globalThis.tell = () => {
+      app.store.take = take;
+      take(globalThis.kept);
+    };
+  }, type);
+  return (text) => page.waitForFunction((text) => JSON.stringify(globalThis.kept).includes(text), text);
+}
+
 /** Publishes notes n..n+count-1. */
 export async function publish_notes(on, from, count) {
   for (let n = from; n < from + count; n += 1) await on.post('/api/events', { type: 'note', topic: 'app/test', payload: { n } });

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { DESK, PHONE, axe_of, daemon, skip, stage, until } from './harness.mjs';
+import { DESK, PHONE, axe_of, daemon, hold_back, skip, stage, until } from './harness.mjs';
 
 const RATE = 8_000;
 
@@ -162,24 +162,10 @@ test('what is new is counted, nothing moves until it is asked for, and nothing w
   const { page } = it;
   assert.deepEqual(await ids(page), [a.recording_id, b.recording_id]);
   const row = await it.row(b.recording_id).boundingBox();
-  // What is told of recordings is kept back until the finger is down: a press holds the page still for 1.5 s only.
-  await page.evaluate(async () => {
-    const { app } = await import(new URL('js/app.js', location.href).href);
-    const take = app.store.take.bind(app.store);
-    globalThis.kept = [];
-    app.store.take = (items) => {
-      const of_recordings = (i) => i.envelope?.type === 'recording_changed';
-      globalThis.kept.push(...items.filter(of_recordings));
-      return take(items.filter((i) => !of_recordings(i)));
-    };
-    globalThis.tell = () => {
-      app.store.take = take;
-      take(globalThis.kept);
-    };
-  });
+  const came = await hold_back(page, 'recording_changed');
   writeFileSync(join(folder, 'still-aa.wav'), wav(1));
   await until('the new one', () => find('still-aa.wav'));
-  await page.waitForFunction(() => JSON.stringify(globalThis.kept).includes('still-aa.wav'));
+  await came('still-aa.wav');
   await page.mouse.move(row.x + 300, row.y + 20);
   await page.mouse.down();
   // Without a finger it would be drawn within a quarter of a second.

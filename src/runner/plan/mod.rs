@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod describe;
 mod fields;
+pub mod fuzz;
 mod lines;
 mod normal;
 mod steps;

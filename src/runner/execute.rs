@@ -625,8 +625,8 @@ impl<'a> Execution<'a> {
 
     fn answered(&self, id: &str, answer: &Answer, time: Duration, what: &str) -> Result<Outcome, Halt> {
         // The source ends every request by itself; this is for one that does not.
-        let timeout = self.offers.get(id).map_or(Duration::ZERO, |offer| offer.timeout);
-        let patience = time + timeout * 4 + limits::ANSWER_PATIENCE;
+        let exchange = self.offers.get(id).map_or(Duration::ZERO, |offer| offer.gap + offer.timeout);
+        let patience = time + exchange * 4 + limits::ANSWER_PATIENCE;
         let until = Instant::now() + patience;
         let outcome = loop {
             match self.wait(&answer.from, Some(until))? {

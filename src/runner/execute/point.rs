@@ -125,7 +125,7 @@ impl Execution<'_> {
             if ours.is_empty() {
                 continue;
             }
-            let time = offer.timeout * ours.len() as u32;
+            let time = (offer.gap + offer.timeout) * ours.len() as u32;
             let request = Request::Read { channels: ours.into_iter().map(str::to_string).collect() };
             let answer = self.instruments.ask(id, request).map_err(|why| self.failed(why))?;
             asked.push((id, answer, time));

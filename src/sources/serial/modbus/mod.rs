@@ -4,21 +4,23 @@
 //! registers are read in one request. A frame with a wrong checksum, of another device or of another length is never a
 //! value; after one the line has to be silent before the next request. A device that does not answer is asked less often
 //! and does not hold up the others. A write is checked against its limits before a byte is sent, is never repeated, and
-//! is done when reading it back shows it. Does not: act as a server, broadcast, or share the line with another master.
+//! is done when reading it back shows it and what it set stands still. What stops the devices goes before all else. Does not: act as a server, broadcast, or share the line with another master.
 //!
 //! Sources: those of `frame`.
 
 mod block;
 mod frame;
+mod order;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use self::block::{Block, plan};
 use self::frame::{Codec, FRAME, Said, exception, hex, read_frame, silence, write_frame};
-use self::value::{Raw, raw_of, value_at};
+use self::order::{Order, Still};
+use self::value::{Raw, raw_of, value_at, word_at};
 use super::pending::{No, Pending, ended, failed};
-use super::protocol::{Action, Finish, Protocol};
+use super::protocol::{Action, Finish, Motion, Protocol};
 use crate::config::{self, ModbusRegister};
 use crate::model::{CommandState, QualityReason};
 use crate::sources::instruments::{ChannelOffer, Failure, Offer, Request as Wanted, Setting};
@@ -112,6 +114,8 @@ enum Purpose {
         write: Write,
         silent: bool,
     },
+    Order(Order),
+    Still(Still),
     /// Of a request that was given up: its answer only has to be out of the way.
     Nobody,
 }
@@ -124,6 +128,8 @@ struct Write {
     raw: Raw,
     /// Those that follow.
     rest: VecDeque<(usize, Raw)>,
+    /// All that it sets.
+    sets: Vec<usize>,
     tolerance: Option<f64>,
     /// How long the read-back may take to agree, and when that is over for this one.
     within: Duration,
@@ -146,6 +152,14 @@ struct Read {
 enum Wish {
     Write(Write),
     Read(Read),
+    Order(Order),
+}
+
+impl Wish {
+    /// It goes before all else, and ends sets.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Wish::Order(_))
+    }
 }
 
 impl Modbus {
@@ -197,6 +211,7 @@ impl Modbus {
                 State::Free { .. } => {
                     if let Some(next) = &self.next
                         && now < next.not_before
+                        && !self.pending.any(Wish::is_urgent)
                     {
                         return actions;
                     }
@@ -217,6 +232,12 @@ impl Modbus {
     }
 
     fn next_request(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Request> {
+        if !self.next.as_ref().is_some_and(Request::is_urgent)
+            && let Some((_, Wish::Order(order))) = self.pending.next(Wish::is_urgent)
+        {
+            self.end_sets(actions);
+            return self.order(order, now, actions);
+        }
         if let Some(request) = self.next.take() {
             return Some(request);
         }
@@ -233,6 +254,7 @@ impl Modbus {
             match self.pending.next(|wish| is_free(wish, looks)) {
                 Some((_, Wish::Write(write))) => return self.write(write, actions),
                 Some((_, Wish::Read(read))) => return self.read(read, actions),
+                Some((_, Wish::Order(order))) => return self.order(order, now, actions),
                 None => {}
             }
             if let Some(look) = self.look_due(now) {
@@ -256,13 +278,7 @@ impl Modbus {
             if standing.is_none_or(|s| now >= s.again)
                 && let Some((frame, codec)) = read_frame(block.unit, block.table, block.address, block.count)
             {
-                return Some(Request {
-                    frame,
-                    codec,
-                    purpose: Purpose::Block(n),
-                    tries: 0,
-                    not_before: Duration::ZERO,
-                });
+                return Some(Request::of(frame, codec, Purpose::Block(n)));
             }
         }
         None
@@ -285,13 +301,14 @@ impl Modbus {
     }
 
     fn write(&self, write: Write, actions: &mut Vec<Action>) -> Option<Request> {
-        let made = self.config.registers.get(write.register).and_then(|r| write_frame(r, &write.raw));
+        let register = self.config.registers.get(write.register);
+        let made = register.and_then(|r| write_frame(r.unit_id, r.address, &write.raw));
         let Some((frame, codec)) = made else {
             let why = "the value does not fit into a frame".to_string();
             actions.push(ended(&write.id, CommandState::Failed, Some(why)));
             return None;
         };
-        Some(Request { frame, codec, purpose: Purpose::Write(write), tries: 0, not_before: Duration::ZERO })
+        Some(Request::of(frame, codec, Purpose::Write(write)))
     }
 
     fn read(&self, read: Read, actions: &mut Vec<Action>) -> Option<Request> {
@@ -300,7 +317,7 @@ impl Modbus {
             actions.push(ended(&read.id, CommandState::Failed, Some("it can't be read".into())));
             return None;
         };
-        Some(Request { frame, codec, purpose: Purpose::Read(read), tries: 0, not_before: Duration::ZERO })
+        Some(Request::of(frame, codec, Purpose::Read(read)))
     }
 
     /// Reads back what was written, after the answer to it, or after none.
@@ -310,7 +327,7 @@ impl Modbus {
             let count = if register.table.is_bits() { 1 } else { register.kind.registers() };
             let (frame, codec) = read_frame(register.unit_id, register.table, register.address, count)?;
             let purpose = Purpose::Readback { write: write.clone(), silent };
-            Some(Request { frame, codec, purpose, tries: 0, not_before })
+            Some(Request { not_before, ..Request::of(frame, codec, purpose) })
         });
         match request {
             Some(request) => {
@@ -343,8 +360,8 @@ impl Modbus {
     fn unanswered(&mut self, mut request: Request, now: Duration) -> Vec<Action> {
         let standing = self.units.entry(request.codec.unit).or_default();
         // A device that was silent last time gets one try, not the time of several.
-        let tries = if standing.silent > 0 { 0 } else { self.config.retries };
-        let mut end = None;
+        let tries = if standing.silent > 0 && !request.is_urgent() { 0 } else { self.config.retries };
+        let (mut end, mut order) = (None, None);
         match request.purpose {
             Purpose::Write(write) => {
                 // Never twice: whether it has arrived shows when it is read.
@@ -366,6 +383,14 @@ impl Modbus {
             Purpose::Read(ref read) => {
                 let why = format!("no answer from {} within {:?}", read.block.name(), self.config.timeout);
                 end = Some(failed(&read.id, Failure::Timeout, why));
+            }
+            Purpose::Still(still) => {
+                let why = "no answer when it was asked whether it moves".to_string();
+                end = Some(failed(&still.id, Failure::Timeout, why));
+            }
+            Purpose::Order(mut stops) => {
+                stops.ended(Some((Failure::Timeout, "no answer")));
+                order = Some(stops);
             }
             Purpose::Block(_) => {}
         }
@@ -390,6 +415,9 @@ impl Modbus {
             actions.extend(self.tell());
         }
         actions.push(self.silent_units());
+        if let Some(order) = order {
+            self.next = self.order(order, now, &mut actions);
+        }
         actions
     }
 
@@ -448,15 +476,20 @@ impl Modbus {
         match request.purpose {
             Purpose::Block(n) => {
                 let Some(block) = self.blocks.get(n) else { return Vec::new() };
-                for register in &block.registers {
-                    if let Some(register) = self.config.registers.get(*register) {
+                let mut actions = Vec::new();
+                for n in &block.registers {
+                    if let Some(register) = self.config.registers.get(*n) {
                         let at = register.address.saturating_sub(block.address);
                         let value = value_at(register, data, at);
                         self.readings.push(reading(register, value));
+                        actions.extend(
+                            word_at(register, data, at).into_iter().flat_map(|w| self.motions(*n, w)),
+                        );
                     }
                 }
                 let cured = self.exceptions.remove(&block.name());
-                cured.map(|_| self.told_exceptions()).into_iter().collect()
+                actions.extend(cured.map(|_| self.told_exceptions()));
+                actions
             }
             Purpose::Read(mut read) => {
                 let of = |n: &usize| {
@@ -474,7 +507,7 @@ impl Modbus {
                 actions
             }
             Purpose::Write(mut write) if !write.arrive => {
-                let mut actions = Vec::new();
+                let mut actions: Vec<Action> = self.target(&write).into_iter().collect();
                 match write.rest.pop_front() {
                     Some((register, raw)) => {
                         self.next = self.write(Write { register, raw, ..write }, &mut actions);
@@ -485,11 +518,40 @@ impl Modbus {
             }
             Purpose::Write(mut write) => {
                 write.until = Some(now + write.within);
-                self.read_back(write, false, Duration::ZERO)
+                let mut actions: Vec<Action> = self.target(&write).into_iter().collect();
+                actions.extend(self.read_back(write, false, Duration::ZERO));
+                actions
             }
+            Purpose::Order(mut order) => {
+                order.ended(None);
+                let mut actions = Vec::new();
+                self.next = self.order(order, now, &mut actions);
+                actions
+            }
+            Purpose::Still(still) => self.told(still, data, now),
             Purpose::Readback { write, silent } => self.looked(write, silent, data, now),
             Purpose::Nobody => Vec::new(),
         }
+    }
+
+    /// Where a channel that tells whether it moves was sent.
+    fn target(&self, write: &Write) -> Option<Action> {
+        let register = self.config.registers.get(write.register).filter(|r| r.moving.is_some())?;
+        let target = Some(value_at(register, &write.raw.bytes(), 0).as_number()?);
+        Some(Action::Motion(Motion { channel: register.name.clone(), target, moving: None }))
+    }
+
+    /// A status register was read for somebody who waits.
+    fn told(&mut self, mut still: Still, data: &[u8], now: Duration) -> Vec<Action> {
+        let status = still.asked_last();
+        let Some(register) = self.config.registers.get(status) else { return Vec::new() };
+        let mut actions = vec![Action::Readings(vec![reading(register, value_at(register, data, 0))])];
+        if let Some(word) = word_at(register, data, 0) {
+            still.heard(status, word, &self.config.registers);
+            actions.extend(self.motions(status, word));
+        }
+        self.next = self.look_at(still, now, &mut actions);
+        actions
     }
 
     /// What was written was read back.
@@ -514,7 +576,7 @@ impl Modbus {
                 Some((register, raw)) => {
                     self.next = self.write(Write { register, raw, ..write }, &mut actions);
                 }
-                None => actions.push(done(write.id, write.readings)),
+                None => self.next = self.arrives(write, now, &mut actions),
             }
         } else if write.until.is_some_and(|until| now < until) {
             actions.extend(self.read_back(write, silent, now + AGAIN));
@@ -539,7 +601,7 @@ impl Modbus {
             request.tries += 1;
             request.not_before = now + BUSY;
             match request.purpose {
-                Purpose::Readback { .. } => self.looks.push(request),
+                Purpose::Readback { .. } | Purpose::Still(_) => self.looks.push(request),
                 _ => self.next = Some(request),
             }
             actions.push(Action::Count("retries", 1));
@@ -550,6 +612,15 @@ impl Modbus {
             Purpose::Write(write) | Purpose::Readback { write, .. } => {
                 let why = format!("the device refuses: {}", exception(code));
                 actions.push(failed(&write.id, Failure::DeviceError, why));
+            }
+            Purpose::Still(still) => {
+                let why = format!("the device refuses to tell whether it moves: {}", exception(code));
+                actions.push(failed(&still.id, Failure::DeviceError, why));
+            }
+            Purpose::Order(mut order) => {
+                let why = format!("the device refuses: {}", exception(code));
+                order.ended(Some((Failure::DeviceError, &why)));
+                self.next = self.order(order, now, &mut actions);
             }
             Purpose::Read(read) => {
                 let why = format!("the device refuses to tell {}: {}", read.block.name(), exception(code));
@@ -592,13 +663,13 @@ impl Modbus {
         match request {
             Wanted::Set { channel, to, tolerance, within, arrive } => {
                 let mut write = self.set(id, &[(channel.clone(), to.clone())])?;
-                (write.tolerance, write.within) = (*tolerance, within.unwrap_or_default());
+                (write.tolerance, write.within) = (*tolerance, within.unwrap_or(write.within));
                 write.arrive = *arrive;
                 Ok(Wish::Write(write))
             }
             Wanted::Move { to, within } => {
                 let mut write = self.set(id, to)?;
-                write.within = within.unwrap_or_default();
+                write.within = within.unwrap_or(write.within);
                 Ok(Wish::Write(write))
             }
             Wanted::Read { channels } => {
@@ -614,7 +685,21 @@ impl Modbus {
                 Ok(Wish::Read(Read { id: id.to_string(), block, rest, readings: Vec::new() }))
             }
             Wanted::Query(_) => Err("a Modbus device takes no text".to_string().into()),
-            Wanted::Stop | Wanted::Safe | Wanted::ClearError => {
+            Wanted::Stop if self.config.stop.is_empty() => {
+                Err("nothing is known to stop it: `stop` is not configured".to_string().into())
+            }
+            Wanted::Safe if self.config.safe.is_empty() => {
+                Err("nothing is known to bring it into a safe state: `safe` is not configured"
+                    .to_string()
+                    .into())
+            }
+            Wanted::Stop | Wanted::Safe => {
+                let stops = *request == Wanted::Stop;
+                let writes = if stops { &self.config.stop } else { &self.config.safe };
+                let writes = writes.iter().cloned().collect();
+                Ok(Wish::Order(Order { id: id.to_string(), writes, stops, faults: Vec::new() }))
+            }
+            Wanted::ClearError => {
                 Err("a Modbus device has no such command; set a register instead".to_string().into())
             }
         }
@@ -631,14 +716,18 @@ impl Modbus {
             };
             rest.push_back((n, raw_of(register, to)?));
         }
+        let sets: Vec<usize> = rest.iter().map(|(n, _)| *n).collect();
+        let settles = sets.iter().filter_map(|n| Some(self.config.registers.get(*n)?.settles()));
+        let within = settles.max().unwrap_or_default();
         let (register, raw) = rest.pop_front().ok_or_else(|| "nothing is to be set".to_string())?;
         Ok(Write {
             id: id.to_string(),
             register,
             raw,
             rest,
+            sets,
             tolerance: None,
-            within: Duration::ZERO,
+            within,
             until: None,
             arrive: true,
             readings: Vec::new(),
@@ -660,7 +749,7 @@ impl Modbus {
 /// It may begin although these are still to be read back: it sets none of their registers.
 fn is_free(wish: &Wish, looks: &[Request]) -> bool {
     let Wish::Write(write) = wish else { return true };
-    !looks.iter().filter_map(Request::write).any(|other| other.touches(write))
+    !looks.iter().any(|look| look.sets().iter().any(|register| write.sets.contains(register)))
 }
 
 /// A request is done.
@@ -728,6 +817,7 @@ impl Protocol for Modbus {
             State::Resync { until, .. } => Some(*until),
             State::Free { from } => {
                 let next = match &self.next {
+                    _ if self.pending.any(Wish::is_urgent) => *from,
                     Some(next) => next.not_before,
                     None if self.round.is_empty() && !self.pending.any(|wish| is_free(wish, &self.looks)) => {
                         let looks = self.looks.iter().map(|look| look.not_before);
@@ -748,11 +838,21 @@ impl Protocol for Modbus {
             readable: true,
             min: register.min,
             max: register.max,
+            settle: register.settles(),
+            moves: register.moving.is_some(),
             words: register.words.values().cloned().collect(),
             ..ChannelOffer::default()
         });
         let (timeout, gap) = (self.config.timeout, self.gap);
-        Some(Offer { channels: channels.collect(), timeout, gap, ..Offer::default() })
+        Some(Offer {
+            channels: channels.collect(),
+            stops: !self.config.stop.is_empty(),
+            safe: self.config.safe.iter().map(ToString::to_string).collect(),
+            movement: self.config.registers.iter().any(|r| r.moving.is_some()),
+            timeout,
+            gap,
+            ..Offer::default()
+        })
     }
 
     fn ask(&mut self, id: &str, request: &Wanted, now: Duration) -> Vec<Action> {
@@ -775,11 +875,20 @@ impl Protocol for Modbus {
     }
 
     fn taken(&mut self) -> Vec<String> {
-        self.pending.taken(|_| false)
+        self.pending.taken(Wish::is_urgent)
     }
 
     fn actions(&self) -> Vec<&'static str> {
-        if self.config.registers.iter().any(|r| r.write) { vec!["set", "move"] } else { Vec::new() }
+        let mut actions = Vec::new();
+        if self.config.registers.iter().any(|r| r.write) {
+            actions.extend(["set", "move"]);
+        }
+        for (writes, action) in [(&self.config.stop, "stop"), (&self.config.safe, "safe")] {
+            if !writes.is_empty() {
+                actions.push(action);
+            }
+        }
+        actions
     }
 
     fn closed(&mut self) -> Vec<Action> {
@@ -802,11 +911,21 @@ impl Protocol for Modbus {
 }
 
 impl Request {
-    /// The set that it is a part of.
-    fn write(&self) -> Option<&Write> {
+    fn of(frame: Vec<u8>, codec: Codec, purpose: Purpose) -> Request {
+        Request { frame, codec, purpose, tries: 0, not_before: Duration::ZERO }
+    }
+
+    /// It goes before all else.
+    fn is_urgent(&self) -> bool {
+        matches!(self.purpose, Purpose::Order(_))
+    }
+
+    /// The registers of the set that it is a part of.
+    fn sets(&self) -> &[usize] {
         match &self.purpose {
-            Purpose::Write(write) | Purpose::Readback { write, .. } => Some(write),
-            _ => None,
+            Purpose::Write(write) | Purpose::Readback { write, .. } => &write.sets,
+            Purpose::Still(still) => &still.sets,
+            _ => &[],
         }
     }
 
@@ -814,19 +933,11 @@ impl Request {
     fn id(&self) -> Option<&str> {
         match &self.purpose {
             Purpose::Read(read) => Some(&read.id),
-            _ => self.write().map(|write| write.id.as_str()),
+            Purpose::Write(write) | Purpose::Readback { write, .. } => Some(&write.id),
+            Purpose::Order(order) => Some(&order.id),
+            Purpose::Still(still) => Some(&still.id),
+            Purpose::Block(_) | Purpose::Nobody => None,
         }
-    }
-}
-
-impl Write {
-    /// Whether both set one of the same registers.
-    fn touches(&self, other: &Write) -> bool {
-        let all = |write: &Write| -> Vec<usize> {
-            write.rest.iter().map(|(register, _)| *register).chain([write.register]).collect()
-        };
-        let theirs = all(other);
-        all(self).iter().any(|register| theirs.contains(register))
     }
 }
 

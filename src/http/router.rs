@@ -114,6 +114,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "The scans of a queue: its order, then what has ended",
     ),
     post("/api/queues/{id}/scans", OPERATE, queues::add, "Add scans to a queue, all or none"),
+    post("/api/queues/{id}/clear", OPERATE, queues::clear, "Take out every scan that waits"),
     post("/api/queues/{id}/move", OPERATE, queues::place, "Move a scan that waits to another place"),
     get(
         "/api/queues/{id}/log",
@@ -138,7 +139,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/scans/{id}", VIEW, scans::one, "One scan, with its description and columns"),
     by(Method::Delete, "/api/scans/{id}", OPERATE, scans::remove, "Remove a scan that waits or has ended"),
     post("/api/scans/{id}/requeue", OPERATE, scans::requeue, "Add a new scan that does the same"),
-    post("/api/scans/{id}/data", PUBLISH, scans::data, "A program posts rows of its scan"),
+    post("/api/scans/{id}/data", PUBLISH, posted::data, "A program posts rows of its scan"),
     get(
         "/api/scans/{id}/control",
         PUBLISH,
@@ -235,6 +236,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/alerts/{id}", VIEW, alerts::one, "One open alert"),
     post("/api/alerts/{id}/ack", OPERATE, alerts::acknowledge, "Acknowledge an occurrence of an alert"),
     post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
+    post("/api/stop", OPERATE, stop::everything, "Emergency stop: abort what runs and stop every instrument"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),

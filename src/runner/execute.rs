@@ -7,20 +7,20 @@
 //! telltale itself, which leaves everything as it is. **Does not** decide what a command means: the state machines do,
 //! under the desk's lock; this thread reads what was decided and reports what it has seen.
 
-use super::data::{ColumnRole, Row};
+mod pause;
+mod point;
+
+use super::data::ColumnRole;
 use super::lab::{Halted, Job, Lab, Orders};
 use super::machine::{Ask, ExitReason};
-use super::plan::{
-    After, ChannelRef, Condition, Instruction, MEASUREMENT, OnError, Plan, Step, Walk, level, level_of,
-};
-use crate::clock::Wall;
+use super::plan::{After, ChannelRef, Condition, Instruction, OnError, Plan, Step, Walk, level, level_of};
 use crate::limits;
-use crate::model::{Channel, CommandState, InstrumentStatus, Level, Quality, QualityReason};
-use crate::sources::reading::{Reading, Value};
+use crate::model::{CommandState, Level};
+use crate::sources::reading::Value;
 use crate::sources::{Answer, Instruments, Offer, Outcome, Request, Setting};
 use crate::threads::Stop;
 use crossbeam::channel::{Receiver, never, select};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,8 +98,15 @@ fn take_up(lab: &Arc<Lab>, job: &Job, poke: &Receiver<()>, stop: &Stop) -> Taken
     };
     let instruments = &lab.context().instruments;
     let needed: Vec<String> = plan.instruments.iter().cloned().collect();
-    while let Err(busy) = instruments.claim(&needed, &job.scan) {
-        if !lab.blocked(job, &format!("{} is used by {}", busy.instrument, busy.by)) {
+    loop {
+        let why = match barred(lab, job) {
+            Some(why) => why,
+            None => match instruments.claim(&needed, &job.scan) {
+                Ok(()) => break,
+                Err(busy) => format!("{} is used by {}", busy.instrument, busy.by),
+            },
+        };
+        if !lab.blocked(job, &why) {
             return Taken::Done;
         }
         select! {
@@ -120,6 +127,14 @@ fn take_up(lab: &Arc<Lab>, job: &Job, poke: &Receiver<()>, stop: &Stop) -> Taken
     }
     lab.over(job);
     Taken::Done
+}
+
+/// An alert that keeps this scan or its queue from starting.
+fn barred(lab: &Lab, job: &Job) -> Option<String> {
+    let refusal = |target: String| lab.context().commands.refusal(&target, "start", &Map::new());
+    refusal(format!("queue/{}", job.queue))
+        .or_else(|| refusal(format!("scan/{}", job.scan)))
+        .map(|refusal| refusal.text)
 }
 
 /// One scan under way.
@@ -340,11 +355,17 @@ impl<'a> Execution<'a> {
             let why = match result {
                 Ok(()) => continue,
                 Err(Halt::Failed(trouble))
-                    if trouble.reason != ExitReason::Limit && self.plan.on_error == OnError::SkipPoint =>
+                    if !matches!(trouble.reason, ExitReason::Limit | ExitReason::Interlock)
+                        && self.plan.on_error == OnError::SkipPoint =>
                 {
                     Some(trouble.text)
                 }
-                Err(Halt::Failed(trouble)) if trouble.reason != ExitReason::Limit && self.pauses() => {
+                // What is blocked stays so for the next point as well: it waits, whatever else it would leave out.
+                Err(Halt::Failed(trouble))
+                    if (trouble.reason != ExitReason::Limit && self.pauses())
+                        || (trouble.reason == ExitReason::Interlock
+                            && self.plan.on_error == OnError::SkipPoint) =>
+                {
                     match self.trouble(trouble, &walk.set_points()) {
                         Ok(()) => {
                             walk.repeat_point();
@@ -384,107 +405,6 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Between two points: pauses, and waits until the next one is due. Gives how late it is then, in ms.
-    fn checkpoint(&mut self, walk: &Walk, due: Option<Duration>) -> Result<Option<u64>, Halt> {
-        loop {
-            let orders = self.orders();
-            self.obey(&orders)?;
-            if orders.ask == Some(Ask::Pause) {
-                self.pause(&walk.set_points())?;
-                continue;
-            }
-            let Some(due) = due else { return Ok(None) };
-            let active = self.lab.active(self.scan);
-            if active >= due {
-                return Ok(Some((active - due).as_millis() as u64));
-            }
-            self.poked(Some(Instant::now() + (due - active)))?;
-        }
-    }
-
-    /// Pauses as somebody asked, and comes back when the scan runs again.
-    fn pause(&mut self, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
-        self.beside(&self.plan.on_pause)?;
-        if self.lab.checkpoint(self.scan) {
-            return self.resume(set_points);
-        }
-        // Taken back meanwhile.
-        if !self.plan.on_pause.is_empty() {
-            self.beside(&self.plan.on_resume)?;
-            self.apply(set_points)?;
-        }
-        Ok(())
-    }
-
-    /// Pauses because something failed.
-    fn trouble(&mut self, trouble: Trouble, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
-        if !self.lab.paused_by_error(self.scan, &trouble.text) {
-            // It is being aborted or stopped already.
-            self.obey(&self.orders())?;
-            return Err(Halt::Failed(trouble));
-        }
-        self.mode = Mode::Pausing;
-        let paused = self.beside(&self.plan.on_pause);
-        self.mode = Mode::Working;
-        paused?;
-        self.resume(set_points)
-    }
-
-    /// Pauses until a person confirms.
-    fn prompt(&mut self, text: &str, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
-        if self.lab.paused_by_prompt(self.scan, text) {
-            self.resume(set_points)
-        } else {
-            self.obey(&self.orders())
-        }
-    }
-
-    /// Waits while it is paused, then applies the set-points again: somebody may have turned a knob. Where that fails it
-    /// stays paused, unless errors end it.
-    fn resume(&mut self, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
-        let ends = matches!(self.plan.on_error, OnError::Abort | OnError::Retry(_, true));
-        loop {
-            let skip = self.await_resume()?;
-            self.mode = Mode::Resuming;
-            let applied = self.beside(&self.plan.on_resume).and_then(|()| {
-                self.apply(set_points)?;
-                self.settle(longest_settle(&self.plan.steps))
-            });
-            self.mode = Mode::Working;
-            match applied {
-                Ok(()) => {}
-                Err(Halt::StayPaused) => continue,
-                Err(Halt::Failed(trouble)) if !ends => {
-                    // False: somebody has taken the resume back, or ends it.
-                    self.lab.paused_by_error(self.scan, &trouble.text);
-                    continue;
-                }
-                Err(other) => return Err(other),
-            }
-            if self.lab.reapplied(self.scan) {
-                if !skip {
-                    return Ok(());
-                }
-                self.lab.skip_taken(self.scan);
-                return Err(Halt::Skip);
-            }
-        }
-    }
-
-    /// True when the point is to be skipped on the way.
-    fn await_resume(&self) -> Result<bool, Halt> {
-        loop {
-            let orders = self.orders();
-            match orders.ask {
-                Some(Ask::Abort) => return Err(Halt::Abort),
-                Some(Ask::Stop) => return Err(Halt::Stop),
-                Some(Ask::Resume) => return Ok(orders.skip),
-                _ => {}
-            }
-            self.woken(None)?;
-        }
-    }
-
     /// Sets everything to what it should be, outer first.
     fn apply(&mut self, set_points: &[(ChannelRef, Setting)]) -> Result<(), Halt> {
         for (channel, to) in set_points {
@@ -516,7 +436,12 @@ impl<'a> Execution<'a> {
         let mut tried = 0;
         loop {
             match work(self) {
-                Err(Halt::Failed(trouble)) if tried < most && trouble.reason != ExitReason::Limit => {
+                // What was stopped because somebody wants it to pause is not sent off again.
+                Err(Halt::Failed(trouble))
+                    if tried < most
+                        && !matches!(trouble.reason, ExitReason::Limit | ExitReason::Interlock)
+                        && self.orders().ask != Some(Ask::Pause) =>
+                {
                     tried += 1;
                     let text = format!("{}; retry {tried} of {most}", trouble.text);
                     self.lab.say(self.scan, Level::Warning, "retry", &text, None);
@@ -641,154 +566,6 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Takes one point: reads everything, weighs it, and appends the row.
-    fn point(
-        &mut self,
-        walk: &Walk,
-        channels: &[ChannelRef],
-        samples: u32,
-        average: bool,
-        late_ms: Option<u64>,
-    ) -> Result<(), Halt> {
-        let set_points = walk.set_points();
-        if !self.unsure.is_empty() {
-            let again: Vec<_> =
-                set_points.iter().filter(|(channel, _)| self.unsure.contains(channel)).cloned().collect();
-            self.apply(&again)?;
-            self.unsure.clear();
-        }
-        self.lab.measuring(self.scan);
-        let wanted: Vec<ChannelRef> = if self.watched.iter().all(|w| channels.contains(w)) {
-            channels.to_vec()
-        } else {
-            channels.iter().chain(self.watched.iter().filter(|w| !channels.contains(w))).cloned().collect()
-        };
-        let mut sums: BTreeMap<&ChannelRef, (f64, u32)> = BTreeMap::new();
-        let mut values = BTreeMap::new();
-        for _ in 0..samples.max(1) {
-            let read = self.retried(|this| this.read(&wanted))?;
-            if average {
-                for channel in &wanted {
-                    if let Some(Value::Number(number)) = read.get(channel) {
-                        let (sum, count) = sums.entry(channel).or_default();
-                        *sum += number;
-                        *count += 1;
-                    }
-                }
-            }
-            values = read;
-        }
-        for (channel, (sum, count)) in sums {
-            values.insert(channel.clone(), Value::number(sum / f64::from(count)));
-        }
-        let mut row = Row {
-            sequence_index: None,
-            data: BTreeMap::new(),
-            // To the microsecond: more digits are none.
-            t_rel: Some((self.begun.elapsed().as_secs_f64() * 1e6).round() / 1e6),
-            timestamp: Wall::now(),
-            quality: BTreeMap::new(),
-            late_ms: late_ms.filter(|late| *late > 0),
-        };
-        for source in &self.columns {
-            let json = if source.set {
-                set_points.iter().find(|(channel, _)| *channel == source.channel).map(|(_, to)| match to {
-                    Setting::Number(number) => (*number).into(),
-                    Setting::Word(word) => word.clone().into(),
-                })
-            } else {
-                values.get(&source.channel).map(|value| {
-                    if let Value::Missing(reason) = value {
-                        row.quality.insert(source.column.clone(), quality(*reason));
-                    }
-                    value.to_json()
-                })
-            };
-            row.data.insert(source.column.clone(), json.unwrap_or(Json::Null));
-        }
-        self.lab
-            .take_point(self.scan, MEASUREMENT, row, walk.repeat_index())
-            .map_err(|e| Trouble::error(format!("the point could not be stored: {e}")))?;
-        for check in &self.plan.abort_if {
-            let number = values.get(&check.channel).and_then(Value::as_number);
-            if let Some(number) = number.filter(|number| holds(&check.when, *number)) {
-                let is = match check.when {
-                    Condition::Above(limit) => format!("above {}", rounded(limit)),
-                    Condition::Below(limit) => format!("below {}", rounded(limit)),
-                    Condition::Within(near, of) => format!("within {} of {}", rounded(near), rounded(of)),
-                };
-                let text = format!("{} is {}, {is}", check.channel, rounded(number));
-                return Err(Halt::Failed(Trouble { reason: ExitReason::Limit, text }));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads channels, all instruments at once.
-    fn read(&mut self, channels: &[ChannelRef]) -> Result<BTreeMap<ChannelRef, Value>, Halt> {
-        let mut by_instrument: Vec<(&str, Vec<&str>)> = Vec::new();
-        for channel in channels {
-            match by_instrument.iter_mut().find(|(id, _)| *id == channel.instrument) {
-                Some((_, names)) => names.push(&channel.channel),
-                None => by_instrument.push((&channel.instrument, vec![&channel.channel])),
-            }
-        }
-        let mut values = BTreeMap::new();
-        let mut take = |id: &str, readings: Vec<Reading>| {
-            for reading in readings {
-                values.insert(ChannelRef { instrument: id.into(), channel: reading.name }, reading.value);
-            }
-        };
-        let mut asked: Vec<(&str, Answer, Duration)> = Vec::new();
-        for (id, names) in &by_instrument {
-            let Some(offer) = self.offers.get(*id) else {
-                take(id, self.posted(id, names));
-                continue;
-            };
-            let (ours, state): (Vec<&str>, Vec<&str>) =
-                names.iter().partition(|name| offer.channel(name).is_some_and(|c| c.readable));
-            if !state.is_empty() {
-                take(id, self.posted(id, &state));
-            }
-            if ours.is_empty() {
-                continue;
-            }
-            let time = offer.timeout * ours.len() as u32;
-            let request = Request::Read { channels: ours.into_iter().map(str::to_string).collect() };
-            let answer = self.instruments.ask(id, request).map_err(|why| self.failed(why))?;
-            asked.push((id, answer, time));
-        }
-        for (id, answer, time) in asked {
-            let outcome = self.answered(id, &answer, time, "a measurement")?;
-            take(id, outcome.readings);
-        }
-        Ok(values)
-    }
-
-    /// What a program has posted of these channels, while it is good.
-    fn posted(&self, id: &str, names: &[&str]) -> Vec<Reading> {
-        let event = self.lab.context().bus.state_of(&format!("instrument_status/{id}"));
-        let status = event.and_then(|e| serde_json::from_str::<InstrumentStatus>(e.payload()).ok());
-        let now = Wall::now();
-        let reading = |name: &&str| {
-            let channel = status.as_ref().and_then(|s| s.channels.get(*name));
-            let value = match channel {
-                None => Value::Missing(QualityReason::NotConnected),
-                Some(c) if c.quality != Quality::Good => {
-                    Value::Missing(c.quality_reason.unwrap_or(QualityReason::Stale))
-                }
-                Some(c) if is_stale(c, now) => Value::Missing(QualityReason::Stale),
-                Some(c) => match (c.value, &c.text) {
-                    (Some(number), _) => Value::number(number),
-                    (None, Some(text)) => Value::Text(text.clone()),
-                    (None, None) => Value::Missing(QualityReason::Nan),
-                },
-            };
-            Reading { name: (*name).to_string(), value, unit: None }
-        };
-        names.iter().map(reading).collect()
-    }
-
     /// Asks an instrument and waits for its answer; `time` is how long what is asked may take by itself.
     fn ask(&self, id: &str, request: Request, time: Duration) -> Result<Outcome, Halt> {
         let what = match &request {
@@ -806,6 +583,9 @@ impl<'a> Execution<'a> {
             Request::Move { .. } => Some(true),
             _ => None,
         };
+        if let Some(refusal) = self.interlock(id, &request) {
+            return Err(Halt::Failed(Trouble { reason: ExitReason::Interlock, text: refusal }));
+        }
         let answer = self.instruments.ask(id, request).map_err(|why| self.failed(why))?;
         if let Some(arrives) = arrives {
             self.underway.borrow_mut().insert(id.to_string(), arrives);
@@ -815,6 +595,32 @@ impl<'a> Execution<'a> {
             self.underway.borrow_mut().remove(id);
         }
         Ok(outcome)
+    }
+
+    /// Why an alert keeps this request from being sent.
+    fn interlock(&self, id: &str, request: &Request) -> Option<String> {
+        let json = |to: &Setting| match to {
+            Setting::Number(number) => Json::from(*number),
+            Setting::Word(word) => Json::from(word.as_str()),
+        };
+        let mut params = Map::new();
+        let action = match request {
+            Request::Set { channel, to, .. } => {
+                params.insert("channel".into(), channel.as_str().into());
+                params.insert("value".into(), json(to));
+                "set"
+            }
+            Request::Move { to, .. } => {
+                let target: Map<String, Json> =
+                    to.iter().map(|(name, to)| (name.clone(), json(to))).collect();
+                params.insert("target".into(), target.into());
+                "move"
+            }
+            Request::Query(_) => "query",
+            Request::Read { .. } | Request::Stop | Request::Safe | Request::ClearError => return None,
+        };
+        let refusal = self.lab.context().commands.refusal(&format!("instrument/{id}"), action, &params)?;
+        Some(refusal.text.trim_end_matches('.').to_string())
     }
 
     fn answered(&self, id: &str, answer: &Answer, time: Duration, what: &str) -> Result<Outcome, Halt> {
@@ -907,12 +713,6 @@ enum Woken<T> {
     Late,
 }
 
-/// Whether nobody has spoken of a channel within its time.
-fn is_stale(channel: &Channel, now: Wall) -> bool {
-    let time = channel.timeout_s.filter(|s| *s > 0.0).unwrap_or(f64::INFINITY);
-    now.0.saturating_sub(channel.last_updated.0) as f64 > time * 1000.0
-}
-
 /// What steps measure, and what their loops set, outer first.
 fn channels(steps: &[Step], measured: &mut BTreeSet<ChannelRef>, axes: &mut Vec<ChannelRef>) {
     for step in steps {
@@ -930,31 +730,12 @@ fn channels(steps: &[Step], measured: &mut BTreeSet<ChannelRef>, axes: &mut Vec<
     }
 }
 
-/// The longest time that a loop settles.
-fn longest_settle(steps: &[Step]) -> Duration {
-    let of = |step: &Step| match step {
-        Step::Loop(inner) => inner.settle.max(longest_settle(&inner.body)),
-        _ => Duration::ZERO,
-    };
-    steps.iter().map(of).max().unwrap_or_default()
-}
-
 fn holds(when: &Condition, number: f64) -> bool {
     match when {
         Condition::Above(limit) => number > *limit,
         Condition::Below(limit) => number < *limit,
         Condition::Within(near, of) => (number - of).abs() <= *near,
     }
-}
-
-/// `bad/nan` and the like.
-fn quality(reason: QualityReason) -> String {
-    let quality = match reason {
-        QualityReason::Stale | QualityReason::Initial | QualityReason::OutOfRange => "uncertain",
-        _ => "bad",
-    };
-    let word = serde_json::to_value(reason).ok();
-    format!("{quality}/{}", word.as_ref().and_then(Json::as_str).unwrap_or("nan"))
 }
 
 fn shown(to: &Setting, unit: Option<&str>) -> String {

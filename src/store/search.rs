@@ -356,7 +356,7 @@ mod tests {
     fn retention_keeps_up_with_what_comes() {
         let settings = config::Store { keep_bytes: 1024 * 1024, ..config::Store::default() };
         let world = world(&settings);
-        for round in 0..4 {
+        for round in 0..2 {
             for _ in 0..150 {
                 world.publish((0..64).map(|_| noise()).collect());
             }

@@ -283,6 +283,41 @@ fn scans_are_added_ordered_removed_and_repeated() {
 }
 
 #[test]
+fn a_queue_is_cleared() {
+    let daemon = lab();
+    ok(&daemon, "POST", "/api/queues", json!({ "queue_id": "q" }));
+    let queue = || ok(&daemon, "GET", "/api/queues/q", Value::Null);
+    let may_clear = |queue: &Value| queue["allowed_actions"].as_array().unwrap().contains(&json!("clear"));
+    assert!(!may_clear(&queue()));
+    let added = ok(&daemon, "POST", "/api/queues/q/scans", json!([sweep(3), sweep(4), sweep(5)]));
+    let seen = added["order_version"].clone();
+    assert!(may_clear(&queue()));
+    let late = ids(&ok(&daemon, "POST", "/api/queues/q/scans", sweep(6)));
+    refused(
+        &daemon,
+        &[
+            ("POST", "/api/queues/q/clear", json!({ "order_version": seen }), 409, "order_version"),
+            ("POST", "/api/queues/q/clear", json!({}), 422, "invalid"),
+            ("POST", "/api/queues/q/clear", json!({ "order_version": "x" }), 400, "bad_field"),
+            ("POST", "/api/queues/none/clear", json!({ "order_version": 1 }), 404, "unknown_id"),
+            ("GET", "/api/queues/q/clear", Value::Null, 405, "method_not_allowed"),
+        ],
+    );
+    let version = queue()["order_version"].clone();
+    let cleared =
+        ok(&daemon, "POST", "/api/queues/q/clear", json!({ "order_version": version, "by": "eva" }));
+    assert_eq!((cleared.get("order"), &cleared["status"]), (None, &json!("idle")));
+    assert_eq!((&cleared["total_scans"], cleared.get("aborted_scans")), (&json!(0), Some(&json!(0))));
+    assert!(!may_clear(&cleared));
+    assert_eq!(daemon.get(&format!("/api/scans/{}", late[0])).status, 404);
+    let log = daemon.get("/api/queues/q/log?format=text");
+    assert_eq!(log.header("content-disposition"), Some("attachment; filename=\"q.log\""));
+    let first = ids(&added).remove(0);
+    let line = format!("runner: q was cleared by eva: 4 scans were removed, {first} to {}.\n", late[0]);
+    assert!(log.text().contains(&line), "{}", log.text());
+}
+
+#[test]
 fn templates_are_kept_used_and_forgotten() {
     let daemon = lab();
     let kept = ok(

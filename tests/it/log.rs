@@ -86,6 +86,62 @@ fn the_log_is_read_back_with_filters() {
 }
 
 #[test]
+fn a_log_is_a_file() {
+    let daemon = Options::default().config(FAST).start();
+    for n in 0..30 {
+        line(&daemon, "WARNING", &format!("Valve {n}\nis stuck"), "pump");
+    }
+    let file = |query: &str| {
+        let answer = daemon.get(&format!("/api/log?text=valve&{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let next = answer.header("x-next").map(str::to_string);
+        (answer.header("content-disposition").unwrap().to_string(), next, answer.text())
+    };
+    let valve = |n: u64| format!("2026-01-07T15:30:00.000Z WARNING  pump: Valve {n}\n    is stuck\n");
+    let (name, next, text) = file("format=text");
+    assert_eq!((name.as_str(), next), ("attachment; filename=\"telltale.log\"", None));
+    assert_eq!(text, (0..30).map(valve).collect::<String>());
+    let (_, next, text) = file("format=text&limit=7");
+    let next = next.unwrap();
+    let head = format!("# older lines are left out: ask with before={next}\n");
+    assert_eq!(text, head + &(23..30).map(valve).collect::<String>());
+    let (name, none, text) = file(&format!("format=ndjson&before={next}"));
+    assert_eq!((name.as_str(), none), ("attachment; filename=\"telltale.log.ndjson\"", None));
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["message"]), (23, &json!("Valve 0\nis stuck")));
+    assert_eq!(daemon.get("/api/log?format=pdf").status, 400);
+    assert_eq!(daemon.get("/api/log?format=text&limit=10001").status, 400);
+
+    // More than a file holds: what is left out follows in the next, without a hole or a double.
+    let long = "x".repeat(60_000);
+    for part in 0..8 {
+        let all: Vec<Value> = (0..10)
+            .map(|n| {
+                json!({ "type": "log", "payload": { "level": "INFO", "message": format!("{} {long}", part * 10 + n),
+                    "source": "long", "timestamp": "2026-01-07T15:30:00.000Z" } })
+            })
+            .collect();
+        assert_eq!(daemon.post("/api/events", &json!(all).to_string()).status, 202);
+    }
+    let (mut files, mut before) = (Vec::new(), String::new());
+    loop {
+        let answer = daemon.get(&format!("/api/log?source=long&format=ndjson{before}"));
+        assert!(answer.body.len() <= 4 * 1024 * 1024);
+        let number = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["message"].as_str().unwrap().split_once(' ').unwrap().0.parse::<u64>().unwrap()
+        };
+        files.push(answer.text().lines().map(number).collect::<Vec<_>>());
+        match answer.header("x-next") {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    assert!(files.len() > 1);
+    assert_eq!(files.into_iter().rev().flatten().collect::<Vec<_>>(), (0..80).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_became_of_alerts_is_read_back() {
     let daemon = Options::default().config(FAST).start();
     for (id, state, occurrence) in

@@ -97,7 +97,7 @@ fn offline(daemon: &Daemon, reason: &str) {
 
 #[test]
 fn a_feed_by_wss_is_followed_through_a_kill_to_rest_by_https_and_back() {
-    let Some(Both { mut server, daemon, .. }) = both("localhost", 2, "ca.pem") else { return };
+    let Some(Both { mut server, daemon, dir: _dir }) = both("localhost", 2, "ca.pem") else { return };
     // Until the socket is open nobody hears the trades.
     let live = until("live", || {
         server.say("rate 100 1");
@@ -121,7 +121,7 @@ fn a_feed_by_wss_is_followed_through_a_kill_to_rest_by_https_and_back() {
 /// Fragments, masks and records are put together whatever their sizes: every one of many ticks is counted.
 #[test]
 fn a_flood_by_wss_is_counted_to_the_last() {
-    let Some(Both { mut server, daemon, .. }) = both("localhost", 2, "ca.pem") else { return };
+    let Some(Both { mut server, daemon, dir: _dir }) = both("localhost", 2, "ca.pem") else { return };
     let source = || crate::devices::source(&daemon, "feed-btc");
     until("the feed to be heard", || {
         server.say("garbage 6");
@@ -135,25 +135,29 @@ fn a_flood_by_wss_is_counted_to_the_last() {
 
 #[test]
 fn a_certificate_by_nobody_trusted_is_refused_and_said() {
-    let Some(Both { daemon, .. }) = both("localhost", 2, "other/ca.pem") else { return };
+    let Some(Both { daemon, server: _server, dir: _dir }) = both("localhost", 2, "other/ca.pem") else {
+        return;
+    };
     offline(&daemon, "the server's certificate is by nobody whom this system trusts");
 }
 
 #[test]
 fn an_expired_certificate_makes_one_look_at_the_clock() {
-    let Some(Both { daemon, .. }) = both("localhost", -1, "ca.pem") else { return };
+    let Some(Both { daemon, server: _server, dir: _dir }) = both("localhost", -1, "ca.pem") else { return };
     offline(&daemon, "is this box's clock right?");
 }
 
 #[test]
 fn a_certificate_for_another_name_is_refused_and_said() {
-    let Some(Both { daemon, .. }) = both("other.example", 2, "ca.pem") else { return };
+    let Some(Both { daemon, server: _server, dir: _dir }) = both("other.example", 2, "ca.pem") else {
+        return;
+    };
     offline(&daemon, "the server's certificate is for another name");
 }
 
 #[test]
 fn a_webhook_by_https_is_delivered() {
-    let Some(Both { daemon, dir, .. }) = both("localhost", 2, "ca.pem") else { return };
+    let Some(Both { daemon, dir, server: _server }) = both("localhost", 2, "ca.pem") else { return };
     assert_eq!(daemon.post("/api/streams/temp", r#"{"value":35}"#).status, 202);
     let posted = until("the alert", || {
         let text = std::fs::read_to_string(dir.path().join("posted.ndjson")).ok()?;
@@ -166,7 +170,7 @@ fn a_webhook_by_https_is_delivered() {
 
 #[test]
 fn a_webhook_to_nobody_trusted_waits_and_says_why() {
-    let Some(Both { daemon, dir, .. }) = both("localhost", 2, "other/ca.pem") else { return };
+    let Some(Both { daemon, dir, server: _server }) = both("localhost", 2, "other/ca.pem") else { return };
     assert_eq!(daemon.post("/api/streams/temp", r#"{"value":35}"#).status, 202);
     until("the reason", || {
         let channels = daemon.get("/api/alerts/deliveries").json();

@@ -1,4 +1,4 @@
-//! Reading the log back, newest first: lines for people, and what became of alerts.
+//! Reading the log back: lines for people and what became of alerts, newest first; and lines as a file.
 
 use super::resources;
 use crate::clock::Wall;
@@ -6,6 +6,7 @@ use crate::http::problem::{Problem, problem};
 use crate::http::query::{Query, bad};
 use crate::http::reply::Reply;
 use crate::http::request::{Answer, Request};
+use crate::limits;
 use crate::model::{Cursor, Level};
 use crate::store::{self, Found, Search, Searched, Trail};
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 /// Names of sources that one answer lists.
 const SOURCES: usize = 100;
@@ -70,7 +72,8 @@ fn lines_of(
     request: &mut Request<'_, '_>,
     wanted: impl Fn(&Found<'_>, &Line<'_>) -> bool,
 ) -> Result<Answer, Problem> {
-    let query = Query::read(&request.head.query, &["level", "text", "source", "since", "before", "limit"])?;
+    let known = ["level", "text", "source", "since", "before", "limit", "format"];
+    let query = Query::read(&request.head.query, &known)?;
     let given = |name: &str| query.value(name).filter(|text| !text.is_empty());
     let level = match given("level") {
         None => Level::Debug,
@@ -80,7 +83,13 @@ fn lines_of(
     };
     let text = given("text").map(str::to_lowercase);
     let source = given("source").map(str::to_string);
-    let most = limit(&query, 200)?;
+    let format = match given("format") {
+        None | Some("json") => None,
+        Some("text") => Some(Format::Text),
+        Some("ndjson") => Some(Format::Ndjson),
+        Some(other) => return Err(bad("format", other, "json, text or ndjson")),
+    };
+    let most = limit(&query, if format.is_some() { limits::LOG_FILE_LINES } else { 200 })?;
     let trail = if level >= Level::Warning { Trail::Warnings } else { Trail::Log };
     let what = Search {
         before: position(request, &query, "before")?,
@@ -88,7 +97,7 @@ fn lines_of(
         ..Search::of(&[trail])
     };
     let mut sources = BTreeSet::new();
-    let page = page(request, &what, most, |found| {
+    let take = |found: &Found<'_>| {
         let envelope: Envelope<'_> = serde_json::from_str(&found.data).ok()?;
         let line: Line<'_> = serde_json::from_str(envelope.payload.get()).ok()?;
         if !wanted(found, &line) {
@@ -108,34 +117,113 @@ fn lines_of(
         let fits = line.level >= level
             && source.as_ref().is_none_or(|wanted| line.source.as_deref() == Some(wanted))
             && text.as_ref().is_none_or(has);
-        fits.then(|| {
-            let mut item = json!({
-                "id": found.cursor,
-                "level": line.level,
-                "message": line.message,
-                "timestamp": line.timestamp,
-                "source": line.source,
-                "topic": found.topic,
-            });
-            if let Some(time) = envelope.corrected {
-                item["corrected"] = json!(time);
-            }
-            if let Some(clock) = envelope.clock {
-                item["clock"] = json!(clock);
-            }
-            for (name, value) in [("queue_id", line.queue_id), ("scan_id", line.scan_id), ("code", line.code)]
-            {
-                if let Some(value) = value {
-                    item[name] = json!(value);
-                }
-            }
-            if let Some(data) = line.data {
-                item["data"] = data;
-            }
-            item
-        })
-    })?;
+        fits.then(|| item(found, envelope, line))
+    };
+    if let Some(format) = format {
+        return file(request, what, most, format, take);
+    }
+    let page = page(request, &what, most, take)?;
     Ok(Reply::json(200, &json!({ "items": page.items, "next": page.next, "sources": sources })).into())
+}
+
+/// A line as it is answered.
+fn item(found: &Found<'_>, envelope: Envelope<'_>, line: Line<'_>) -> Value {
+    let mut item = json!({
+        "id": found.cursor,
+        "level": line.level,
+        "message": line.message,
+        "timestamp": line.timestamp,
+        "source": line.source,
+        "topic": found.topic,
+    });
+    if let Some(time) = envelope.corrected {
+        item["corrected"] = json!(time);
+    }
+    if let Some(clock) = envelope.clock {
+        item["clock"] = json!(clock);
+    }
+    for (name, value) in [("queue_id", line.queue_id), ("scan_id", line.scan_id), ("code", line.code)] {
+        if let Some(value) = value {
+            item[name] = json!(value);
+        }
+    }
+    if let Some(data) = line.data {
+        item["data"] = data;
+    }
+    item
+}
+
+/// What a file of lines is.
+#[derive(Clone, Copy)]
+enum Format {
+    /// As the page shows them, for people.
+    Text,
+    /// An object a line, for programs.
+    Ndjson,
+}
+
+/// The newest lines as a file, the oldest of them first. A file has so many lines and bytes at most and is looked for so
+/// long; where there may be older lines, `X-Next` says before which id, and a text says so in its first line.
+fn file(
+    request: &Request<'_, '_>,
+    mut what: Search,
+    most: usize,
+    format: Format,
+    mut take: impl FnMut(&Found<'_>) -> Option<Value>,
+) -> Result<Answer, Problem> {
+    let until = Instant::now() + limits::LOG_FILE_TIME;
+    let (mut lines, mut bytes, mut last) = (Vec::new(), 0, None);
+    let older = 'file: loop {
+        let page = page(request, &what, (most - lines.len()).min(MOST), &mut take)?;
+        for item in page.items {
+            let line = match format {
+                Format::Text => as_text(&item),
+                Format::Ndjson => format!("{item}\n"),
+            };
+            if bytes + line.len() > limits::LOG_FILE_BYTES {
+                break 'file last;
+            }
+            bytes += line.len();
+            lines.push(line);
+            last = item.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Cursor>().ok());
+        }
+        let Some(next) = page.next else { break None };
+        if lines.len() >= most || Instant::now() >= until {
+            break Some(next);
+        }
+        what.before = Some(next.seq);
+    };
+    let mut text = String::with_capacity(bytes);
+    if let (Format::Text, Some(next)) = (format, older) {
+        text.push_str(&format!("# older lines are left out: ask with before={next}\n"));
+    }
+    lines.iter().rev().for_each(|line| text.push_str(line));
+    let name = match request.head.path.as_slice() {
+        [_, _, id, _] => id.as_str(),
+        _ => "telltale",
+    };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
+    let name: String = name.chars().map(plain).collect();
+    let (kind, extension) = match format {
+        Format::Text => ("text/plain; charset=utf-8", "log"),
+        Format::Ndjson => ("application/x-ndjson", "log.ndjson"),
+    };
+    let reply = Reply::new(200, kind, text.into_bytes())
+        .header("Content-Disposition", format!("attachment; filename=\"{name}.{extension}\""));
+    Ok(match older {
+        Some(next) => reply.header("X-Next", next.to_string()),
+        None => reply,
+    }
+    .into())
+}
+
+/// A line for people, as the page copies it: when, how bad, who, what; further lines of a message are indented.
+fn as_text(item: &Value) -> String {
+    let of = |name: &str| item.get(name).and_then(Value::as_str);
+    let at = of("corrected").or(of("timestamp")).unwrap_or_default();
+    let source = of("source").map(|source| format!("{source}: ")).unwrap_or_default();
+    let message = of("message").unwrap_or_default().replace("\r\n", "\n").replace('\n', "\n    ");
+    format!("{at} {:<8} {source}{message}\n", of("level").unwrap_or_default())
 }
 
 /// `GET /api/alerts`, and with `history=true` every change of every alert.
@@ -206,10 +294,13 @@ fn page(
 fn limit(query: &Query, usual: usize) -> Result<usize, Problem> {
     match query.value("limit").filter(|text| !text.is_empty()) {
         None => Ok(usual),
-        Some(text) => match text.parse() {
-            Ok(n) if (1..=MOST).contains(&n) => Ok(n),
-            _ => Err(bad("limit", text, &format!("a number from 1 to {MOST}"))),
-        },
+        Some(text) => {
+            let most = usual.max(MOST);
+            match text.parse() {
+                Ok(n) if (1..=most).contains(&n) => Ok(n),
+                _ => Err(bad("limit", text, &format!("a number from 1 to {most}"))),
+            }
+        }
     }
 }
 

@@ -146,19 +146,36 @@ pub(crate) fn add(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Ok(Reply::json(201, &json!({ "items": items, "order_version": order_version })).into())
 }
 
+/// `POST /api/queues/{id}/clear`.
+pub(crate) fn clear(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
+    Query::read(&request.head.query, &[])?;
+    let mut wish = object(request)?;
+    let by = by(request, &mut wish)?;
+    let version = seen(&wish)?;
+    let lab = &request.shared.parts.lab;
+    let queue = lab.clear_queue(request.param(0), version, by.as_deref()).map_err(refused)?;
+    Ok(Reply::json(200, &queue).into())
+}
+
+/// The order that whoever asks has seen.
+fn seen(wish: &Map<String, Value>) -> Result<u64, Problem> {
+    match wish.get("order_version") {
+        None | Some(Value::Null) => Err(missing("order_version", "the order_version that was seen")),
+        Some(value) => value.as_u64().ok_or_else(|| wrong("order_version", value, "a number")),
+    }
+}
+
+fn missing(field: &str, expected: &str) -> Problem {
+    problem(422, "invalid", "Not valid", format!("{field} is missing; expected {expected}"))
+        .with("field", field)
+}
+
 /// `POST /api/queues/{id}/move`.
 pub(crate) fn place(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     Query::read(&request.head.query, &[])?;
     let wish = object(request)?;
-    let missing = |field: &str, expected: &str| {
-        problem(422, "invalid", "Not valid", format!("{field} is missing; expected {expected}"))
-            .with("field", field)
-    };
     let scan = text(&wish, "scan_id")?.ok_or_else(|| missing("scan_id", "the scan that is moved"))?;
-    let version = match wish.get("order_version") {
-        None | Some(Value::Null) => return Err(missing("order_version", "the order_version that was seen")),
-        Some(value) => value.as_u64().ok_or_else(|| wrong("order_version", value, "a number"))?,
-    };
+    let version = seen(&wish)?;
     let position = match wish.get("position") {
         None | Some(Value::Null) => None,
         Some(value) => {

@@ -9,7 +9,7 @@ use super::{
 use crate::clock::Wall;
 use crate::limits;
 use crate::model::{CommandState, Draft, Level, QueueStatus, ScanState, ScanStatus, Topic};
-use crate::runner::machine::{Ask, Executor, QueueEffect, QueueEvent};
+use crate::runner::machine::{Ask, Executor, QueueEffect, QueueEvent, Verdict};
 use crate::runner::plan::{Fault, Plan};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -108,9 +108,7 @@ impl Lab {
                 })));
             }
             let order = queue.order.clone();
-            for scan in order {
-                self.withdraw(&mut inner, &scan, "its queue was removed", None);
-            }
+            self.take_out(&mut inner, &order, "its queue was removed", None);
             self.context.commands.disown(&format!("queue/{id}"));
             if let Some(mut queue) = inner.queues.remove(id) {
                 queue.order.clear();
@@ -252,20 +250,7 @@ impl Lab {
         let status = {
             let mut inner = self.lock();
             let queue = inner.queues.get_mut(queue_id).ok_or_else(|| unknown("queue", queue_id))?;
-            if queue.order_version != order_version {
-                return Err(LabError::Conflict(Box::new(Conflict {
-                    code: "order_version",
-                    detail: format!(
-                        "the order of {queue_id} was changed meanwhile: order_version is {order_version}, expected {}",
-                        queue.order_version
-                    ),
-                    order: Some((
-                        queue.order_version,
-                        queue.current.iter().chain(&queue.order).cloned().collect(),
-                    )),
-                    ..Conflict::default()
-                })));
-            }
+            as_seen(queue, order_version)?;
             if queue.current.as_deref() == Some(scan) {
                 return Err(conflict(
                     "not_now",
@@ -298,6 +283,36 @@ impl Lab {
                 queue.poke();
                 self.keep_queue(&mut inner, queue_id);
                 self.tell_queue(&mut inner, queue_id);
+            }
+            self.queue_now(&inner, queue_id)?
+        };
+        self.on_disk()?;
+        Ok(status)
+    }
+
+    /// Takes all scans out of a queue that wait in it; the one under way goes on.
+    ///
+    /// # Errors
+    /// There is no such queue, or somebody else has changed the order.
+    pub fn clear_queue(
+        &self,
+        queue_id: &str,
+        order_version: u64,
+        by: Option<&str>,
+    ) -> Result<QueueStatus, LabError> {
+        let status = {
+            let mut inner = self.lock();
+            let queue = inner.queues.get_mut(queue_id).ok_or_else(|| unknown("queue", queue_id))?;
+            as_seen(queue, order_version)?;
+            if queue.machine.clear() == Verdict::Accepted {
+                let waiting = queue.order.clone();
+                let which = match waiting.as_slice() {
+                    [first, .., last] => format!("{} scans were removed, {first} to {last}", waiting.len()),
+                    rest => format!("{} was removed", rest.concat()),
+                };
+                let text = format!("{queue_id} was cleared{}: {which}.", by_whom(by));
+                self.say_queue(queue, Level::Info, "queue_cleared", &text, None);
+                self.take_out(&mut inner, &waiting, "its queue was cleared", by);
             }
             self.queue_now(&inner, queue_id)?
         };
@@ -430,8 +445,7 @@ impl Lab {
             if scan.machine.is_ended() {
                 self.forget_scan(&mut inner, id);
             } else {
-                self.withdraw(&mut inner, id, "it was taken out of its queue", by);
-                self.forget_scan(&mut inner, id);
+                self.take_out(&mut inner, &[id.to_string()], "it was taken out of its queue", by);
             }
             if let Some(queue_id) = queue
                 && let Some(queue) = inner.queues.get(&queue_id)
@@ -445,37 +459,54 @@ impl Lab {
         self.on_disk()
     }
 
-    /// A scan that waits is aborted: it leaves its queue.
+    /// A scan that waits is aborted: it leaves its queue, and is kept as one that has ended.
     pub(super) fn withdraw(&self, inner: &mut Inner, id: &str, why: &str, by: Option<&str>) {
-        let Some(scan) = inner.scans.get_mut(id) else { return };
-        scan.machine.command(Ask::Abort);
-        scan.message = Some(format!("Did not run: {why}"));
-        scan.freeze(Instant::now());
-        let text = format!("Did not run: {why}{}.", by_whom(by));
-        let queue_id = scan.queue.clone();
-        self.say_scan(scan, Level::Info, "scan_aborted", &text, None);
-        inner.ended.push_back(id.to_string());
-        self.context.commands.disown(&format!("scan/{id}"));
-        if let Some(queue) = queue_id.as_ref().and_then(|queue| inner.queues.get_mut(queue)) {
-            queue.order.retain(|other| other != id);
-            queue.order_version += 1;
+        let queue = inner.scans.get(id).and_then(|scan| scan.queue.clone());
+        if let Some(queue) = queue.and_then(|queue| inner.queues.get_mut(&queue)) {
             queue.aborted += 1;
-            if queue.only.as_deref() == Some(id) {
-                queue.only = None;
-            }
+        }
+        self.leave(inner, &[id.to_string()], why, by);
+        self.trim(inner);
+        self.resolve(inner);
+    }
+
+    /// Scans that wait in a queue are aborted and forgotten: there is nothing of them to be kept or counted, and they do not
+    /// take the place of others that have rows.
+    fn take_out(&self, inner: &mut Inner, ids: &[String], why: &str, by: Option<&str>) {
+        self.leave(inner, ids, why, by);
+        ids.iter().for_each(|id| self.forget_scan(inner, id));
+        self.resolve(inner);
+    }
+
+    /// Scans that wait in one queue are aborted and leave it; the queue is told once.
+    fn leave(&self, inner: &mut Inner, ids: &[String], why: &str, by: Option<&str>) {
+        let mut left = None;
+        let text = format!("Did not run: {why}{}.", by_whom(by));
+        for id in ids {
+            let Some(scan) = inner.scans.get_mut(id) else { continue };
+            scan.machine.command(Ask::Abort);
+            scan.message = Some(format!("Did not run: {why}"));
+            scan.freeze(Instant::now());
+            self.say_scan(scan, Level::Info, "scan_aborted", &text, None);
+            left = scan.queue.clone().or(left);
+            inner.ended.push_back(id.clone());
+            self.context.commands.disown(&format!("scan/{id}"));
+            self.tell_scan(inner, id);
+            self.keep_scan(inner, id);
+        }
+        let Some(queue_id) = left else { return };
+        if let Some(queue) = inner.queues.get_mut(&queue_id) {
+            let gone: BTreeSet<&String> = ids.iter().collect();
+            queue.order.retain(|id| !gone.contains(id));
+            queue.order_version += 1;
+            queue.only.take_if(|only| gone.contains(only));
             if queue.order.is_empty() {
                 queue.machine.event(QueueEvent::Emptied);
             }
             queue.poke();
         }
-        self.tell_scan(inner, id);
-        self.keep_scan(inner, id);
-        if let Some(queue) = queue_id {
-            self.tell_queue(inner, &queue);
-            self.keep_queue(inner, &queue);
-        }
-        self.trim(inner);
-        self.resolve(inner);
+        self.tell_queue(inner, &queue_id);
+        self.keep_queue(inner, &queue_id);
     }
 
     /// One scan.
@@ -679,6 +710,22 @@ impl Lab {
     pub(super) fn finish(&self, command: &str, state: CommandState, status: &str, reason: Option<&str>) {
         self.context.commands.finish(command, state, Some(status), reason);
     }
+}
+
+/// Whether the order is the one that somebody saw.
+fn as_seen(queue: &Queue, order_version: u64) -> Result<(), LabError> {
+    if queue.order_version == order_version {
+        return Ok(());
+    }
+    Err(LabError::Conflict(Box::new(Conflict {
+        code: "order_version",
+        detail: format!(
+            "the order of {} was changed meanwhile: order_version is {order_version}, expected {}",
+            queue.id, queue.order_version
+        ),
+        order: Some((queue.order_version, queue.current.iter().chain(&queue.order).cloned().collect())),
+        ..Conflict::default()
+    })))
 }
 
 /// Whether there is room for the descriptions of these beside those that wait or run.

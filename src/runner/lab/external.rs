@@ -8,7 +8,9 @@
 //! changes. [`External::wait`] holds its caller's thread, ends with the daemon, and is bounded in number and time.
 //! **Does not** keep rows (the book does) or judge them.
 
+mod commanded;
 mod door;
+mod kept;
 mod one;
 #[cfg(test)]
 mod tests;
@@ -17,14 +19,14 @@ pub use self::door::{Control, NewExternal, Posted, Registered};
 
 use self::one::{Kept, One, Rows, Times, row, word};
 use super::lease::Overdue;
-use super::{Conflict, Judged, LabError, ScanDetail, last_indices, unknown};
+use super::{Conflict, LabError, ScanDetail, last_indices, unknown};
 use crate::bus::Command;
 use crate::clock::Wall;
 use crate::limits;
 use crate::model::{CommandState, Draft, Level, QueueLog, ScanState, ScanStatus, Severity, Topic};
 use crate::runner::book::{Book, BookError};
 use crate::runner::data::Row;
-use crate::runner::machine::{Ask, Eta, Executor, ExitReason, ScanEvent, ScanMachine, Verdict};
+use crate::runner::machine::{Ask, Eta, Executor, ExitReason, ScanEvent, ScanMachine};
 use crate::sources::Context;
 use crossbeam::channel::Sender;
 use rustix::time::{ClockId, clock_gettime};
@@ -197,6 +199,12 @@ impl External {
     ) -> Result<Registered, LabError> {
         let now = monotonic();
         let (lease, ack) = check(&wish)?;
+        let bytes = wish.description.to_string().len();
+        if bytes > limits::DESCRIPTION_BYTES {
+            let most = limits::DESCRIPTION_BYTES;
+            let detail = format!("the scan is described by {bytes} bytes; at most {most}");
+            return Err(LabError::Invalid("description", detail));
+        }
         let id = match &wish.scan_id {
             None => id()?,
             Some(id) => id.clone(),
@@ -223,9 +231,22 @@ impl External {
                 ..Conflict::default()
             })));
         }
-        let live = self.all().iter().filter(|e| !e.lock().kept.machine.is_ended()).count();
+        let (mut live, mut held) = (0, bytes);
+        for entry in self.all() {
+            let one = entry.lock();
+            if !one.kept.machine.is_ended() {
+                live += 1;
+                held += one.bytes;
+            }
+        }
         if live >= limits::EXTERNAL_SCANS {
             return Err(LabError::Full(format!("programs execute {live} scans already; at most that many")));
+        }
+        if held > limits::DESCRIPTIONS_BYTES {
+            let most = limits::DESCRIPTIONS_BYTES / 1_000_000;
+            return Err(LabError::Full(format!(
+                "the descriptions of the {live} scans that programs execute have {most} MB, which is the most"
+            )));
         }
         for (measurement, columns) in &wish.columns {
             self.book.declare(&id, measurement, columns.clone()).map_err(|e| refused(e, &Map::new()))?;
@@ -481,98 +502,6 @@ impl External {
         Ok(control)
     }
 
-    /// What would become of a command for one of them; none: it is none of these.
-    pub fn judge(&self, id: &str, action: &str, forced: bool) -> Option<Judged> {
-        let entry = self.find(id)?;
-        let one = entry.lock();
-        let mut machine = one.kept.machine;
-        let verdict = match Ask::from_name(action)? {
-            Ask::Abort if forced && machine.pending() == Some(Ask::Abort) => Verdict::Accepted,
-            ask => machine.command(ask),
-        };
-        Some(match verdict {
-            Verdict::Accepted => Judged::Possible,
-            Verdict::Already => Judged::Already,
-            Verdict::Impossible => Judged::Impossible(Conflict {
-                code: "not_now",
-                detail: format!("{id} is {}; {action} is not possible then", one.word()),
-                from: Some(one.word()),
-                allowed_actions: one.kept.machine.allowed(),
-                revision: Some(one.kept.revision),
-                ..Conflict::default()
-            }),
-        })
-    }
-
-    /// Somebody commands one of them. False: it is none of these.
-    pub fn command(&self, command: &Command) -> bool {
-        let Some((id, entry)) =
-            command.target.strip_prefix("scan/").and_then(|id| Some((id, self.find(id)?)))
-        else {
-            return false;
-        };
-        let mut one = entry.lock();
-        let now = monotonic();
-        let Some(ask) = Ask::from_name(&command.action) else {
-            let reason = format!("{id} has no {}", command.action);
-            self.finish(&command.id, CommandState::Rejected, &one, Some(&reason));
-            return true;
-        };
-        one.advance(now);
-        let forced = command.params.get("force") == Some(&Value::Bool(true)) && ask == Ask::Abort;
-        if forced && one.kept.machine.pending() == Some(Ask::Abort) {
-            one.kept.machine.event(ScanEvent::Confirmed(ScanState::Aborted));
-            one.kept.message = Some("ended by force; the bench program has not confirmed it".into());
-            one.waiting.push((command.id.clone(), ask));
-            self.line(id, Level::Warning, &format!("{id} was ended by force without its program"), "forced");
-            self.changed(&mut one, now);
-        } else {
-            self.ask(&mut one, ask, command, now);
-        }
-        drop(one);
-        entry.news.notify_all();
-        true
-    }
-
-    fn ask(&self, one: &mut One, ask: Ask, command: &Command, now: Duration) {
-        let id = one.kept.scan_id.clone();
-        match one.kept.machine.command(ask) {
-            Verdict::Impossible => {
-                let reason = format!("{id} is {}; {} is not possible then", one.word(), ask.name());
-                self.finish(&command.id, CommandState::Rejected, one, Some(&reason));
-            }
-            Verdict::Already if one.kept.machine.pending() == Some(ask) => {
-                self.context.commands.allow(&command.id, one.ack() + GRACE);
-                one.waiting.push((command.id.clone(), ask));
-            }
-            Verdict::Already => {
-                let reason = format!("{id} is {} already", one.word());
-                self.finish(&command.id, CommandState::Completed, one, Some(&reason));
-            }
-            Verdict::Accepted => {
-                let by = command.by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
-                let why = command.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-                self.line(&id, Level::Info, &format!("{} asked for{by}{why}", ask.name()), "command");
-                let earlier = std::mem::take(&mut one.waiting);
-                one.late = false;
-                let pending = one.kept.machine.pending() == Some(ask);
-                if pending {
-                    self.context.commands.allow(&command.id, one.ack() + GRACE);
-                    one.waiting.push((command.id.clone(), ask));
-                    one.lease.ask(now);
-                }
-                self.changed(one, now);
-                for (earlier, _) in earlier {
-                    let reason = format!("{} was asked for after it", ask.name());
-                    self.finish(&earlier, CommandState::Superseded, one, Some(&reason));
-                }
-                if !pending {
-                    self.finish(&command.id, CommandState::Completed, one, None);
-                }
-            }
-        }
-    }
-
     /// About once a second: leases, statuses that wait, and what is to be kept.
     pub fn tick(&self) {
         for entry in self.all() {
@@ -804,82 +733,33 @@ impl External {
     }
 
     fn drop_oldest(&self) {
-        let mut ended: Vec<(Wall, String)> = Vec::new();
+        let mut ended: Vec<(Wall, String, usize)> = Vec::new();
         for entry in self.all() {
             // One that is being posted to at this moment has not ended, or is looked at with the next tick.
             let Ok(one) = entry.one.try_lock() else { continue };
             if one.kept.machine.is_ended() {
-                ended.push((one.kept.ended_at.unwrap_or(one.kept.created_at), one.kept.scan_id.clone()));
+                let at = one.kept.ended_at.unwrap_or(one.kept.created_at);
+                ended.push((at, one.kept.scan_id.clone(), one.bytes));
             }
         }
-        let Some(more) = ended.len().checked_sub(self.keep).filter(|more| *more > 0) else { return };
         ended.sort();
-        let ids: Vec<String> = ended.into_iter().take(more).map(|(_, id)| id).collect();
+        let (mut kept, mut held) = (ended.len(), ended.iter().map(|(_, _, bytes)| bytes).sum::<usize>());
+        let mut ids: Vec<String> = Vec::new();
+        for (_, id, bytes) in ended {
+            if kept <= self.keep && held <= limits::DESCRIPTIONS_BYTES {
+                break;
+            }
+            kept -= 1;
+            held -= bytes;
+            ids.push(id);
+        }
+        if ids.is_empty() {
+            return;
+        }
         if let Err(e) = self.forget(&ids) {
             // Again with the next that ends.
             log::error!("failed to remove {} old scans: {e}", ids.len());
         }
-    }
-
-    fn mark(&self, id: &str) {
-        self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).insert(id.to_string());
-    }
-
-    /// Puts the end of a scan on the shelf, after its rows are on the disk.
-    ///
-    /// # Errors
-    /// It is not there yet; it is tried again.
-    fn save_end(&self, id: &str, entry: &Entry) -> Result<(), LabError> {
-        let late = || LabError::Store(format!("the last rows of {id} are not on the disk yet; try again"));
-        let through = self.rows_through(&mut entry.lock()).map_err(|_| late())?;
-        if through.is_some_and(|seq| !self.context.bus.wait_durable(seq, limits::DURABLE_TIME)) {
-            return Err(late());
-        }
-        self.save()
-    }
-
-    /// The seq that has to be committed before the end of this scan may be on the shelf; none: nothing is waited for.
-    fn rows_through(&self, one: &mut One) -> Result<Option<u64>, BookError> {
-        if one.rows == Rows::Waiting {
-            one.rows = Rows::Through(self.book.flush(&one.kept.scan_id)?);
-        }
-        match one.rows {
-            Rows::Through(seq) if seq > self.context.bus.committed() => Ok(Some(seq)),
-            _ => {
-                one.rows = Rows::Kept;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Writes what has changed on the shelf, for all who wait for it in one transaction. An end whose rows are not on the
-    /// disk waits for them.
-    ///
-    /// # Errors
-    /// Nothing was written; it is tried again.
-    pub fn save(&self) -> Result<(), LabError> {
-        let _saving = self.saving.lock().unwrap_or_else(|e| e.into_inner());
-        let ids = std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(|e| e.into_inner()));
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let mut rows = Vec::new();
-        for id in &ids {
-            let Some(entry) = self.find(id) else { continue };
-            let mut one = entry.lock();
-            match self.rows_through(&mut one) {
-                Ok(None) => rows.push(row(&one.kept)),
-                _ => self.mark(id),
-            }
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        if let Err(e) = self.context.store.shelve(&rows) {
-            self.unsaved.lock().unwrap_or_else(|e| e.into_inner()).extend(ids);
-            return Err(e.into());
-        }
-        Ok(())
     }
 
     /// The daemon stops: nobody waits any longer.

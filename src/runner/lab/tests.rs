@@ -297,6 +297,22 @@ impl World {
         self.until("points", || (self.status(scan).points_done >= Some(points)).then_some(()));
     }
 
+    fn until_aborted(&self, queue: &str, scans: usize) {
+        self.until("scans to be aborted", || {
+            let (items, _) = self.lab.scans_of(queue, 1_000)?;
+            (items.iter().filter(|scan| scan.status == ScanState::Aborted).count() == scans).then_some(())
+        });
+    }
+
+    /// Waits until so many requests have begun like this.
+    fn until_asked(&self, begins: &str, times: usize) {
+        self.until(begins, || (self.fakes.asked_of(begins).len() >= times).then_some(()));
+    }
+
+    fn start(&self, queue: &str) {
+        self.tell(&format!("queue/{queue}"), "start", json!({}));
+    }
+
     fn rows(&self, scan: &str) -> u64 {
         self.lab.book().counts(scan).get("main").copied().unwrap_or(0)
     }
@@ -413,7 +429,7 @@ fn it_pauses_between_points_and_applies_everything_again() {
             "on_pause": [{"log": "laser off"}], "on_resume": [{"log": "laser on"}],
         }),
     );
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 5);
     let pause = world.tell(&format!("scan/{scan}"), "pause", json!({}));
     assert_eq!(world.done(&pause).status.as_deref(), Some("paused"));
@@ -447,7 +463,7 @@ fn a_schedule_is_shifted_by_a_pause_without_a_burst() {
     let queue = world.queue();
     let scan =
         world.add(&queue, json!({"measure": ["dmm.voltage"], "axes": [], "count": 12, "interval_s": 0.05}));
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 3);
     let pause = world.tell(&format!("queue/{queue}"), "pause", json!({}));
     assert_eq!(world.done(&pause).state, CommandState::Completed);
@@ -474,9 +490,9 @@ fn an_abort_ends_what_blocks_and_cleans_up() {
     let scan = world.add(&queue, iv(100));
     world.fakes.rule("dmm read", Reply::Number(1.0), 37);
     world.fakes.rule("dmm read", Reply::Hang, 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 37);
-    world.until("the 38th read", || (world.fakes.asked_of("dmm read").len() == 38).then_some(()));
+    world.until_asked("dmm read", 38);
     let abort = world.tell(&format!("scan/{scan}"), "abort", json!({}));
     let result = world.done(&abort);
     assert_eq!((result.state, result.status.as_deref()), (CommandState::Completed, Some("aborted")));
@@ -501,8 +517,8 @@ fn what_is_under_way_is_stopped_by_an_abort() {
     let queue = world.queue();
     let scan = world.add(&queue, iv(100));
     world.fakes.rule("psu set voltage 0.03", Reply::Hang, 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
-    world.until("the set", || (world.fakes.asked_of("psu set voltage 0.03").len() == 1).then_some(()));
+    world.start(&queue);
+    world.until_asked("psu set voltage 0.03", 1);
     let abort = world.tell(&format!("scan/{scan}"), "abort", json!({}));
     assert_eq!(world.done(&abort).state, CommandState::Completed);
     let asked = world.fakes.asked();
@@ -519,7 +535,7 @@ fn an_abort_that_is_not_confirmed_is_an_alert_and_force_ends_it() {
     let scan = world.add(&queue, iv(100));
     world.fakes.rule("dmm read", Reply::Number(1.0), 3);
     world.fakes.rule("dmm read", Reply::Hang, 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 3);
     world.fakes.rule("psu set voltage 5", Reply::Hang, 9);
     let abort = world.tell(&format!("scan/{scan}"), "abort", json!({}));
@@ -555,7 +571,7 @@ fn a_cleanup_that_fails_is_an_alert_and_does_not_hide_the_first_error() {
     let scan = world.add(&queue, description);
     world.fakes.rule("dmm read", Reply::Number(1.0), 2);
     world.fakes.rule("dmm read", Reply::Fail("no answer to `READ?` within 2 s"), 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Failed);
     assert_eq!(status.error.as_deref(), Some("dmm: no answer to `READ?` within 2 s"));
     assert_eq!((status.exit_reason.as_deref(), status.progress), (Some("error"), Some(0.1)));
@@ -578,7 +594,7 @@ fn an_error_pauses_and_the_point_is_taken_again() {
     description["on_error"] = json!({"retry": 2, "then": "pause"});
     let scan = world.add(&queue, description);
     world.fakes.rule("psu set voltage 0.02", Reply::Fail("psu: no answer to `VOLT 0.02` within 2 s"), 3);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Paused);
     assert_eq!(status.error.as_deref(), Some("psu: no answer to `VOLT 0.02` within 2 s (2 retries)"));
     assert_eq!(status.points_done, Some(2));
@@ -623,7 +639,7 @@ fn a_point_that_fails_is_left_out_and_what_it_left_behind_is_set_before_the_next
     );
     // The outer axis does not move at first: the point is lost, and the next one needs it all the same.
     world.fakes.rule("stage set x 2", Reply::Fail("stage: it is stuck"), 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Completed);
     assert_eq!((status.points_done, status.more.skipped, status.progress), (Some(5), Some(1), Some(1.0)));
     assert_eq!(world.rows(&scan), 5);
@@ -651,8 +667,8 @@ fn somebody_leaves_a_point_out() {
     let scan = world.add(&queue, iv(10));
     world.fakes.rule("dmm read", Reply::Number(1.0), 4);
     world.fakes.rule("dmm read", Reply::Hang, 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
-    world.until("the fifth read", || (world.fakes.asked_of("dmm read").len() == 5).then_some(()));
+    world.start(&queue);
+    world.until_asked("dmm read", 5);
     let skip = world.tell(&format!("scan/{scan}"), "skip_point", json!({}));
     assert_eq!(world.done(&skip).state, CommandState::Completed);
     let status = world.until_scan(&scan, ScanState::Completed);
@@ -669,7 +685,7 @@ fn what_is_no_number_is_null_with_a_reason() {
     world.fakes.rule("dmm read", Reply::Number(f64::NAN), 1);
     let scan =
         world.add(&queue, json!({"axes": [], "count": 3, "interval_s": 0.15, "measure": ["dmm.voltage"]}));
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Completed);
     let rows = world.events("data_point");
     assert_eq!(rows.len(), 3);
@@ -691,7 +707,7 @@ fn the_mean_of_samples_is_of_numbers_only() {
         &queue,
         json!({"axes": [], "count": 1, "interval_s": 1, "measure": ["dmm.voltage"], "samples": 3, "average": true}),
     );
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Completed);
     assert_eq!(world.events("data_point")[0]["data"]["dmm.voltage"], 2.0);
     world.end();
@@ -707,7 +723,7 @@ fn a_limit_ends_it_and_the_row_that_says_so_is_kept() {
     world.fakes.rule("psu read", Reply::Number(0.05), 4);
     world.fakes.rule("psu read", Reply::Number(0.2), 1);
     let scan = world.add(&queue, description);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Failed);
     assert_eq!(status.exit_reason.as_deref(), Some("limit"));
     assert_eq!(status.error.as_deref(), Some("psu.current is 0.2, above 0.1"));
@@ -722,7 +738,7 @@ fn three_scans_in_a_row_and_the_second_is_aborted() {
     let queue = world.queue();
     let (items, _) = world.lab.add_scans(&queue, vec![iv(3), forever(), iv(3)], false, Some("eva")).unwrap();
     let ids: Vec<String> = items.iter().map(|scan| scan.scan_id.clone()).collect();
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&ids[0], ScanState::Completed);
     world.until_points(&ids[1], 2);
     assert!(world.status(&ids[1]).points_done < Some(1000));
@@ -750,7 +766,7 @@ fn an_abort_that_says_so_goes_on_with_the_next() {
     let world = world();
     let queue = world.queue();
     let (items, _) = world.lab.add_scans(&queue, vec![forever(), iv(2)], false, None).unwrap();
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&items[0].scan_id, 1);
     world.tell(&format!("scan/{}", items[0].scan_id), "abort", json!({"then": "continue"}));
     world.until_scan(&items[1].scan_id, ScanState::Completed);
@@ -764,7 +780,7 @@ fn stopping_keeps_what_there_is_as_a_success() {
     let world = world();
     let queue = world.queue();
     let scan = world.add(&queue, forever());
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 2);
     let stop = world.tell(&format!("scan/{scan}"), "stop", json!({}));
     assert_eq!(world.done(&stop).status.as_deref(), Some("completed"));
@@ -784,11 +800,11 @@ fn after_a_restart_nothing_moves_by_itself() {
     };
     world.fakes.rule("dmm read", Reply::Number(1.0), 37);
     world.fakes.rule("dmm read", Reply::Hang, 2);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
-    world.until("the 38th read", || (world.fakes.asked_of("dmm read").len() == 38).then_some(()));
+    world.start(&queue);
+    world.until_asked("dmm read", 38);
     let skip = world.tell(&format!("scan/{}", ids[0]), "skip_point", json!({}));
     assert_eq!(world.done(&skip).state, CommandState::Completed);
-    world.until("the 39th read", || (world.fakes.asked_of("dmm read").len() == 39).then_some(()));
+    world.until_asked("dmm read", 39);
     world.lab.keep_template(None, "Monday", vec![iv(3)]).unwrap();
     let sets = world.fakes.asked_of("psu set").len();
     let fakes = Arc::clone(&world.fakes);
@@ -916,7 +932,7 @@ fn what_does_not_come_in_time_says_what_it_is() {
             "on_error": "abort",
         }),
     );
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Failed);
     assert_eq!(status.exit_reason.as_deref(), Some("timeout"));
     assert_eq!(status.error.as_deref(), Some("dmm.voltage was not within 0.5 of 80 within 0.3 s; it is 0"));
@@ -932,7 +948,7 @@ fn axes_return_to_where_they_were() {
         &queue,
         json!({"axes": [{"set": "stage.x", "values": [1, 2]}], "measure": ["dmm.voltage"], "after": "return"}),
     );
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Completed);
     assert_eq!(world.fakes.asked_of("stage set").last().unwrap(), "stage set x 42");
     world.end();
@@ -965,13 +981,13 @@ fn a_channel_that_a_program_posts_is_read_from_the_state() {
         ),
         Err(LabError::Faults(_))
     ));
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Completed);
     assert_eq!(world.events("data_point")[0]["data"]["cryo.t"], 4.2);
     post("uncertain");
     world.until_queue(&queue, QueueState::Completed);
     let scan = world.add(&queue, description);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Completed);
     let row = &world.events("data_point")[1];
     assert!(row["data"]["cryo.t"].is_null());
@@ -1038,7 +1054,7 @@ fn waiting_scans_are_taken_out_and_ended_ones_go_with_their_rows() {
     assert!(world.lab.scan(&ids[3]).is_none());
     let ended = world.events("scan_status").into_iter().rfind(|s| s["scan_id"] == ids[3].as_str()).unwrap();
     assert_eq!(ended["status"], "aborted");
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_queue(&queue, QueueState::Completed);
     world.until("the first to be forgotten", || world.lab.scan(&ids[0]).is_none().then_some(()));
     assert!(world.lab.scan(&ids[1]).is_some() && world.lab.scan(&ids[2]).is_some());
@@ -1057,8 +1073,8 @@ fn telltale_ends_within_its_time_although_an_instrument_hangs() {
     let queue = world.queue();
     let scan = world.add(&queue, iv(5));
     world.fakes.rule("dmm read", Reply::Hang, 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
-    world.until("the read", || (!world.fakes.asked_of("dmm read").is_empty()).then_some(()));
+    world.start(&queue);
+    world.until_asked("dmm read", 1);
     let fakes = Arc::clone(&world.fakes);
     let before = fakes.asked_of("psu").len();
     world.end();
@@ -1073,7 +1089,7 @@ fn a_resume_that_fails_leaves_it_paused_although_points_may_be_skipped() {
     let mut description = iv(300);
     description["on_error"] = json!("skip_point");
     let scan = world.add(&queue, description);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 3);
     let pause = world.tell(&format!("queue/{queue}"), "pause", json!({}));
     assert_eq!(world.done(&pause).state, CommandState::Completed);
@@ -1100,7 +1116,7 @@ fn a_point_that_failed_is_skipped_while_the_pause_begins() {
     description["on_pause"] = json!([{"settle": 0.3}, {"log": "laser off"}]);
     let scan = world.add(&queue, description);
     world.fakes.rule("psu set voltage 0.02", Reply::Fail("psu: no answer"), 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Paused);
     assert!(!world.log_of(&scan).iter().any(|(_, text)| text == "laser off"));
     let skip = world.tell(&format!("scan/{scan}"), "skip_point", json!({}));
@@ -1120,7 +1136,7 @@ fn a_scan_that_nothing_runs_any_more_has_ended_whatever_its_machine_says() {
     let world = world();
     let queue = world.queue();
     let scan = world.add(&queue, iv(300));
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 1);
     let pause = world.tell(&format!("scan/{scan}"), "pause", json!({}));
     assert_eq!(world.done(&pause).state, CommandState::Completed);
@@ -1151,7 +1167,7 @@ fn what_follows_the_last_point_is_no_point() {
     // One on the way to the second point, before a pass of a loop is due, and one after the last.
     world.fakes.rule("psu set voltage 1", Reply::Fail("psu: no answer"), 1);
     world.fakes.rule("psu set voltage 2", Reply::Fail("psu: no answer"), 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Completed);
     assert_eq!((status.points_done, status.more.skipped, status.points_total), (Some(1), Some(1), Some(2)));
     let log = world.log_of(&scan);
@@ -1181,7 +1197,7 @@ fn output_pins_are_set_points_too() {
     world.fakes.rule("relay1 set level on", Reply::Fail("relay1: it is stuck"), 1);
     world.fakes.rule("dmm read", Reply::Number(1.0), 2);
     world.fakes.rule("dmm read", Reply::Fail("dmm: no answer"), 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Completed);
     assert_eq!((status.points_done, status.more.skipped), (Some(2), Some(2)));
     let asked = world.fakes.asked();
@@ -1211,7 +1227,7 @@ fn a_pin_that_fails_after_a_point_is_set_when_it_goes_on_and_again_after_a_pause
         ]}),
     );
     world.fakes.rule("relay1 set level off", Reply::Fail("relay1: it is stuck"), 1);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_scan(&scan, ScanState::Paused);
     world.tell(&format!("scan/{scan}"), "resume", json!({}));
     world.until("the prompt", || world.status(&scan).more.prompt);
@@ -1233,7 +1249,7 @@ fn one_that_can_not_run_any_more_leaves_no_alert_behind() {
     let queue = world.queue();
     let scan = world.add(&queue, iv(3));
     world.context.instruments.withdraw("dmm");
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     let status = world.until_scan(&scan, ScanState::Failed);
     assert!(status.error.unwrap().contains("it can't run any more"));
     world.until_queue(&queue, QueueState::Paused);
@@ -1250,7 +1266,7 @@ fn the_end_of_telltale_is_no_failure() {
     let mut description = iv(500);
     description["on_error"] = json!("abort");
     let scan = world.add(&queue, description);
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&scan, 2);
     {
         let held = world.lab.lock();
@@ -1298,7 +1314,7 @@ fn what_is_not_waited_for_is_stopped_by_an_abort_and_not_by_a_stop() {
                 {"loop": {"count": 1000, "interval_s": 0.02}, "do": [{"measure": ["dmm.voltage"]}]},
             ]}),
         );
-        world.tell(&format!("queue/{queue}"), "start", json!({}));
+        world.start(&queue);
         world.until_points(&scan, 1);
         let end = world.tell(&format!("scan/{scan}"), action, json!({}));
         assert_eq!(world.done(&end).state, CommandState::Completed);
@@ -1321,7 +1337,7 @@ fn a_loop_repeats_what_has_completed_and_nothing_else() {
         json!({"axes": [], "count": 1, "interval_s": 1, "measure": ["stage.x"], "on_error": "abort"});
     world.fakes.rule("stage read", Reply::Fail("stage: it is stuck"), 1);
     let (items, _) = world.lab.add_scans(&queue, vec![forever(), failing, iv(2)], false, None).unwrap();
-    world.tell(&format!("queue/{queue}"), "start", json!({}));
+    world.start(&queue);
     world.until_points(&items[0].scan_id, 1);
     world.tell(&format!("scan/{}", items[0].scan_id), "abort", json!({"then": "continue"}));
     let copies = || -> Vec<ScanStatus> {
@@ -1367,16 +1383,66 @@ fn descriptions_are_bounded_together() {
     for scan in &items[..3] {
         world.tell(&format!("scan/{}", scan.scan_id), "abort", json!({}));
     }
-    world.until("three to have ended", || {
-        (world.lab.scans_of(&queue, 100)?.0.iter().filter(|s| s.status == ScanState::Aborted).count() == 3)
-            .then_some(())
-    });
+    world.until_aborted(&queue, 3);
     assert_eq!(world.lab.scans_of(&queue, 2).unwrap().0.len(), fits - 3 + 2);
     let (more, _) = world.lab.add_scans(&other, vec![big(), big()], false, None).unwrap();
-    world.lab.remove_queue(&queue).unwrap();
+    for scan in &items[3..] {
+        let abort = world.tell(&format!("scan/{}", scan.scan_id), "abort", json!({}));
+        world.done(&abort);
+    }
     assert!(world.lab.scan(&items[0].scan_id).is_some());
-    world.lab.remove_queue(&other).unwrap();
+    for scan in &more {
+        world.tell(&format!("scan/{}", scan.scan_id), "abort", json!({}));
+    }
+    world.until_aborted(&other, 2);
     assert!(world.lab.scan(&items[0].scan_id).is_none(), "the one that ended first goes");
     assert!(world.lab.scan(&more[1].scan_id).is_some());
+    world.end();
+}
+
+/// Scans that never ran took the place of ended ones with rows when their queue was removed.
+#[test]
+fn a_queue_is_cleared_of_what_waits_and_nothing_else() {
+    let world =
+        world_in(tempfile::tempdir().unwrap(), config::Lab { keep_scans: 2, ..config::Lab::default() });
+    let queue = world.queue();
+    let done = world.add(&queue, iv(2));
+    world.start(&queue);
+    world.until_queue(&queue, QueueState::Completed);
+    let (items, seen) =
+        world.lab.add_scans(&queue, vec![forever(), iv(2), iv(2), iv(2)], false, None).unwrap();
+    let ids: Vec<String> = items.iter().map(|scan| scan.scan_id.clone()).collect();
+    world.start(&queue);
+    world.until_points(&ids[0], 2);
+    // Somebody adds one that the other has not seen.
+    let late = world.add(&queue, iv(2));
+    let stale = world.lab.clear_queue(&queue, seen, Some("eva")).unwrap_err();
+    let LabError::Conflict(conflict) = stale else { panic!("{stale:?}") };
+    let (version, order) = conflict.order.clone().unwrap();
+    assert_eq!((conflict.code, order.len()), ("order_version", 5));
+    let cleared = world.lab.clear_queue(&queue, version, Some("eva")).unwrap();
+    assert_eq!((cleared.status, cleared.current_scan.as_ref()), (QueueState::Running, Some(&ids[0])));
+    assert_eq!(cleared.order, [ids[0].clone()]);
+    assert_eq!((cleared.total_scans, cleared.aborted_scans), (1, 0), "what was removed does not count");
+    assert!(cleared.order_version > version && !cleared.allowed_actions.contains(&"clear".to_string()));
+    assert!(ids[1..].iter().chain([&late]).all(|id| world.lab.scan(id).is_none()));
+    assert_eq!(world.lab.scan(&done).unwrap().status.status, ScanState::Completed);
+    assert_eq!(world.rows(&done), 2);
+    let told = world.events("queue_log").into_iter().find(|line| line["code"] == "queue_cleared").unwrap();
+    assert_eq!(
+        told["message"],
+        format!("{queue} was cleared by eva: 4 scans were removed, {} to {late}.", ids[1])
+    );
+    // Once more is no change.
+    let again = world.lab.clear_queue(&queue, cleared.order_version, None).unwrap();
+    assert_eq!(again.order_version, cleared.order_version);
+    world.tell(&format!("scan/{}", ids[0]), "stop", json!({}));
+    world.until_queue(&queue, QueueState::Completed);
+    // The same when the queue goes.
+    world.lab.add_scans(&queue, vec![iv(2), iv(2), iv(2)], false, None).unwrap();
+    world.lab.remove_queue(&queue).unwrap();
+    assert!(world.lab.scan(&done).is_some() && world.lab.scan(&ids[0]).is_some());
+    let world = world.restart();
+    assert_eq!(world.lab.scans(&ScanFilter::default(), None, 10).total, 2);
     world.end();
 }

@@ -223,6 +223,15 @@ impl QueueMachine {
         }
     }
 
+    /// All that waits is taken out; the scan under way goes on. A queue that was to start one of them is through.
+    pub fn clear(&mut self) -> Verdict {
+        if !self.waiting {
+            return Verdict::Already;
+        }
+        self.event(QueueEvent::Emptied);
+        Verdict::Accepted
+    }
+
     /// Something has happened; what follows from it, if anything. An event that makes no sense in this state is ignored.
     pub fn event(&mut self, event: QueueEvent) -> Option<QueueEffect> {
         use QueueState::{Completed, Idle, Paused, Running, Stopping};
@@ -307,7 +316,8 @@ impl QueueMachine {
         let accepted = |ask: &Ask| {
             QueueMachine::command(&mut { *self }, *ask, PauseMode::Checkpoint).0 == Verdict::Accepted
         };
-        Ask::ALL.into_iter().filter(accepted).map(Ask::name).collect()
+        let clear = (QueueMachine::clear(&mut { *self }) == Verdict::Accepted).then_some("clear");
+        Ask::ALL.into_iter().filter(accepted).map(Ask::name).chain(clear).collect()
     }
 
     fn ended(&mut self, state: ScanState, then_continue: bool, more: bool) -> Option<QueueEffect> {
@@ -444,6 +454,10 @@ mod tests {
                 }
             }
         }
+        let mut cleared = from;
+        if cleared.clear() == Verdict::Accepted {
+            ways.push(("clear".to_string(), cleared, None));
+        }
         for event in events() {
             let mut to = from;
             let effect = to.event(event);
@@ -536,6 +550,14 @@ mod tests {
                         }
                     }
                 }
+                // What waits can always be taken out, and the scan under way is left alone.
+                let mut cleared = *state;
+                let verdict = cleared.clear();
+                assert_eq!(verdict == Verdict::Accepted, state.waiting, "{state:?}");
+                assert_eq!(verdict == Verdict::Accepted, state.allowed().contains(&"clear"), "{state:?}");
+                assert!(!cleared.waiting && !cleared.may_start(), "{state:?}");
+                assert!(cleared.current == state.current && cleared.pending == state.pending, "{state:?}");
+                assert_eq!(cleared.clear(), Verdict::Already, "{state:?}");
                 for (input, to, effect) in ways {
                     let of_scan = matches!(
                         effect,
@@ -763,6 +785,28 @@ mod tests {
         last.event(QueueEvent::ScanStarted);
         last.event(ended(ScanState::Completed, false));
         assert_eq!(last.status(), Completed);
+    }
+
+    #[test]
+    fn a_queue_is_cleared_beside_the_scan_that_runs() {
+        let two = || {
+            let mut queue = running();
+            queue.event(QueueEvent::Added);
+            queue
+        };
+        let mut queue = two();
+        assert_eq!((queue.clear(), queue.status()), (Verdict::Accepted, Running));
+        assert_eq!(queue.event(ended(ScanState::Completed, false)), None);
+        assert_eq!(queue.status(), Completed);
+        // Its instruments were not free yet: nothing is left to be started.
+        let mut waits = self::queue();
+        waits.event(QueueEvent::Added);
+        ask(&mut waits, Ask::Start);
+        assert_eq!((waits.clear(), waits.status()), (Verdict::Accepted, Completed));
+        let mut paused = two();
+        paused.event(QueueEvent::ScanPaused);
+        assert_eq!((paused.clear(), paused.status()), (Verdict::Accepted, Paused));
+        assert_eq!(self::queue().clear(), Verdict::Already);
     }
 
     #[test]

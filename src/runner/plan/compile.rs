@@ -82,10 +82,10 @@ fn whole(read: Description, check: &Check<'_>, max_points: u64) -> Option<Plan> 
     let name = read.name.clone().unwrap_or_else(|| name(form, &axes));
     let columns = columns(&axes, &measured, check);
     let endless = steps.iter().any(never_ends);
-    let beside = time(&read.before)
-        + time(&read.always)
-        + if let After::Steps(steps) = &read.after { time(steps) } else { 0.0 };
-    let planned = if endless { 0.0 } else { time(&steps) + beside };
+    let beside = time(&read.before, check)
+        + time(&read.always, check)
+        + if let After::Steps(steps) = &read.after { time(steps, check) } else { 0.0 };
+    let planned = if endless { 0.0 } else { time(&steps, check) + beside };
     Some(Plan {
         description: normal(&read, form, &name, max_points),
         name,
@@ -190,19 +190,27 @@ fn sizes(steps: &[Step]) -> Vec<String> {
 }
 
 /// Seconds these steps take, as far as can be told.
-fn time(steps: &[Step]) -> f64 {
-    steps.iter().map(step_time).sum()
+fn time(steps: &[Step], check: &Check<'_>) -> f64 {
+    steps.iter().map(|step| step_time(step, check)).sum()
 }
 
-fn step_time(step: &Step) -> f64 {
+fn step_time(step: &Step, check: &Check<'_>) -> f64 {
+    // Before each exchange stands the pause that the instrument needs.
+    let exchange = |instrument: &str| {
+        EXCHANGE + check.instrument(instrument).map_or(0.0, |offer| offer.gap.as_secs_f64())
+    };
     match step {
-        Step::Set { .. } | Step::Query { .. } => EXCHANGE,
+        Step::Set { channel, .. } => exchange(&channel.instrument),
+        Step::Query { instrument, .. } => exchange(instrument),
         Step::Settle(time) => time.as_secs_f64(),
-        Step::WaitUntil { hold, .. } => hold.as_secs_f64() + EXCHANGE,
-        Step::Measure { channels, samples, .. } => f64::from(*samples) * channels.len() as f64 * EXCHANGE,
+        Step::WaitUntil { channel, hold, .. } => hold.as_secs_f64() + exchange(&channel.instrument),
+        Step::Measure { channels, samples, .. } => {
+            let reads: f64 = channels.iter().map(|channel| exchange(&channel.instrument)).sum();
+            f64::from(*samples) * reads
+        }
         Step::Loop(looped) => {
-            let set = if looped.set.is_some() { EXCHANGE } else { 0.0 };
-            let pass = set + looped.settle.as_secs_f64() + time(&looped.body);
+            let set = looped.set.as_ref().map_or(0.0, |channel| exchange(&channel.instrument));
+            let pass = set + looped.settle.as_secs_f64() + time(&looped.body, check);
             let most = looped.duration.map(|duration| duration.as_secs_f64());
             let between = looped.interval.map_or(pass, |interval| interval.as_secs_f64().max(pass));
             match (passes(looped), most) {

@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod describe;
 mod fields;
+pub mod fuzz;
 mod lines;
 mod normal;
 mod steps;
@@ -235,8 +236,8 @@ pub struct Plan {
     pub points_total: Option<u64>,
     /// It never takes more points than this; a scan without an end stops here.
     pub max_points: u64,
-    /// About how long it takes, as far as settling, intervals and a usual exchange with each instrument tell; zero when
-    /// it has no end.
+    /// About how long it takes, as far as settling, intervals, a usual exchange with each instrument and the pause before
+    /// it tell; zero when it has no end.
     pub planned: Duration,
 }
 

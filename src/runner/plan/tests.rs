@@ -260,6 +260,31 @@ fn ids_and_channels_may_have_dots() {
     assert_eq!(plan.instruments.iter().collect::<Vec<_>>(), ["rack.1"]);
 }
 
+/// An instrument with a pause of half a second before each command was planned as one without.
+#[test]
+fn the_pause_before_each_exchange_is_planned() {
+    struct Slow(Duration);
+    impl Bench for Slow {
+        fn instrument(&self, id: &str) -> Option<Offer> {
+            let gap = if id == "psu" { self.0 } else { Duration::ZERO };
+            Lab.instrument(id).map(|offer| Offer { gap, ..offer })
+        }
+        fn is_output(&self, gpio: &str) -> bool {
+            Lab.is_output(gpio)
+        }
+    }
+    let description = json!({
+        "before": [{"set": "psu.output", "value": "on"}, {"query": "psu", "text": "*RST"}],
+        "axes": [{"set": "psu.voltage", "start": 0, "stop": 5, "points": 10, "settle_s": 0.1}],
+        "measure": ["dmm.voltage", "psu.current"],
+        "samples": 2,
+    });
+    let planned = |gap| compile(&description, &Slow(gap), 100).unwrap().planned.as_secs_f64();
+    // Two before; each of ten points sets once and reads the current twice.
+    let more = planned(Duration::from_millis(500)) - planned(Duration::ZERO);
+    assert!((more - 0.5 * (2.0 + 10.0 * 3.0)).abs() < 1e-6, "{more}");
+}
+
 /// Walks a plan on its schedule; every instruction is handed to `each`.
 fn walk_all(plan: &Plan, mut each: impl FnMut(&Instruction)) -> u64 {
     let (mut walk, mut now, mut count) = (Walk::new(plan), Duration::ZERO, 0);

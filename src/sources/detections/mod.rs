@@ -170,7 +170,7 @@ impl Detections {
         let Ok(Envelope { payload }) = serde_json::from_str(event.data) else { return };
         let mut inner = self.lock();
         inner.index.add(event.seq, &payload);
-        inner.looks.add(&payload, monotonic());
+        inner.looks.add(&payload, monotonic(), Wall::now());
         inner.dirty = true;
         if let Some(source) = &payload.source
             && let Some((errors, still)) = inner.failing.get_mut(source)
@@ -354,7 +354,7 @@ impl Detections {
     /// A look at a location that showed nothing at all.
     pub fn saw_nothing(&self, location: &str, frame: Option<String>, at: Wall) {
         let mut inner = self.lock();
-        inner.looks.begin(location, frame, at, monotonic());
+        inner.looks.begin(location, frame, at, monotonic(), Wall::now());
         inner.dirty = true;
     }
 }
@@ -395,10 +395,21 @@ fn open_alerts(bus: &Bus) -> BTreeSet<String> {
     ours.filter(|id| id.starts_with("shelf.")).map(str::to_string).collect()
 }
 
+/// Bytes of a location or a thing in the id of an alert.
+const PART: usize = 28;
+
 /// `shelf.{location}.{thing}`, in what ids may have, and not too long.
 fn alert_id(difference: &Discrepancy) -> String {
     let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-') { c } else { '_' };
-    let part = |text: &str| text.chars().map(fit).take(28).collect::<String>();
+    let part = |text: &str| {
+        let whole: String = text.chars().map(fit).collect();
+        if whole.len() <= PART {
+            return whole;
+        }
+        // What is left out tells one from another: FNV-1a (RFC 9923) of all of it.
+        let hash = text.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        format!("{}-{hash:08x}", whole.get(..PART - 9).unwrap_or_default())
+    };
     format!("shelf.{}.{}", part(&difference.location), part(&difference.sku))
 }
 
@@ -433,6 +444,14 @@ mod tests {
             belongs: Vec::new(),
             seen: Wall(seen),
         }
+    }
+
+    /// Things whose names begin alike had one alert, confirmed by a single look and raised and cleared in turn.
+    #[test]
+    fn long_names_that_begin_alike_have_alerts_of_their_own() {
+        let long = |end: &str| alert_id(&difference(&format!("espresso capsules 10 pieces {end}"), 5));
+        assert_ne!(long("decaf"), long("strong"));
+        assert_eq!(long("decaf").len(), "shelf.A_1.".len() + PART);
     }
 
     #[test]

@@ -180,13 +180,14 @@ struct Look {
 }
 
 impl Looks {
-    /// Takes one detection in, at `now` on the monotonic clock; what is older than the newest look changes nothing.
-    pub fn add(&mut self, detection: &Detection, now: Duration) {
+    /// Takes one detection in, at `now` on the monotonic clock and `wall` on the other; what is older than the newest look changes
+    /// nothing.
+    pub fn add(&mut self, detection: &Detection, now: Duration, wall: Wall) {
         let Some(location) = &detection.location else { return };
         let thing = detection.sku.as_ref().unwrap_or(&detection.label);
         let (at, frame) = (detection.timestamp, detection.frame.as_deref());
         if !self.continues(location, frame, at) {
-            self.begin(location, detection.frame.clone(), at, now);
+            self.begin(location, detection.frame.clone(), at, now, wall);
         }
         // Still not: it is of an older look, or there is no room.
         if self.continues(location, frame, at)
@@ -201,13 +202,22 @@ impl Looks {
     }
 
     /// A look at a location begins, and may stay empty; false when a newer one is known, or there are too many locations.
-    pub fn begin(&mut self, location: &str, frame: Option<String>, at: Wall, now: Duration) -> bool {
+    pub fn begin(
+        &mut self,
+        location: &str,
+        frame: Option<String>,
+        at: Wall,
+        now: Duration,
+        wall: Wall,
+    ) -> bool {
         if !self.0.contains_key(location) && self.0.len() >= LOCATIONS {
             return false;
         }
         let place = self.0.entry(location.to_string()).or_default();
         let newest = place.current.as_ref().or(place.judged.as_ref()).map(|look| look.newest);
-        if newest.is_some_and(|newest| at < newest) {
+        // A look from the future was told by a wrong clock, which is right again by now: it is before nothing.
+        let is_known = |newest: &Wall| newest.0 <= wall.0.saturating_add(LOOK_MS);
+        if newest.filter(is_known).is_some_and(|newest| at < newest) {
             return false;
         }
         if let Some(done) = place.current.take() {
@@ -317,12 +327,26 @@ mod tests {
         read_csv("location,sku,expected,tolerance,name\nA1,S1,3,0,Beans\nA1,S2,4,1,\nA2,S3,2,0,\n").unwrap()
     }
 
+    const NOW: Wall = Wall(100_000);
+
+    /// One look with the time of a clock that was ahead made all later ones of that location look old, for as long as it was ahead.
+    #[test]
+    fn a_look_from_the_future_does_not_stop_those_of_now() {
+        let mut looks = look(&[("A2", "S3", 9_000_000)], None);
+        assert_eq!(kinds(&looks), [("A2".into(), "S3".into(), Kind::Low)]);
+        for _ in 0..2 {
+            looks.add(&seen("x", Some("S3"), Some("A2"), 0.9, 99_000), SETTLE, NOW);
+        }
+        looks.settle(SETTLE * 3);
+        assert_eq!(kinds(&looks), []);
+    }
+
     fn look(things: &[(&str, &str, u64)], frame: Option<&str>) -> Looks {
         let mut looks = Looks::default();
         for (location, sku, at) in things {
             let mut detection = seen("x", Some(sku), Some(location), 0.9, *at);
             detection.frame = frame.map(str::to_string);
-            looks.add(&detection, Duration::ZERO);
+            looks.add(&detection, Duration::ZERO, NOW);
         }
         looks.settle(SETTLE);
         looks
@@ -359,17 +383,17 @@ mod tests {
     fn the_newest_look_counts() {
         let mut looks = look(&[("A2", "S3", 1_000), ("A2", "S3", 5_900)], None);
         assert_eq!(kinds(&looks), []);
-        looks.add(&seen("x", Some("S3"), Some("A2"), 0.9, 7_000), SETTLE);
+        looks.add(&seen("x", Some("S3"), Some("A2"), 0.9, 7_000), SETTLE, NOW);
         assert_eq!(kinds(&looks), [], "the new look is not complete yet");
         assert!(looks.is_settling(SETTLE) && looks.settle(SETTLE * 2) && !looks.settle(SETTLE * 3));
         assert_eq!(kinds(&looks), [("A2".into(), "S3".into(), Kind::Low)], "a new look begins");
-        looks.add(&seen("x", Some("S3"), Some("A2"), 0.9, 500), SETTLE * 3);
+        looks.add(&seen("x", Some("S3"), Some("A2"), 0.9, 500), SETTLE * 3, NOW);
         looks.settle(SETTLE * 9);
         assert_eq!(kinds(&looks).len(), 1, "one from before changes nothing");
-        assert!(looks.begin("A2", None, Wall(20_000), SETTLE * 9));
+        assert!(looks.begin("A2", None, Wall(20_000), SETTLE * 9, NOW));
         looks.settle(SETTLE * 10);
         assert_eq!(kinds(&looks), [("A2".into(), "S3".into(), Kind::Missing)]);
-        assert!(!looks.begin("A2", None, Wall(10_000), SETTLE));
+        assert!(!looks.begin("A2", None, Wall(10_000), SETTLE, NOW));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod extract;
 pub mod feed;
+pub mod fuzz;
 pub mod history;
 mod line;
 pub mod machine;

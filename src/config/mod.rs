@@ -25,7 +25,7 @@ mod tests;
 pub use self::changes::{Changes, compare};
 pub use self::edit::{Edit, EditError, Editor, faults};
 pub use self::error::{ConfigError, Place};
-pub use self::lists::modbus::{Modbus, ModbusKind, ModbusOrder, ModbusRegister, ModbusTable};
+pub use self::lists::modbus::{Modbus, ModbusKind, ModbusOrder, ModbusRegister, ModbusTable, ModbusWrite};
 pub use self::lists::nmea::{NMEA_VALUES, Nmea};
 pub use self::lists::scpi::{Scpi, ScpiChannel, place_of_value};
 pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, AlertWhen, Ntfy, Webhook};

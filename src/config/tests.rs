@@ -1253,6 +1253,10 @@ device = "/dev/ttyUSB1"
 protocol = "modbus"
 instrument = "meter"
 
+[serial.modbus]
+stop = [{ unit_id = 7, table = "coil", address = 4, value = 1 }, { table = "holding", address = 8192, value = 0 }]
+safe = [{ unit_id = 7, table = "coil", address = 3, value = 0 }]
+
 [[serial.modbus.registers]]
 name = "volts"
 table = "input"
@@ -1266,6 +1270,16 @@ unit_id = 7
 table = "coil"
 address = 3
 write = true
+moving = "status"
+moving_mask = 6
+moving_equals = 4
+settle = "30s"
+
+[[serial.modbus.registers]]
+name = "status"
+unit_id = 7
+table = "input"
+address = 9
 
 [[serial]]
 id = "sensor"
@@ -1289,6 +1303,10 @@ fn protocols_are_read_and_written_again() {
     let ProtocolConfig::Modbus(modbus) = &meter.protocol else { panic!("{meter:?}") };
     assert_eq!(modbus.registers[0].order, super::ModbusOrder::Cdab);
     assert_eq!((modbus.registers[1].kind, modbus.registers[1].unit_id), (super::ModbusKind::Bool, 7));
+    assert_eq!((modbus.registers[1].settles(), modbus.stop.len()), (Duration::from_secs(30), 2));
+    assert_eq!(modbus.safe[0].to_string(), "unit 7 coil 3 = 0");
+    let moves = [4, 5, 6, 2, 0].map(|status| modbus.registers[1].moves(status));
+    assert_eq!(moves, [true, true, false, false, false], "4 of the bits of 6");
     assert!(matches!(sensor.protocol, ProtocolConfig::Line(_)));
     assert_eq!(good(&config.to_toml()), config, "{}", config.to_toml());
 }
@@ -1383,6 +1401,33 @@ fn faults_of_protocols_are_told_with_their_place() {
         (
             modbus("name = \"v\", table = \"input\", address = 1, unit_id = 0"),
             ": `serial.modbus.registers.unit_id` is 0, a whole number; expected a whole number from 1 to 247",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, moving = \"w\""),
+            ": `moving` is \"w\"; expected the name of a register of this line",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, type = \"f32\", moving = \"v\""),
+            ": `moving` is \"v\", which takes more than one register",
+        ),
+        (
+            modbus("name = \"v\", table = \"input\", address = 1, moving_mask = 1"),
+            ": `moving_mask` is set, but it is only used with `moving`",
+        ),
+        (
+            port(
+                "modbus",
+                "[serial.modbus]\nregisters = []\nstop = [{ table = \"coil\", address = 1, value = 2 }]\n",
+            ),
+            ": `value` is 2; expected 0 or 1 for a coil",
+        ),
+        (
+            port("modbus", "[serial.modbus]\nregisters = []\nsafe = [{ table = \"input\", address = 1 }]\n"),
+            ": `serial.modbus.safe` writes to a table input, which can't be written",
+        ),
+        (
+            port("modbus", "[serial.modbus]\nregisters = []\nsafe = [{ table = \"coil\", address = 1 }]\n"),
+            ": an item of `serial.modbus.safe` lacks `value`",
         ),
     ] {
         let found = faults(&text);

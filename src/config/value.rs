@@ -584,7 +584,7 @@ macro_rules! optional {
         }
     )*};
 }
-optional!(String, PathBuf, f64, u8, u32, u64);
+optional!(String, PathBuf, f64, u8, u16, u32, u64);
 
 impl Setting for Option<Duration> {
     fn value(&self) -> Value {

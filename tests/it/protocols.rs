@@ -105,6 +105,7 @@ fn line(device: &Path) -> Daemon {
         [serial.modbus]
         poll = "200ms"
         timeout = "200ms"
+        stop = [{{ unit_id = 2, table = "coil", address = 0, value = 0 }}]
         registers = [
             {{ name = "voltage", table = "input", address = 0, type = "f32", unit = "V" }},
             {{ name = "frequency", table = "input", address = 70, type = "f32", unit = "Hz" }},
@@ -156,6 +157,11 @@ fn modbus_devices_are_read_and_written() {
         let c = &i["channels"];
         c["limit"]["value"] == 55.5 && c["gain"]["value"] == 1.25 && c["pump"]["text"] == "off"
     });
+    let done = command(&daemon, "power", "set", json!({ "channel": "pump", "value": "on" }));
+    assert_eq!(done["state"], "completed", "{done}");
+    let done = command(&daemon, "power", "stop", json!({}));
+    assert_eq!(done["state"], "completed", "{done}");
+    until_state("the pump's end", power, |i| i["channels"]["pump"]["text"] == "off");
     let refused = daemon.post("/api/instruments/power/set", r#"{"channel":"limit","value":91}"#);
     assert_eq!((refused.status, &refused.json()["type"]), (422, &json!("out_of_limits")));
 

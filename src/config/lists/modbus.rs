@@ -2,7 +2,7 @@
 
 use super::super::error::shorten;
 use super::super::file::{Found, Reader, Seen};
-use super::super::keys::{DAY, Key, apart, key, ms, s};
+use super::super::keys::{DAY, HOUR, Key, apart, key, ms, s};
 use super::super::print;
 use super::super::value::{Setting, Type, Value, words};
 use super::Tell;
@@ -29,6 +29,23 @@ pub struct Modbus {
     pub merge_gap: u16,
     /// What is read and written.
     pub registers: Vec<ModbusRegister>,
+    /// Written to stop the devices, in this order; empty: nothing does.
+    pub stop: Vec<ModbusWrite>,
+    /// Written to bring them into a safe state, in this order.
+    pub safe: Vec<ModbusWrite>,
+}
+
+/// One register or coil, and what is written to it as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModbusWrite {
+    /// Whose it is.
+    pub unit_id: u8,
+    /// A holding register or a coil.
+    pub table: ModbusTable,
+    /// The address on the wire, from 0.
+    pub address: u16,
+    /// What is written: 0 or 1 to a coil.
+    pub value: u16,
 }
 
 /// One value.
@@ -62,6 +79,36 @@ pub struct ModbusRegister {
     pub max: Option<f64>,
     /// What a number becomes, such as `0 = "off"`.
     pub words: BTreeMap<String, String>,
+    /// How long it may take to arrive after it was set.
+    pub settle: Option<Duration>,
+    /// The name of the register that tells whether it moves.
+    pub moving: Option<String>,
+    /// The bits of that one that count; all of them without.
+    pub moving_mask: Option<u16>,
+    /// It moves when these bits are so; without, when any of them is set.
+    pub moving_equals: Option<u16>,
+}
+
+impl ModbusRegister {
+    /// How long it may take to arrive: one that tells whether it moves is waited for.
+    pub fn settles(&self) -> Duration {
+        self.settle.unwrap_or(if self.moving.is_some() { MOVE } else { Duration::ZERO })
+    }
+
+    /// Whether its status register, as it is, says that it moves.
+    pub fn moves(&self, status: u16) -> bool {
+        let bits = status & self.moving_mask.unwrap_or(u16::MAX);
+        self.moving_equals.map_or(bits != 0, |equals| bits == equals)
+    }
+}
+
+/// How long what tells whether it moves may take to arrive, unless configured.
+const MOVE: Duration = s(10);
+
+impl std::fmt::Display for ModbusWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "unit {} {} {} = {}", self.unit_id, self.table.word(), self.address, self.value)
+    }
 }
 
 /// The four tables of a server. Source: Modbus Application Protocol V1.1b3, 4.3.
@@ -135,7 +182,16 @@ impl ModbusKind {
 
 impl Default for Modbus {
     fn default() -> Self {
-        Modbus { poll: s(1), timeout: ms(500), gap: None, retries: 1, merge_gap: 8, registers: Vec::new() }
+        Modbus {
+            poll: s(1),
+            timeout: ms(500),
+            gap: None,
+            retries: 1,
+            merge_gap: 8,
+            registers: Vec::new(),
+            stop: Vec::new(),
+            safe: Vec::new(),
+        }
     }
 }
 
@@ -156,7 +212,17 @@ impl Default for ModbusRegister {
             min: None,
             max: None,
             words: BTreeMap::new(),
+            settle: None,
+            moving: None,
+            moving_mask: None,
+            moving_equals: None,
         }
+    }
+}
+
+impl Default for ModbusWrite {
+    fn default() -> Self {
+        ModbusWrite { unit_id: 1, table: ModbusTable::Holding, address: 0, value: 0 }
     }
 }
 
@@ -169,6 +235,8 @@ pub(in crate::config) static KEYS: &[Key<Modbus>] = &[
     key!(Modbus: "serial.modbus" "retries", Type::Whole(0, 10), retries, "How often a request is repeated that was not answered, came back garbled or found the device busy."),
     key!(Modbus: "serial.modbus" "merge_gap", Type::Whole(0, 124), merge_gap, "Registers of no interest that may be read along between two others, to save a request; 0 for a device that refuses them."),
     apart("serial.modbus", "registers", Type::Mappings, "What is read and written.").default("[]"),
+    apart("serial.modbus", "stop", Type::Mappings, "What is written to stop the devices, such as [{ table = \"coil\", address = 3, value = 1 }]: in this order, and before all else that waits.").default("[]"),
+    apart("serial.modbus", "safe", Type::Mappings, "What is written to bring them into a safe state; sent when a scan is interrupted, or by the command safe.").default("[]"),
 ];
 
 /// Keys of a register: `registers = [{ name = "volts", table = "input", address = 0, type = "f32" }]`.
@@ -187,7 +255,28 @@ pub(in crate::config) static REGISTER_KEYS: &[Key<ModbusRegister>] = &[
     key!(ModbusRegister: "serial.modbus.registers" "min", Type::Number, min, "The least it may be set to; less is refused before a byte is sent."),
     key!(ModbusRegister: "serial.modbus.registers" "max", Type::Number, max, "The most it may be set to."),
     key!(ModbusRegister: "serial.modbus.registers" "words", Type::Words, words, "What a number becomes, such as { 0 = \"off\", 1 = \"on\" }; the other way round when it is set."),
+    key!(ModbusRegister: "serial.modbus.registers" "settle", Type::Duration(Duration::ZERO, HOUR), settle, "With write = true: how long it may take until reading it back shows what was set, and it stands still where `moving` tells.").default("\"0s\", or \"10s\" with moving"),
+    key!(ModbusRegister: "serial.modbus.registers" "moving", Type::Id, moving, "Name of the register that tells whether this one moves: of one word or one bit, also of another table."),
+    key!(ModbusRegister: "serial.modbus.registers" "moving_mask", Type::Whole(1, 65_535), moving_mask, "The bits of that register that count, such as 3 for the lowest two.").default("all"),
+    key!(ModbusRegister: "serial.modbus.registers" "moving_equals", Type::Whole(0, 65_535), moving_equals, "It moves when these bits are exactly so, such as 0 for a flag that says it has arrived.").default("when any of them is set"),
 ];
+
+/// The keys of a write of a section.
+macro_rules! write_keys {
+    ($section:literal) => {
+        &[
+            key!(ModbusWrite: $section "unit_id", Type::Whole(1, 247), unit_id, "Address of the device on the line."),
+            key!(ModbusWrite: $section "table", Type::Choice(TABLES), table, "Which table: holding or coil.").required(),
+            key!(ModbusWrite: $section "address", Type::Whole(0, 65_535), address, "Address on the wire, counted from 0.").required(),
+            key!(ModbusWrite: $section "value", Type::Whole(0, 65_535), value, "What is written, as it is; 0 or 1 to a coil.").required(),
+        ]
+    };
+}
+
+/// Keys of an item of `stop`.
+static STOP_KEYS: &[Key<ModbusWrite>] = write_keys!("serial.modbus.stop");
+/// Keys of an item of `safe`.
+static SAFE_KEYS: &[Key<ModbusWrite>] = write_keys!("serial.modbus.safe");
 
 /// Writes it as it would be read.
 pub(super) fn write(out: &mut String, modbus: &Modbus) {
@@ -200,17 +289,29 @@ pub(super) fn write(out: &mut String, modbus: &Modbus) {
         }
         out.push_str("]\n");
     }
+    for (name, keys, writes) in [("stop", STOP_KEYS, &modbus.stop), ("safe", SAFE_KEYS, &modbus.safe)] {
+        if !writes.is_empty() {
+            let items: Vec<String> =
+                writes.iter().map(|write| format!("{{ {} }}", print::inline(keys, write))).collect();
+            let _ = writeln!(out, "{name} = [{}]", items.join(", "));
+        }
+    }
 }
 
 /// Its keys for the documentation.
 pub(super) fn tell(tell: Tell<'_>) {
     tell("[serial.modbus], below a [[serial]] with protocol = \"modbus\"", &print::rows(KEYS));
     tell("An item of registers in [serial.modbus]", &print::rows(REGISTER_KEYS));
+    tell("An item of stop or safe in [serial.modbus]", &print::rows(STOP_KEYS));
 }
 
 /// Section and name of its keys.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
-    KEYS.iter().map(|k| (k.section, k.name)).chain(REGISTER_KEYS.iter().map(|k| (k.section, k.name)))
+    let writes = STOP_KEYS.iter().chain(SAFE_KEYS).map(|k| (k.section, k.name));
+    KEYS.iter()
+        .map(|k| (k.section, k.name))
+        .chain(REGISTER_KEYS.iter().map(|k| (k.section, k.name)))
+        .chain(writes)
 }
 
 impl Reader<'_> {
@@ -219,11 +320,16 @@ impl Reader<'_> {
         let mut modbus = Modbus::default();
         let Some(table) = self.inner_table("serial.modbus", value) else { return modbus };
         self.keys(table, "serial.modbus", KEYS, &mut modbus);
+        let of = |name: &str| table.iter().find(|(k, _)| k.get_ref() == name).map(|(_, v)| v);
+        modbus.stop =
+            of("stop").map(|v| self.modbus_writes("serial.modbus.stop", STOP_KEYS, v)).unwrap_or_default();
+        modbus.safe =
+            of("safe").map(|v| self.modbus_writes("serial.modbus.safe", SAFE_KEYS, v)).unwrap_or_default();
         let Some(items) = table.iter().find(|(k, _)| k.get_ref() == "registers").map(|(_, v)| v) else {
             self.absence(&value.span(), "[serial.modbus] lacks `registers`; expected a list of tables, such as [{ name = \"volts\", table = \"input\", address = 0 }]".into());
             return modbus;
         };
-        let mut names = BTreeSet::new();
+        let (mut names, mut movers) = (BTreeSet::new(), Vec::new());
         for (table, at) in self.inner_list("serial.modbus.registers", items, limits::CHANNELS) {
             let mut register = ModbusRegister::default();
             let seen = self.keys(table, "serial.modbus.registers", REGISTER_KEYS, &mut register);
@@ -243,9 +349,55 @@ impl Reader<'_> {
                     ),
                 );
             }
+            if let Some(Found { at, good: true }) = seen.get("moving") {
+                movers.push((modbus.registers.len(), at.clone()));
+            }
             modbus.registers.push(register);
         }
+        for (n, at) in movers {
+            let status = modbus.registers.get(n).and_then(|r| r.moving.clone()).unwrap_or_default();
+            match modbus.registers.iter().find(|r| r.name == status) {
+                Some(found) if found.kind.registers() == 1 => {}
+                Some(_) => self.fault(
+                    &at,
+                    format!("`moving` is {status:?}, which takes more than one register; expected one of one word or one bit"),
+                ),
+                None => self.fault(
+                    &at,
+                    format!("`moving` is {:?}; expected the name of a register of this line", shorten(&status)),
+                ),
+            }
+        }
         modbus
+    }
+
+    /// What is written to stop the devices, or to make them safe.
+    fn modbus_writes(
+        &mut self,
+        section: &'static str,
+        keys: &'static [Key<ModbusWrite>],
+        value: &Spanned<DeValue<'_>>,
+    ) -> Vec<ModbusWrite> {
+        let mut writes = Vec::new();
+        for (table, at) in self.inner_list(section, value, limits::CHANNELS) {
+            let mut write = ModbusWrite::default();
+            let seen = self.keys(table, section, keys, &mut write);
+            self.missing(&seen, keys, &at, &format!("an item of `{section}`"));
+            if let Some(Found { at, good: true }) = seen.get("table")
+                && !matches!(write.table, ModbusTable::Holding | ModbusTable::Coil)
+            {
+                let table = write.table.word();
+                self.fault(at, format!("`{section}` writes to a table {table}, which can't be written"));
+            }
+            if let Some(Found { at, good: true }) = seen.get("value")
+                && write.table.is_bits()
+                && write.value > 1
+            {
+                self.fault(at, format!("`value` is {}; expected 0 or 1 for a coil", write.value));
+            }
+            writes.push(write);
+        }
+        writes
     }
 
     fn weigh_register(&mut self, register: &ModbusRegister, seen: &Seen) {
@@ -282,8 +434,13 @@ impl Reader<'_> {
                 say(at("write"), "`write` is set with `bit`, but single bits of a register can't be written without touching the others".into());
             }
         } else {
-            for name in ["min", "max"] {
+            for name in ["min", "max", "settle"] {
                 self.only(seen, name, "with write = true");
+            }
+        }
+        if register.moving.is_none() {
+            for name in ["moving_mask", "moving_equals"] {
+                self.only(seen, name, "with `moving`");
             }
         }
         self.limits(seen, register.min, register.max);

@@ -4,7 +4,7 @@
 //! frames and silence).
 
 use super::value::Raw;
-use crate::config::{ModbusRegister, ModbusTable};
+use crate::config::ModbusTable;
 use rmodbus::ModbusProto;
 use rmodbus::client::ModbusRequest;
 use std::time::Duration;
@@ -101,15 +101,14 @@ pub(super) fn read_frame(unit: u8, table: ModbusTable, address: u16, count: u16)
     Some((frame, Codec { unit, function, length: usize::from(bytes) + 5 }))
 }
 
-pub(super) fn write_frame(register: &ModbusRegister, raw: &Raw) -> Option<(Vec<u8>, Codec)> {
-    let unit = register.unit_id;
+pub(super) fn write_frame(unit: u8, address: u16, raw: &Raw) -> Option<(Vec<u8>, Codec)> {
     let mut request = ModbusRequest::new(unit, ModbusProto::Rtu);
     let mut frame = Vec::new();
     let (function, made) = match raw {
-        Raw::Bit(on) => (5, request.generate_set_coil(register.address, *on, &mut frame)),
+        Raw::Bit(on) => (5, request.generate_set_coil(address, *on, &mut frame)),
         Raw::Words(words) => match words[..] {
-            [word] => (6, request.generate_set_holding(register.address, word, &mut frame)),
-            _ => (16, request.generate_set_holdings_bulk(register.address, words, &mut frame)),
+            [word] => (6, request.generate_set_holding(address, word, &mut frame)),
+            _ => (16, request.generate_set_holdings_bulk(address, words, &mut frame)),
         },
     };
     made.ok()?;

@@ -4,21 +4,25 @@
 //! registers are read in one request. A frame with a wrong checksum, of another device or of another length is never a
 //! value; after one the line has to be silent before the next request. A device that does not answer is asked less often
 //! and does not hold up the others. A write is checked against its limits before a byte is sent, is never repeated, and
-//! is done when reading it back shows it. Does not: act as a server, broadcast, or share the line with another master.
+//! is done when reading it back shows it and what it set stands still. What stops the devices goes before all else. Does not: act as a server, broadcast, or share the line with another master.
 //!
 //! Sources: those of `frame`.
 
 mod block;
 mod frame;
+mod heard;
+mod order;
+mod request;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use self::block::{Block, plan};
 use self::frame::{Codec, FRAME, Said, exception, hex, read_frame, silence, write_frame};
-use self::value::{Raw, raw_of, value_at};
+use self::order::{Order, Still};
+use self::value::{Raw, raw_of, value_at, word_at};
 use super::pending::{No, Pending, ended, failed};
-use super::protocol::{Action, Finish, Protocol};
+use super::protocol::{Action, Finish, Motion, Protocol};
 use crate::config::{self, ModbusRegister};
 use crate::model::{CommandState, QualityReason};
 use crate::sources::instruments::{ChannelOffer, Failure, Offer, Request as Wanted, Setting};
@@ -112,6 +116,8 @@ enum Purpose {
         write: Write,
         silent: bool,
     },
+    Order(Order),
+    Still(Still),
     /// Of a request that was given up: its answer only has to be out of the way.
     Nobody,
 }
@@ -124,6 +130,8 @@ struct Write {
     raw: Raw,
     /// Those that follow.
     rest: VecDeque<(usize, Raw)>,
+    /// All that it sets.
+    sets: Vec<usize>,
     tolerance: Option<f64>,
     /// How long the read-back may take to agree, and when that is over for this one.
     within: Duration,
@@ -146,6 +154,14 @@ struct Read {
 enum Wish {
     Write(Write),
     Read(Read),
+    Order(Order),
+}
+
+impl Wish {
+    /// It goes before all else, and ends sets.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Wish::Order(_))
+    }
 }
 
 impl Modbus {
@@ -197,6 +213,7 @@ impl Modbus {
                 State::Free { .. } => {
                     if let Some(next) = &self.next
                         && now < next.not_before
+                        && !self.pending.any(Wish::is_urgent)
                     {
                         return actions;
                     }
@@ -217,6 +234,12 @@ impl Modbus {
     }
 
     fn next_request(&mut self, now: Duration, actions: &mut Vec<Action>) -> Option<Request> {
+        if !self.next.as_ref().is_some_and(Request::is_urgent)
+            && let Some((_, Wish::Order(order))) = self.pending.next(Wish::is_urgent)
+        {
+            self.end_sets(actions);
+            return self.order(order, now, actions);
+        }
         if let Some(request) = self.next.take() {
             return Some(request);
         }
@@ -233,6 +256,7 @@ impl Modbus {
             match self.pending.next(|wish| is_free(wish, looks)) {
                 Some((_, Wish::Write(write))) => return self.write(write, actions),
                 Some((_, Wish::Read(read))) => return self.read(read, actions),
+                Some((_, Wish::Order(order))) => return self.order(order, now, actions),
                 None => {}
             }
             if let Some(look) = self.look_due(now) {
@@ -256,13 +280,7 @@ impl Modbus {
             if standing.is_none_or(|s| now >= s.again)
                 && let Some((frame, codec)) = read_frame(block.unit, block.table, block.address, block.count)
             {
-                return Some(Request {
-                    frame,
-                    codec,
-                    purpose: Purpose::Block(n),
-                    tries: 0,
-                    not_before: Duration::ZERO,
-                });
+                return Some(Request::of(frame, codec, Purpose::Block(n)));
             }
         }
         None
@@ -285,13 +303,14 @@ impl Modbus {
     }
 
     fn write(&self, write: Write, actions: &mut Vec<Action>) -> Option<Request> {
-        let made = self.config.registers.get(write.register).and_then(|r| write_frame(r, &write.raw));
+        let register = self.config.registers.get(write.register);
+        let made = register.and_then(|r| write_frame(r.unit_id, r.address, &write.raw));
         let Some((frame, codec)) = made else {
             let why = "the value does not fit into a frame".to_string();
             actions.push(ended(&write.id, CommandState::Failed, Some(why)));
             return None;
         };
-        Some(Request { frame, codec, purpose: Purpose::Write(write), tries: 0, not_before: Duration::ZERO })
+        Some(Request::of(frame, codec, Purpose::Write(write)))
     }
 
     fn read(&self, read: Read, actions: &mut Vec<Action>) -> Option<Request> {
@@ -300,7 +319,7 @@ impl Modbus {
             actions.push(ended(&read.id, CommandState::Failed, Some("it can't be read".into())));
             return None;
         };
-        Some(Request { frame, codec, purpose: Purpose::Read(read), tries: 0, not_before: Duration::ZERO })
+        Some(Request::of(frame, codec, Purpose::Read(read)))
     }
 
     /// Reads back what was written, after the answer to it, or after none.
@@ -310,7 +329,7 @@ impl Modbus {
             let count = if register.table.is_bits() { 1 } else { register.kind.registers() };
             let (frame, codec) = read_frame(register.unit_id, register.table, register.address, count)?;
             let purpose = Purpose::Readback { write: write.clone(), silent };
-            Some(Request { frame, codec, purpose, tries: 0, not_before })
+            Some(Request { not_before, ..Request::of(frame, codec, purpose) })
         });
         match request {
             Some(request) => {
@@ -343,8 +362,8 @@ impl Modbus {
     fn unanswered(&mut self, mut request: Request, now: Duration) -> Vec<Action> {
         let standing = self.units.entry(request.codec.unit).or_default();
         // A device that was silent last time gets one try, not the time of several.
-        let tries = if standing.silent > 0 { 0 } else { self.config.retries };
-        let mut end = None;
+        let tries = if standing.silent > 0 && !request.is_urgent() { 0 } else { self.config.retries };
+        let (mut end, mut order) = (None, None);
         match request.purpose {
             Purpose::Write(write) => {
                 // Never twice: whether it has arrived shows when it is read.
@@ -366,6 +385,14 @@ impl Modbus {
             Purpose::Read(ref read) => {
                 let why = format!("no answer from {} within {:?}", read.block.name(), self.config.timeout);
                 end = Some(failed(&read.id, Failure::Timeout, why));
+            }
+            Purpose::Still(still) => {
+                let why = "no answer when it was asked whether it moves".to_string();
+                end = Some(failed(&still.id, Failure::Timeout, why));
+            }
+            Purpose::Order(mut stops) => {
+                stops.ended(Some((Failure::Timeout, "no answer")));
+                order = Some(stops);
             }
             Purpose::Block(_) => {}
         }
@@ -390,6 +417,9 @@ impl Modbus {
             actions.extend(self.tell());
         }
         actions.push(self.silent_units());
+        if let Some(order) = order {
+            self.next = self.order(order, now, &mut actions);
+        }
         actions
     }
 
@@ -443,224 +473,12 @@ impl Modbus {
         }
         actions
     }
-
-    fn answered(&mut self, request: Request, data: &[u8], now: Duration) -> Vec<Action> {
-        match request.purpose {
-            Purpose::Block(n) => {
-                let Some(block) = self.blocks.get(n) else { return Vec::new() };
-                for register in &block.registers {
-                    if let Some(register) = self.config.registers.get(*register) {
-                        let at = register.address.saturating_sub(block.address);
-                        let value = value_at(register, data, at);
-                        self.readings.push(reading(register, value));
-                    }
-                }
-                let cured = self.exceptions.remove(&block.name());
-                cured.map(|_| self.told_exceptions()).into_iter().collect()
-            }
-            Purpose::Read(mut read) => {
-                let of = |n: &usize| {
-                    let register = self.config.registers.get(*n)?;
-                    let at = register.address.saturating_sub(read.block.address);
-                    Some(reading(register, value_at(register, data, at)))
-                };
-                let readings: Vec<Reading> = read.block.registers.iter().filter_map(of).collect();
-                let mut actions = vec![Action::Readings(readings.clone())];
-                read.readings.extend(readings);
-                match read.rest.pop_front() {
-                    Some(block) => self.next = self.read(Read { block, ..read }, &mut actions),
-                    None => actions.push(done(read.id, read.readings)),
-                }
-                actions
-            }
-            Purpose::Write(mut write) if !write.arrive => {
-                let mut actions = Vec::new();
-                match write.rest.pop_front() {
-                    Some((register, raw)) => {
-                        self.next = self.write(Write { register, raw, ..write }, &mut actions);
-                    }
-                    None => actions.push(done(write.id, Vec::new())),
-                }
-                actions
-            }
-            Purpose::Write(mut write) => {
-                write.until = Some(now + write.within);
-                self.read_back(write, false, Duration::ZERO)
-            }
-            Purpose::Readback { write, silent } => self.looked(write, silent, data, now),
-            Purpose::Nobody => Vec::new(),
-        }
-    }
-
-    /// What was written was read back.
-    fn looked(&mut self, mut write: Write, silent: bool, data: &[u8], now: Duration) -> Vec<Action> {
-        let Some(register) = self.config.registers.get(write.register) else { return Vec::new() };
-        let value = value_at(register, data, 0);
-        let wanted = value_at(register, &write.raw.bytes(), 0);
-        let near = value.as_number().zip(wanted.as_number()).zip(write.tolerance);
-        let agrees = value == wanted || near.is_some_and(|((is, wanted), t)| (is - wanted).abs() <= t);
-        let shown = |value: &Value| match value {
-            Value::Text(text) => text.clone(),
-            Value::Missing(_) => "no value".into(),
-            other => other.to_json().to_string(),
-        };
-        let unit = register.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
-        let read = reading(register, value.clone());
-        let mut actions = vec![Action::Readings(vec![read.clone()])];
-        if agrees {
-            write.readings.push(read);
-            write.until = None;
-            match write.rest.pop_front() {
-                Some((register, raw)) => {
-                    self.next = self.write(Write { register, raw, ..write }, &mut actions);
-                }
-                None => actions.push(done(write.id, write.readings)),
-            }
-        } else if write.until.is_some_and(|until| now < until) {
-            actions.extend(self.read_back(write, silent, now + AGAIN));
-        } else {
-            let unheard = if silent { "; the write was not answered" } else { "" };
-            let why = format!(
-                "wrote {}{unit} to {}, but it reads back {}{unit}{unheard}",
-                shown(&wanted),
-                register.name,
-                shown(&value)
-            );
-            actions.push(failed(&write.id, Failure::NotInTolerance, why));
-        }
-        actions
-    }
-
-    fn refused(&mut self, mut request: Request, code: u8, now: Duration) -> Vec<Action> {
-        let mut actions = vec![Action::Count("exceptions", 1)];
-        let busy = matches!(code, 5 | 6);
-        let once = matches!(request.purpose, Purpose::Write(_) | Purpose::Nobody);
-        if busy && request.tries < self.config.retries && !once {
-            request.tries += 1;
-            request.not_before = now + BUSY;
-            match request.purpose {
-                Purpose::Readback { .. } => self.looks.push(request),
-                _ => self.next = Some(request),
-            }
-            actions.push(Action::Count("retries", 1));
-            return actions;
-        }
-        match request.purpose {
-            Purpose::Nobody => {}
-            Purpose::Write(write) | Purpose::Readback { write, .. } => {
-                let why = format!("the device refuses: {}", exception(code));
-                actions.push(failed(&write.id, Failure::DeviceError, why));
-            }
-            Purpose::Read(read) => {
-                let why = format!("the device refuses to tell {}: {}", read.block.name(), exception(code));
-                actions.push(failed(&read.id, Failure::DeviceError, why));
-            }
-            Purpose::Block(n) => {
-                let Some(block) = self.blocks.get(n).cloned() else { return actions };
-                if code == 2 && block.holes {
-                    // Perhaps only what is between is not there: from now on without it.
-                    let parts = self.plan_of(&block.registers, 0);
-                    let first = self.blocks.len();
-                    self.blocks.extend(parts);
-                    self.round.extend(first..self.blocks.len());
-                    // The old one stays in its place, so that numbers stay right, with nothing to read.
-                    if let Some(old) = self.blocks.get_mut(n) {
-                        old.count = 0;
-                    }
-                    actions.push(Action::Count("split_requests", 1));
-                    return actions;
-                }
-                for register in block.registers.iter().filter_map(|r| self.config.registers.get(*r)) {
-                    self.readings.push(reading(register, Value::Missing(QualityReason::DeviceError)));
-                }
-                let name = block.name();
-                let is_new = self.exceptions.get(&name).is_none_or(|old| *old != exception(code));
-                if is_new && (self.exceptions.len() < EXCEPTIONS || self.exceptions.contains_key(&name)) {
-                    self.exceptions.insert(name, exception(code));
-                    actions.push(self.told_exceptions());
-                }
-            }
-        }
-        actions
-    }
-
-    fn told_exceptions(&self) -> Action {
-        Action::Detail("refused", json!(self.exceptions))
-    }
-
-    fn wish(&self, id: &str, request: &Wanted) -> Result<Wish, No> {
-        match request {
-            Wanted::Set { channel, to, tolerance, within, arrive } => {
-                let mut write = self.set(id, &[(channel.clone(), to.clone())])?;
-                (write.tolerance, write.within) = (*tolerance, within.unwrap_or_default());
-                write.arrive = *arrive;
-                Ok(Wish::Write(write))
-            }
-            Wanted::Move { to, within } => {
-                let mut write = self.set(id, to)?;
-                write.within = within.unwrap_or_default();
-                Ok(Wish::Write(write))
-            }
-            Wanted::Read { channels } => {
-                let mut wanted = Vec::new();
-                for name in channels {
-                    match self.config.registers.iter().position(|r| r.name == *name) {
-                        Some(n) => wanted.push(n),
-                        None => return Err(format!("{name:?} is no register of it").into()),
-                    }
-                }
-                let mut rest: VecDeque<Block> = self.plan_of(&wanted, self.config.merge_gap).into();
-                let block = rest.pop_front().ok_or_else(|| "nothing was asked for".to_string())?;
-                Ok(Wish::Read(Read { id: id.to_string(), block, rest, readings: Vec::new() }))
-            }
-            Wanted::Query(_) => Err("a Modbus device takes no text".to_string().into()),
-            Wanted::Stop | Wanted::Safe | Wanted::ClearError => {
-                Err("a Modbus device has no such command; set a register instead".to_string().into())
-            }
-        }
-    }
-
-    /// Registers to be set, each checked before any is.
-    fn set(&self, id: &str, to: &[(String, Setting)]) -> Result<Write, No> {
-        let mut rest = VecDeque::new();
-        for (name, to) in to {
-            let found = self.config.registers.iter().enumerate().find(|(_, r)| r.name == *name && r.write);
-            let Some((n, register)) = found else {
-                let all = self.config.registers.iter().filter(|r| r.write).map(|r| r.name.as_str());
-                return Err(No::unsettable(name, all));
-            };
-            rest.push_back((n, raw_of(register, to)?));
-        }
-        let (register, raw) = rest.pop_front().ok_or_else(|| "nothing is to be set".to_string())?;
-        Ok(Write {
-            id: id.to_string(),
-            register,
-            raw,
-            rest,
-            tolerance: None,
-            within: Duration::ZERO,
-            until: None,
-            arrive: true,
-            readings: Vec::new(),
-        })
-    }
-
-    /// Some of the registers into requests.
-    fn plan_of(&self, wanted: &[usize], merge_gap: u16) -> Vec<Block> {
-        let own: Vec<ModbusRegister> =
-            wanted.iter().filter_map(|n| self.config.registers.get(*n).cloned()).collect();
-        let mut blocks = plan(&own, merge_gap);
-        for n in blocks.iter_mut().flat_map(|block| &mut block.registers) {
-            *n = wanted.get(*n).copied().unwrap_or_default();
-        }
-        blocks
-    }
 }
 
 /// It may begin although these are still to be read back: it sets none of their registers.
 fn is_free(wish: &Wish, looks: &[Request]) -> bool {
     let Wish::Write(write) = wish else { return true };
-    !looks.iter().filter_map(Request::write).any(|other| other.touches(write))
+    !looks.iter().any(|look| look.sets().iter().any(|register| write.sets.contains(register)))
 }
 
 /// A request is done.
@@ -728,6 +546,7 @@ impl Protocol for Modbus {
             State::Resync { until, .. } => Some(*until),
             State::Free { from } => {
                 let next = match &self.next {
+                    _ if self.pending.any(Wish::is_urgent) => *from,
                     Some(next) => next.not_before,
                     None if self.round.is_empty() && !self.pending.any(|wish| is_free(wish, &self.looks)) => {
                         let looks = self.looks.iter().map(|look| look.not_before);
@@ -748,11 +567,21 @@ impl Protocol for Modbus {
             readable: true,
             min: register.min,
             max: register.max,
+            settle: register.settles(),
+            moves: register.moving.is_some(),
             words: register.words.values().cloned().collect(),
             ..ChannelOffer::default()
         });
         let (timeout, gap) = (self.config.timeout, self.gap);
-        Some(Offer { channels: channels.collect(), timeout, gap, ..Offer::default() })
+        Some(Offer {
+            channels: channels.collect(),
+            stops: !self.config.stop.is_empty(),
+            safe: self.config.safe.iter().map(ToString::to_string).collect(),
+            movement: self.config.registers.iter().any(|r| r.moving.is_some()),
+            timeout,
+            gap,
+            ..Offer::default()
+        })
     }
 
     fn ask(&mut self, id: &str, request: &Wanted, now: Duration) -> Vec<Action> {
@@ -775,11 +604,20 @@ impl Protocol for Modbus {
     }
 
     fn taken(&mut self) -> Vec<String> {
-        self.pending.taken(|_| false)
+        self.pending.taken(Wish::is_urgent)
     }
 
     fn actions(&self) -> Vec<&'static str> {
-        if self.config.registers.iter().any(|r| r.write) { vec!["set", "move"] } else { Vec::new() }
+        let mut actions = Vec::new();
+        if self.config.registers.iter().any(|r| r.write) {
+            actions.extend(["set", "move"]);
+        }
+        for (writes, action) in [(&self.config.stop, "stop"), (&self.config.safe, "safe")] {
+            if !writes.is_empty() {
+                actions.push(action);
+            }
+        }
+        actions
     }
 
     fn closed(&mut self) -> Vec<Action> {
@@ -802,11 +640,21 @@ impl Protocol for Modbus {
 }
 
 impl Request {
-    /// The set that it is a part of.
-    fn write(&self) -> Option<&Write> {
+    fn of(frame: Vec<u8>, codec: Codec, purpose: Purpose) -> Request {
+        Request { frame, codec, purpose, tries: 0, not_before: Duration::ZERO }
+    }
+
+    /// It goes before all else.
+    fn is_urgent(&self) -> bool {
+        matches!(self.purpose, Purpose::Order(_))
+    }
+
+    /// The registers of the set that it is a part of.
+    fn sets(&self) -> &[usize] {
         match &self.purpose {
-            Purpose::Write(write) | Purpose::Readback { write, .. } => Some(write),
-            _ => None,
+            Purpose::Write(write) | Purpose::Readback { write, .. } => &write.sets,
+            Purpose::Still(still) => &still.sets,
+            _ => &[],
         }
     }
 
@@ -814,19 +662,11 @@ impl Request {
     fn id(&self) -> Option<&str> {
         match &self.purpose {
             Purpose::Read(read) => Some(&read.id),
-            _ => self.write().map(|write| write.id.as_str()),
+            Purpose::Write(write) | Purpose::Readback { write, .. } => Some(&write.id),
+            Purpose::Order(order) => Some(&order.id),
+            Purpose::Still(still) => Some(&still.id),
+            Purpose::Block(_) | Purpose::Nobody => None,
         }
-    }
-}
-
-impl Write {
-    /// Whether both set one of the same registers.
-    fn touches(&self, other: &Write) -> bool {
-        let all = |write: &Write| -> Vec<usize> {
-            write.rest.iter().map(|(register, _)| *register).chain([write.register]).collect()
-        };
-        let theirs = all(other);
-        all(self).iter().any(|register| theirs.contains(register))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::script::{Replies, Rig, golden, ms};
 use super::frame::crc;
 use super::*;
-use crate::config::{ModbusKind, ModbusOrder, ModbusTable};
+use crate::config::{ModbusKind, ModbusOrder, ModbusTable, ModbusWrite};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
@@ -460,6 +460,194 @@ fn a_set_that_is_waited_for_leaves_the_line_free_and_can_be_given_up() {
     rig.took();
     rig.close();
     assert_eq!(rig.took(), ["finish #5 failed: the port was closed"]);
+}
+
+/// A drive: it goes where it is sent in so many looks at its status, unless it is stopped.
+#[derive(Default)]
+struct Axis {
+    line: Line,
+    /// Looks until it begins to move, and until it stands.
+    begins: u32,
+    looks: u32,
+}
+
+impl Axis {
+    fn new() -> Axis {
+        let mut axis = Axis::default();
+        axis.line.set(1, Holding, 0, &[100, 7]);
+        axis.line.set(1, Input, 9, &[8]);
+        axis.line.set(1, Coil, 3, &[0]);
+        axis
+    }
+
+    fn hear(&mut self, sent: &[u8]) -> Replies {
+        let (function, address) = (sent[1], u16::from_be_bytes([sent[2], sent[3]]));
+        if (function, address) == (4, 9) {
+            let moves = self.begins == 0 && self.looks > 0;
+            self.begins = self.begins.saturating_sub(1);
+            self.looks -= u32::from(moves);
+            self.line.set(1, Input, 9, &[if moves { 12 } else { 8 }]);
+        }
+        if (function, address) == (5, 3) {
+            self.looks = self.looks.min(1);
+        }
+        self.line.hear(sent)
+    }
+
+    fn config() -> config::Modbus {
+        let position = ModbusRegister {
+            write: true,
+            moving: Some("status".into()),
+            moving_mask: Some(4),
+            settle: Some(ms(5000)),
+            ..register("position", Holding, 0, U16)
+        };
+        let speed = ModbusRegister { write: true, ..register("speed", Holding, 1, U16) };
+        let write = |table, address, value| ModbusWrite { unit_id: 1, table, address, value };
+        config::Modbus {
+            poll: ms(10_000),
+            stop: vec![write(Coil, 3, 1)],
+            safe: vec![write(Coil, 3, 1), write(Holding, 1, 0)],
+            ..config(vec![position, speed, register("status", Input, 9, U16)])
+        }
+    }
+}
+
+fn position(to: f64) -> Wanted {
+    Wanted::Set {
+        channel: "position".into(),
+        to: Setting::Number(to),
+        tolerance: None,
+        within: None,
+        arrive: true,
+    }
+}
+
+#[test]
+fn a_set_that_moves_has_arrived_when_it_stands() {
+    let mut axis = Axis::new();
+    let mut rig = Rig::new(Modbus::new(&Axis::config(), 9600));
+    rig.open(&mut |s| axis.hear(s));
+    rig.run(ms(500), &mut |s| axis.hear(s));
+    assert!(rig.took().contains(&"motion position stands".to_string()), "polled as well");
+    (axis.begins, axis.looks) = (1, 5);
+    rig.ask("1", &position(200.0), &mut |s| axis.hear(s));
+    rig.run(ms(400), &mut |s| axis.hear(s));
+    assert!(!rig.log.iter().any(|l| l.starts_with("finish")), "{:#?}", rig.log);
+    rig.run(ms(1000), &mut |s| axis.hear(s));
+    let log = rig.took();
+    let of = |line: &str| log.iter().position(|l| l == line).unwrap_or(usize::MAX);
+    let order =
+        ["motion position to 200", "motion position stands", "motion position moves", "finish 1 completed"];
+    assert!(order.map(of).is_sorted() && of(order[3]) < usize::MAX, "{log:#?}");
+    // It is there already: the flag never rises.
+    rig.ask("2", &position(200.0), &mut |s| axis.hear(s));
+    rig.run(ms(1000), &mut |s| axis.hear(s));
+    assert!(rig.took().contains(&"finish 2 completed".to_string()));
+    // It never arrives.
+    axis.looks = 1_000_000;
+    rig.ask("3", &position(300.0), &mut |s| axis.hear(s));
+    rig.run(ms(6000), &mut |s| axis.hear(s));
+    assert!(rig.took().contains(&"finish 3 failed: position moves still after 5s".to_string()));
+}
+
+#[test]
+fn stopping_goes_first_and_ends_what_is_on_its_way() {
+    let mut axis = Axis::new();
+    let mut rig = Rig::new(Modbus::new(&Axis::config(), 9600));
+    rig.open(&mut |s| axis.hear(s));
+    rig.run(ms(500), &mut |s| axis.hear(s));
+    let can = rig.protocol.offer().unwrap();
+    assert_eq!((can.stops, can.movement, can.safe.len()), (true, true, 2));
+    assert_eq!(rig.protocol.actions(), ["set", "move", "stop", "safe"]);
+    axis.looks = 1_000_000;
+    rig.ask("1", &position(200.0), &mut |s| axis.hear(s));
+    rig.run(ms(300), &mut |s| axis.hear(s));
+    rig.took();
+    axis.line.requests.clear();
+    // One has the line, others wait: the stop is what is sent next.
+    let read = Wanted::Read { channels: vec!["speed".into()] };
+    rig.ask("2", &read, &mut |s| axis.hear(s));
+    rig.ask("3", &position(50.0), &mut |s| axis.hear(s));
+    rig.ask("4", &read, &mut |s| axis.hear(s));
+    rig.ask("5", &Wanted::Stop, &mut |s| axis.hear(s));
+    rig.run(ms(1000), &mut |s| axis.hear(s));
+    let sent: Vec<_> = axis.line.requests.iter().map(|r| (r.1, r.2)).collect();
+    let stop = sent.iter().position(|r| *r == (5, 3)).unwrap();
+    assert!(stop <= 1, "{sent:?}");
+    assert!(!sent.contains(&(6, 0)), "what was not written is not written: {sent:?}");
+    let mut ends: Vec<_> = rig.log.iter().filter(|l| l.starts_with("finish")).cloned().collect();
+    ends.sort_unstable();
+    assert_eq!(
+        ends,
+        [
+            "finish 1 failed: it was told to stop",
+            "finish 2 completed",
+            "finish 3 failed: it was told to stop",
+            "finish 4 completed",
+            "finish 5 completed",
+        ]
+    );
+    let code = |rig: &Rig<Modbus>, id: &str| {
+        rig.actions.iter().find_map(|a| match a {
+            Action::Finish(end) if end.id == id => Some(end.code),
+            _ => None,
+        })
+    };
+    assert_eq!(code(&rig, "1"), Some(Some(Failure::StoppedExternally)));
+    // It moves still: the stop waits for it, and a second one does not wait for the first.
+    rig.took();
+    axis.looks = 1_000_000;
+    let mut stuck = |s: &[u8]| if s[1] == 5 { axis.line.hear(s) } else { axis.hear(s) };
+    rig.ask("6", &Wanted::Stop, &mut stuck);
+    rig.run(ms(1000), &mut stuck);
+    rig.ask("7", &Wanted::Safe, &mut stuck);
+    rig.run(ms(500), &mut stuck);
+    assert!(rig.log.contains(&"finish 7 completed".to_string()), "{:#?}", rig.log);
+    rig.run(ms(4500), &mut stuck);
+    assert_eq!(code(&rig, "6"), Some(Some(Failure::Timeout)), "{:#?}", rig.log);
+    assert_eq!(axis.line.words[&(1, Holding, 1)], 0, "made safe");
+}
+
+#[test]
+fn an_order_is_written_to_its_end_whatever_becomes_of_a_part() {
+    let mut axis = Axis::new();
+    let mut rig = Rig::new(Modbus::new(&Axis::config(), 9600));
+    rig.open(&mut |s| axis.hear(s));
+    rig.run(ms(500), &mut |s| axis.hear(s));
+    rig.took();
+    // The first write is refused, then not answered: repeated, and the second is written all the same.
+    for answer in [Some(framed(vec![1, 0x85, 4])), None] {
+        axis.line.set(1, Holding, 1, &[7]);
+        let mut asked = 0;
+        let mut odd = |s: &[u8]| -> Replies {
+            if s[1] != 5 {
+                return axis.hear(s);
+            }
+            asked += 1;
+            answer.iter().map(|frame| (ms(5), frame.clone())).collect()
+        };
+        rig.ask("1", &Wanted::Safe, &mut odd);
+        rig.run(ms(3000), &mut odd);
+        let log = rig.took();
+        let why = match &answer {
+            Some(_) => "the device refuses: 04 device failure: it failed while doing it",
+            None => "no answer",
+        };
+        assert!(log.contains(&format!("finish 1 failed: unit 1 coil 3 = 1: {why}")), "{log:#?}");
+        assert_eq!(asked, if answer.is_some() { 1 } else { 2 });
+        assert_eq!(axis.line.words[&(1, Holding, 1)], 0);
+    }
+    // Without any, there is none.
+    let config = config::Modbus { stop: Vec::new(), safe: Vec::new(), ..Axis::config() };
+    let mut rig = Rig::new(Modbus::new(&config, 9600));
+    rig.open(&mut |s| axis.hear(s));
+    rig.ask("1", &Wanted::Stop, &mut |s| axis.hear(s));
+    assert!(
+        rig.took().contains(
+            &"finish 1 rejected: nothing is known to stop it: `stop` is not configured".to_string()
+        )
+    );
 }
 
 #[test]

@@ -37,6 +37,16 @@ pub(super) fn value_at(register: &ModbusRegister, data: &[u8], at: u16) -> Value
     worded(register, Raw::Words(words))
 }
 
+/// The one register, or bit, of a status as it is: 0 or 1 where the register has a `bit`.
+pub(super) fn word_at(register: &ModbusRegister, data: &[u8], at: u16) -> Option<u16> {
+    let at = usize::from(at);
+    if register.table.is_bits() {
+        return Some(u16::from(data.get(at / 8)? >> (at % 8) & 1));
+    }
+    let word = u16::from_be_bytes(*data.get(at * 2..)?.first_chunk()?);
+    Some(register.bit.map_or(word, |bit| word >> bit & 1))
+}
+
 /// Puts bytes into the order of the standard, or from it into the register's: each order undoes itself.
 pub(super) fn ordered(words: &[u16], order: ModbusOrder) -> Vec<u16> {
     let swap = matches!(order, ModbusOrder::Badc | ModbusOrder::Dcba);

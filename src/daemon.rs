@@ -17,7 +17,9 @@ use crate::sources::hardware::{OpenPins, PiPins};
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
 use crate::sources::streams::Streams;
-use crate::sources::{self, BenchControl, Context, HostExtras, Jobs, Outlets, Recorders, Sources, simulated};
+use crate::sources::{
+    self, BenchControl, Context, Halt, HostExtras, Jobs, Outlets, Recorders, Sources, simulated,
+};
 use crate::store::{self, Store, StoreError};
 use crate::threads::{self, Stop};
 use crate::{http, limits};
@@ -171,7 +173,9 @@ impl Daemon {
         let opened = Store::open(&config.data, &config.store).map_err(StartError::Store)?;
         let keys = Keys::open(&config.data).map_err(|e| StartError::System("the keys", e))?;
         let metrics = Arc::new(Metrics::default());
-        let bus = Arc::new(Bus::new(opened.start, metrics));
+        let info = rustix::system::sysinfo();
+        let memory = (info.totalram as f64 * f64::from(info.mem_unit)) as u64;
+        let bus = Arc::new(Bus::new(opened.start, metrics).with_room(limits::lag_bytes(Some(memory))));
         bus.time().take_from(&config.time.from);
         let store = Arc::new(opened.store);
         let commands = Arc::new(Commands::new(Arc::clone(&bus)));
@@ -202,6 +206,10 @@ impl Daemon {
             recordings: Arc::clone(&recordings),
             stop: stop.clone(),
         };
+        let halt = Halt::new(Arc::clone(&bus), Arc::clone(&commands), Arc::clone(&context.instruments));
+        let halt = Arc::new(halt);
+        let stops = Arc::clone(&halt);
+        alerts.stops_by(move |wanted| stops.for_alert(wanted));
         alerts
             .start(&store, &commands, &config, &bench_rules(&config))
             .map_err(|e| StartError::System("the alerts", e))?;
@@ -245,6 +253,7 @@ impl Daemon {
             jobs: Arc::clone(&jobs),
             streams: Arc::clone(&streams),
             alerts: Arc::clone(&alerts),
+            halt,
             instruments: Arc::clone(&context.instruments),
             detections,
             signals,

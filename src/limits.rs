@@ -10,9 +10,20 @@ pub const STACK: usize = 512 * 1024;
 
 /// Memory of the hot log that readers resume from without touching the disk. Older events are read from the store.
 pub const HOT_BYTES: usize = 3 * 1024 * 1024;
-/// Events that wait for the disk. When they are more, publishing is refused (503 to programs, a counter and an alert
-/// for sources): the log stays dense and acquisition is told, rather than memory growing or events vanishing.
+/// Events that wait for the disk, on a box with 1 GB or more; see [`lag_bytes`]. When they are more, publishing is refused (503 to
+/// programs, a counter and an alert for sources): the log stays dense and acquisition is told, rather than memory growing or
+/// events vanishing.
 pub const LAG_BYTES: usize = 64 * 1024 * 1024;
+/// The same on the smallest box: some seconds of a card that stalls while all sources are busy.
+pub const LAG_LEAST: usize = 8 * 1024 * 1024;
+
+/// What may wait for the disk on a box with so much memory, a sixteenth of it: rows of scans may take as much again before they are
+/// refused, and an eighth for both leaves a Pi with 512 MB its page cache. Where the memory is not known, [`LAG_BYTES`].
+pub fn lag_bytes(memory: Option<u64>) -> usize {
+    let share = memory.and_then(|bytes| usize::try_from(bytes / 16).ok());
+    share.unwrap_or(LAG_BYTES).clamp(LAG_LEAST, LAG_BYTES)
+}
+
 /// State keys. A publisher that invents ids for ever is refused a new key after this many.
 pub const STATE_KEYS: usize = 20_000;
 /// Jobs, scans and the like that have ended and are still part of the state; of older ones only records remain.
@@ -104,6 +115,8 @@ pub const SIGNAL_RECENT: usize = 4_000;
 pub const SIGNAL_SPANS: usize = 24_576;
 /// Commands for signals that wait; a further one is told 503.
 pub const SIGNAL_COMMANDS: usize = 16;
+/// Samples in one request; more is 413. Filled in they are some 5 MB, in events of 64 KB.
+pub const SIGNAL_POST: usize = 50_000;
 /// The longest rest of the generator's thread.
 pub const SIGNAL_REST: Duration = Duration::from_secs(5);
 /// A file served from `--www`; a larger one is 404.
@@ -294,6 +307,12 @@ pub const BENCH_RECORDINGS_BYTES: u64 = 16 * 1024 * 1024;
 pub const FILE_CHUNK: usize = 64 * 1024;
 /// Rules on values; more are refused by the configuration.
 pub const ALERT_RULES: usize = 256;
+/// Stops that went to an instrument itself and are not answered yet; the oldest is given up beyond that.
+pub const STOPS_KEPT: usize = 256;
+/// How long the answer to an emergency stop waits for pins to be in their safe state, which takes them milliseconds.
+pub const STOP_ANSWER: Duration = Duration::from_millis(500);
+/// Further conditions of one rule (`and`): what nobody can read in one look nobody can trust either.
+pub const ALERT_AND: usize = 8;
 /// Values that one rule with a `*` watches; further ones are not watched, said once in the log.
 pub const ALERT_INSTANCES: usize = 256;
 /// Open alerts. At the bound a new one is not listed; it is counted, and one alert says that the list is full.
@@ -344,7 +363,7 @@ pub const QUEUED_SCANS: usize = 1_000;
 /// The description of one scan; a larger one is refused. A list of some 8,000 values fits.
 pub const DESCRIPTION_BYTES: usize = 64 * 1024;
 /// Bytes of the descriptions of all scans that wait or run, as text; in memory they take several times that. A scan beyond
-/// it is refused. As much again for those that have ended, of which the oldest then goes.
+/// it is refused. As much again for those that have ended, of which the oldest then goes. Scans of programs have as much of both.
 pub const DESCRIPTIONS_BYTES: usize = 8_000_000;
 /// Templates; a further one is refused.
 pub const TEMPLATES: usize = 200;
@@ -390,7 +409,7 @@ pub const LOG_CHARS: usize = 4_000;
 pub const NAME_CHARS: usize = 100;
 /// Rows of scans in memory that are in no block on the disk yet, in bytes over all scans; past it they are put in blocks
 /// that are not full, which are written again later. Past twice as much, because they come faster than blocks are
-/// written, further ones are refused with 503.
+/// written, further ones are refused with 503. On a small box half of [`lag_bytes`].
 pub const BOOK_BYTES: usize = 32 * 1024 * 1024;
 /// Scans whose rows are held in memory; past it those that were not used for longest are put on the disk and let go.
 pub const BOOK_SCANS: usize = 4_096;
@@ -447,3 +466,19 @@ pub const LEASES: (Duration, Duration) = (Duration::from_millis(200), Duration::
 pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
 /// Requests that wait so, each with a connection's thread; a further one is told 503.
 pub const CONTROL_WAITS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_box_lets_less_wait() {
+        const MB: usize = 1 << 20;
+        for (memory, bytes) in
+            [(None, 64), (Some(64), 8), (Some(448), 28), (Some(1_024), 64), (Some(8_192), 64)]
+        {
+            assert_eq!(lag_bytes(memory.map(|mb: u64| mb << 20)), bytes * MB, "{memory:?}");
+        }
+        assert_eq!(lag_bytes(Some(u64::MAX)), LAG_BYTES);
+    }
+}

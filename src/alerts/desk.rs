@@ -84,6 +84,10 @@ pub struct Condition {
     pub latched: bool,
     /// The rule, where one raised it.
     pub rule: Option<String>,
+    /// Targets that take no commands while it stands.
+    pub blocks: Vec<String>,
+    /// Whether they stay blocked, once it is over, until somebody resets it.
+    pub latch: bool,
 }
 
 /// Why somebody's wish can't be met.
@@ -250,6 +254,11 @@ impl Desk {
         self.open.get(id).map(|entry| &entry.alert)
     }
 
+    /// The open alerts that keep commands from `target` as they stand.
+    pub fn blocking<'d>(&'d self, target: &'d str) -> impl Iterator<Item = &'d Alert> {
+        self.open.values().map(|entry| &entry.alert).filter(move |alert| alert.blocks(target))
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.open.len()
@@ -308,6 +317,8 @@ impl Desk {
                         unit: None,
                         latched: false,
                         rule: None,
+                        blocks: Vec::new(),
+                        latch: false,
                     },
                     at,
                 );
@@ -357,6 +368,8 @@ impl Desk {
             rule: condition.rule,
             count: 1,
             raised_by: Some(condition.by),
+            blocks: condition.blocks,
+            latch: condition.latch,
         };
         let level = if condition.severity > Severity::Minor { Level::Error } else { Level::Warning };
         effects.push(Effect::Publish(alert.clone()));
@@ -445,7 +458,9 @@ impl Desk {
     fn over(&mut self, id: &str, message: &str, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(entry) = self.open.get_mut(id) else { return effects };
-        let known = entry.alert.state == AlertState::Acknowledged || !entry.alert.latched;
+        // What latches is reset after it is over, however well it was known before.
+        let seen = entry.alert.state == AlertState::Acknowledged && !entry.alert.latch;
+        let known = seen || !entry.alert.latched;
         entry.alert.state = if known { AlertState::Closed } else { AlertState::Cleared };
         entry.alert.cleared_at = Some(at.wall);
         entry.by_rule = false;
@@ -575,7 +590,9 @@ impl Desk {
             return effects;
         }
         let before = self.open.get(&id).map(|e| (e.alert.occurrence, e.alert.state, e.alert.severity));
-        let alert = Alert { raised_by: None, ..alert };
+        // That it is a rule's and blocks something only we may say; after a restart the state would be taken at its word.
+        let claims = alert.raised_by.is_some() || !alert.blocks.is_empty() || alert.latch;
+        let alert = Alert { raised_by: None, blocks: Vec::new(), latch: false, ..alert };
         if alert.state == AlertState::Closed {
             if let Some(entry) = self.open.get_mut(&id) {
                 let told = entry.alert.state.holds();
@@ -616,7 +633,7 @@ impl Desk {
         if went_back {
             self.dirty.insert(id.clone());
         }
-        let differs = alert.snoozed_until != snoozed_until;
+        let differs = claims || alert.snoozed_until != snoozed_until;
         let entry = Entry {
             alert: Alert { snoozed_until, ..alert },
             by_rule: false,
@@ -764,6 +781,8 @@ mod tests {
             unit: None,
             latched: true,
             rule: None,
+            blocks: Vec::new(),
+            latch: false,
         }
     }
 
@@ -822,6 +841,48 @@ mod tests {
         down(&mut desk, 13);
         assert_eq!(ack(&mut desk, 3, 14), Ok(Closed));
         assert!(desk.alert("x").is_none());
+    }
+
+    #[test]
+    fn what_latches_is_reset_after_it_is_over() {
+        let stage = "instrument/stage";
+        let wish = || Condition {
+            by: RaisedBy::Rule,
+            blocks: vec!["instrument/*".into()],
+            latch: true,
+            ..condition(Major)
+        };
+        let blocked = |desk: &Desk| desk.blocking(stage).next().is_some();
+        let mut desk = Desk::default();
+        desk.raise("x", wish(), at(0));
+        assert!(blocked(&desk) && desk.blocking("recorder/stage").next().is_none());
+        assert_eq!(ack(&mut desk, 1, 1), Ok(Acknowledged));
+        assert!(blocked(&desk), "that somebody knows does not make it safe");
+        let over = desk.clear("x", RaisedBy::Rule, "over", at(2));
+        assert_eq!(stands(&over), Some((Cleared, 1, Major)), "acknowledged before, but not reset");
+        assert!(blocked(&desk));
+        let open: Vec<Alert> = desk.alert("x").cloned().into_iter().collect();
+        let mut again = Desk::new(open, at(3));
+        assert!(blocked(&again), "a restart resets nothing");
+        assert!(again.tick(at(500)).is_empty() && blocked(&again));
+        assert_eq!(ack(&mut again, 1, 501), Ok(Closed));
+        assert!(!blocked(&again));
+        // Without the latch the end of the condition is enough.
+        desk.raise("x", Condition { latch: false, ..wish() }, at(4));
+        assert!(blocked(&desk));
+        desk.clear("x", RaisedBy::Rule, "over", at(5));
+        assert_eq!((desk.alert("x").map(|a| a.state), blocked(&desk)), (Some(Cleared), false));
+        // What another program says blocks nothing.
+        let said = Alert { blocks: vec![stage.into()], ..desk.alert("x").unwrap().clone() };
+        let mut desk = Desk::default();
+        let told =
+            desk.adopt(Alert { state: Active, raised_by: Some(RaisedBy::Rule), latch: true, ..said }, at(6));
+        assert!(!blocked(&desk));
+        let Effect::Publish(cleaned) = &told[0] else { panic!("{told:?}") };
+        assert!(
+            cleaned.blocks.is_empty() && !cleaned.latch && cleaned.raised_by.is_none(),
+            "nor after a restart"
+        );
     }
 
     #[test]
@@ -1049,7 +1110,7 @@ mod tests {
                     Step::Adopt(state, n) => {
                         let alert = Alert { alert_id: "x".into(), occurrence: n, severity: Minor, state, message: "m".into(), raised_at: at(s).wall,
                             source: None, guidance: None, value: None, limit: None, unit: None, cleared_at: None, acked_at: None, acked_by: None,
-                            snoozed_until: None, latched: true, rule: None, count: 1, raised_by: None };
+                            snoozed_until: None, latched: true, rule: None, count: 1, raised_by: None, blocks: Vec::new(), latch: false };
                         desk.adopt(alert, at(s));
                         occurrence = desk.memory.get("x").map_or(0, |m| m.occurrence);
                     }

@@ -1,7 +1,7 @@
 //! Alerts: conditions a person must know of, from their first moment until somebody has seen them and they are over.
 //!
 //! `rule` judges one value, `watch` has the rules at work on the events of the bus, `rules` are those built in, `desk` is
-//! the life of alerts, `outbox` and `delivery` tell the receivers that the file names (`webhook`, `ntfy`).
+//! the life of alerts, `interlock` says whom they keep commands from, `outbox` and `delivery` tell the receivers that the file names (`webhook`, `ntfy`).
 //!
 //! **Promises.** One occurrence for one outage, whoever raises it; acknowledgements, snoozes and what waits for delivery
 //! survive restarts and crashes; no request leaves the box but to a receiver of the file. **Threads.** `alerts` follows
@@ -12,6 +12,7 @@
 mod delivery;
 mod desk;
 mod facts;
+mod interlock;
 mod message;
 mod ntfy;
 mod outbox;
@@ -23,8 +24,9 @@ mod webhook;
 
 use self::delivery::Delivery;
 use self::desk::{Condition, Desk, Effect, Memory, Moment, News, Snooze};
+use self::interlock::Wish;
 use self::watch::{Finding, Open, RuleRow, Watch};
-use crate::bus::{Bus, Command, Commands};
+use crate::bus::{Bus, Command, Commands, Refusal};
 use crate::clock::Wall;
 use crate::config::{AlertRule, Config};
 use crate::limits;
@@ -34,10 +36,11 @@ use crate::model::{
 use crate::store::Store;
 use crate::threads::{self, Stop};
 use crossbeam::channel::{Receiver, bounded};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,6 +48,8 @@ use std::time::{Duration, Instant};
 const SHELF: &str = "alert/";
 /// Events are looked at in groups at most this often: at 200 events a second that is a tenth of the wake-ups.
 const GROUP: Duration = Duration::from_millis(100);
+/// The same where a rule blocks or stops something.
+const QUICK: Duration = Duration::from_millis(5);
 /// Events taken from the bus in one go.
 const PAGE: usize = 512;
 /// How long after a failure the shelf is tried again, and how long memories wait for company.
@@ -59,14 +64,33 @@ struct Inner {
     unpublished: BTreeMap<String, Alert>,
     /// Memories wait for the shelf since.
     unsaved_since: Option<Duration>,
+    /// What rules that were raised want stopped.
+    to_stop: Vec<Stopping>,
 }
+
+/// What an alert stops at the moment it is raised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopping {
+    /// The alert.
+    pub alert: String,
+    /// What it says.
+    pub message: String,
+    /// What is to stop: `KIND/ID`, or `KIND/*` for any id.
+    pub targets: Vec<String>,
+}
+
+/// Stops what an alert wants stopped; neither blocks nor calls back.
+type Stopper = Box<dyn Fn(&Stopping) + Send + Sync>;
 
 /// See the module above.
 pub struct Alerts {
     bus: Arc<Bus>,
     began: Instant,
-    /// The seq up to which events were part of the state this began with.
-    head: u64,
+    /// The seq up to which events have been judged, or were part of the state this began with. Held while they are.
+    followed: Mutex<u64>,
+    /// A rule blocks or stops something.
+    quick: AtomicBool,
+    stopper: OnceLock<Stopper>,
     inner: Mutex<Inner>,
     delivery: Arc<Delivery>,
     running: Mutex<Option<(JoinHandle<()>, Stop)>>,
@@ -95,12 +119,15 @@ impl Alerts {
             own: HashSet::new(),
             unpublished: BTreeMap::new(),
             unsaved_since: None,
+            to_stop: Vec::new(),
         };
         let delivery = Arc::new(Delivery::new(Arc::clone(&bus)));
         bus.metrics.alerts_open.set(inner.desk.len() as u64);
         Alerts {
             began,
-            head: snapshot.cursor.seq,
+            followed: Mutex::new(snapshot.cursor.seq),
+            quick: AtomicBool::new(false),
+            stopper: OnceLock::new(),
             inner: Mutex::new(inner),
             delivery,
             running: Mutex::default(),
@@ -136,6 +163,8 @@ impl Alerts {
         }
         self.judge_by(config, more, true);
         let inbox = commands.own("alerts", &["ack", "snooze"]);
+        let guard = Arc::downgrade(self);
+        commands.guard(move |target, action, params| guard.upgrade()?.refusal(target, action, params));
         let (poke, woken) = bounded(1);
         // Full: it has been asked for already.
         self.bus.on_publish(move || {
@@ -148,6 +177,22 @@ impl Alerts {
         let thread = threads::spawn("alerts", limits::STACK, run)?;
         *self.running.lock().unwrap_or_else(|e| e.into_inner()) = Some((thread, stop));
         Ok(())
+    }
+
+    /// `stop` is called with what rules want stopped, once, at the moment they are raised.
+    pub fn stops_by(&self, stop: impl Fn(&Stopping) + Send + Sync + 'static) {
+        let _ = self.stopper.set(Box::new(stop));
+        self.carry_out();
+    }
+
+    /// Why a command is not possible as things are this moment: what was published up to now is judged first.
+    pub fn refusal(&self, target: &str, action: &str, params: &Map<String, Value>) -> Option<Refusal> {
+        let wish = Wish::of(target, action, params)?;
+        if self.quick.load(Ordering::Relaxed) {
+            self.follow();
+        }
+        let inner = self.lock();
+        interlock::refusal(&inner.watch, &inner.desk, &wish, self.began.elapsed())
     }
 
     /// Takes over rules and receivers of a new configuration. What is raised and still a rule goes on.
@@ -179,6 +224,8 @@ impl Alerts {
             unit: None,
             latched: true,
             rule: None,
+            blocks: Vec::new(),
+            latch: false,
         };
         let mut inner = self.lock();
         let effects = inner.desk.raise(id, condition, self.moment());
@@ -215,6 +262,8 @@ impl Alerts {
             rule: None,
             count: 1,
             raised_by: Some(RaisedBy::Telltale),
+            blocks: Vec::new(),
+            latch: false,
         };
         self.delivery.offer(News::Test, &alert)
     }
@@ -229,6 +278,7 @@ impl Alerts {
             json!({
                 "rule": row.rule, "text": row.text, "severity": row.severity, "enabled": row.enabled,
                 "state": row.state, "value": row.value, "since": since,
+                "blocks": row.blocks, "blocking": row.blocking, "stops": row.stops, "latch": row.latch,
             })
         };
         rows.into_iter().map(item).collect()
@@ -272,6 +322,9 @@ impl Alerts {
                 self.perform(&mut inner, effects);
             }
         }
+        self.quick.store(inner.watch.has_interlocks(), Ordering::Relaxed);
+        drop(inner);
+        self.carry_out();
     }
 
     /// The thread `alerts`.
@@ -283,14 +336,14 @@ impl Alerts {
         woken: &Receiver<()>,
         stop: &Stop,
     ) {
-        let mut last = self.head;
         let never = crossbeam::channel::never();
         // After a group of events the next is left to gather; commands are not kept waiting.
         let mut gather = false;
         loop {
             let wait =
                 self.wake().map_or(Duration::from_secs(60), |at| at.saturating_sub(self.began.elapsed()));
-            let wait = if gather { GROUP } else { wait };
+            let group = if self.quick.load(Ordering::Relaxed) { QUICK } else { GROUP };
+            let wait = if gather { group } else { wait };
             let events = if gather { &never } else { woken };
             crossbeam::channel::select! {
                 recv(stop.receiver()) -> _ => {
@@ -298,13 +351,13 @@ impl Alerts {
                     return;
                 }
                 recv(inbox) -> command => {
-                    self.follow(&mut last);
+                    self.follow();
                     if let Ok(command) = command {
                         self.obey(&command, commands);
                     }
                 }
                 recv(events) -> _ => {
-                    self.follow(&mut last);
+                    self.follow();
                     gather = true;
                 }
                 default(wait) => {
@@ -324,8 +377,9 @@ impl Alerts {
         [inner.watch.wake(), inner.desk.wake(), unsaved, unpublished].into_iter().flatten().min()
     }
 
-    /// Looks at what was published since `last`.
-    fn follow(&self, last: &mut u64) {
+    /// Looks at what was published since the last time.
+    fn follow(&self) {
+        let mut last = self.followed.lock().unwrap_or_else(|e| e.into_inner());
         loop {
             let events = match self.bus.after(*last, PAGE) {
                 Ok(events) => events,
@@ -342,13 +396,22 @@ impl Alerts {
                     continue;
                 }
             };
-            let Some(newest) = events.last() else { return };
+            let Some(newest) = events.last() else { break };
             *last = newest.cursor.seq;
             let mut inner = self.lock();
             for event in &events {
                 self.take(&mut inner, event);
             }
         }
+        drop(last);
+        self.carry_out();
+    }
+
+    /// Stops what is to be stopped, without any lock.
+    fn carry_out(&self) {
+        let Some(stop) = self.stopper.get() else { return };
+        let wanted = std::mem::take(&mut self.lock().to_stop);
+        wanted.iter().for_each(stop);
     }
 
     fn take(&self, inner: &mut Inner, event: &SharedEvent) {
@@ -384,6 +447,8 @@ impl Alerts {
         for alert in std::mem::take(&mut inner.unpublished).into_values() {
             self.publish(&mut inner, alert);
         }
+        drop(inner);
+        self.carry_out();
     }
 
     fn heed(&self, inner: &mut Inner, findings: Vec<Finding>) {
@@ -391,6 +456,10 @@ impl Alerts {
             let at = self.moment();
             let effects = match finding {
                 Finding::Holds(told) => {
+                    if !told.stops.is_empty() {
+                        let (alert, message) = (told.id.clone(), told.message.clone());
+                        inner.to_stop.push(Stopping { alert, message, targets: told.stops });
+                    }
                     let condition = Condition {
                         by: RaisedBy::Rule,
                         severity: told.severity,
@@ -402,6 +471,8 @@ impl Alerts {
                         unit: told.unit,
                         latched: told.latched,
                         rule: Some(told.rule),
+                        blocks: told.blocks,
+                        latch: told.latch,
                     };
                     inner.desk.raise(&told.id, condition, at)
                 }

@@ -419,6 +419,8 @@ mod tests {
             rule: None,
             count: 1,
             raised_by: None,
+            blocks: Vec::new(),
+            latch: false,
         }
     }
 

@@ -5,9 +5,9 @@
 //! within limits that is heard for `clear_delay` ends the alert. Time is the monotonic clock, given by the caller.
 
 use crate::config::{AlertLimits, AlertRule, AlertTest};
-use crate::model::Severity;
+use crate::model::{Selector, Severity};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// What was heard of the value.
@@ -19,6 +19,8 @@ pub struct Heard {
     pub good: bool,
     /// Whether it is from this run: what was restored is known, but not heard.
     pub live: bool,
+    /// Where it is on its way to, for a channel that was sent somewhere.
+    pub heading: Option<f64>,
 }
 
 /// A value as rules see it.
@@ -97,6 +99,40 @@ enum Verdict {
     Unknown,
 }
 
+impl Verdict {
+    /// Both must hold. What is not known leaves it open, unless the other one does not hold.
+    fn and(self, other: Verdict) -> Verdict {
+        match (self, other) {
+            (Verdict::Fine, _) | (_, Verdict::Fine) => Verdict::Fine,
+            (Verdict::Unknown, _) | (_, Verdict::Unknown) => Verdict::Unknown,
+            (Verdict::Beyond(..), Verdict::Beyond(..)) => self,
+        }
+    }
+
+    /// One of them may hold on the way: the worse one counts.
+    fn or(self, other: Verdict) -> Verdict {
+        match (self, other) {
+            (Verdict::Beyond(..), _) => self,
+            (_, Verdict::Beyond(..)) => other,
+            (Verdict::Unknown, _) | (_, Verdict::Unknown) => Verdict::Unknown,
+            (Verdict::Fine, Verdict::Fine) => Verdict::Fine,
+        }
+    }
+}
+
+/// What would become of a rule if channels were set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// It would not hold, neither on the way nor there.
+    Clear,
+    /// It would hold.
+    Holds,
+    /// Nobody knows.
+    Unknown,
+    /// It holds now and would not hold there.
+    LeadsOut,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     Quiet,
@@ -119,6 +155,8 @@ pub struct Machine {
     last: Option<Heard>,
     /// When the value was last heard; for what was restored, when this machine began.
     heard: Option<Duration>,
+    /// The same of the values of `and`.
+    also: BTreeMap<usize, (Heard, Duration)>,
     began: Duration,
     /// When it was last within limits and then beyond: for `count`.
     begins: VecDeque<Duration>,
@@ -137,6 +175,7 @@ impl Machine {
             verdict: Verdict::Unknown,
             last: None,
             heard: None,
+            also: BTreeMap::new(),
             began: now,
             begins: VecDeque::new(),
             since: now,
@@ -149,6 +188,14 @@ impl Machine {
             self.heard = Some(now);
         }
         self.last = Some(heard);
+    }
+
+    /// Something was heard of the value of a further condition, counted from 0; none: it is not there any more.
+    pub fn hear_also(&mut self, n: usize, heard: Option<Heard>, now: Duration) {
+        match heard {
+            Some(heard) => drop(self.also.insert(n, (heard, now))),
+            None => drop(self.also.remove(&n)),
+        }
     }
 
     /// The value is no longer there at all.
@@ -254,9 +301,14 @@ impl Machine {
             _ if self.verdict == Verdict::Unknown => None,
             _ => rule.stale_after.and_then(|time| Some(self.heard? + time)),
         };
+        let oldest = self.also.values().map(|(_, at)| *at).min();
+        let also = match rule.stale_after {
+            Some(time) if self.verdict != Verdict::Unknown => oldest.map(|at| at + time),
+            _ => None,
+        };
         // One more, so that what is over by then is over.
-        let age = age.map(|at| at + Duration::from_millis(1));
-        [phase, age].into_iter().flatten().min()
+        let late = [age, also].into_iter().flatten().map(|at| at + Duration::from_millis(1));
+        phase.into_iter().chain(late).min()
     }
 
     /// How it stands.
@@ -266,6 +318,66 @@ impl Machine {
             (Phase::Pending(_), _) => Standing::Pending,
             (Phase::Quiet, Verdict::Unknown) => Standing::NoData,
             (Phase::Quiet, _) => Standing::Ok,
+        }
+    }
+
+    /// Whether it is not known if it holds.
+    pub fn is_unknown(&self) -> bool {
+        self.verdict == Verdict::Unknown
+    }
+
+    /// What would become of it if values were set to what `to` says; the others stay as they are known to be. On the
+    /// way a value is anything between where it is, where it is heading and where it is sent.
+    pub fn prospect(
+        &self,
+        rule: &AlertRule,
+        to: impl Fn(&Selector) -> Option<Heeded>,
+        now: Duration,
+    ) -> Prospect {
+        let tests =
+            std::iter::once((&rule.value, &rule.test)).chain(rule.and.iter().map(|w| (&w.value, &w.test)));
+        let (mut way, mut there, mut is) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, (selector, test)) in tests.enumerate() {
+            let known = match n {
+                0 => self.judge_own(rule, now, false),
+                n => self.judge_also(rule, n - 1, test, now),
+            };
+            let one = |value: Heeded, held| {
+                let heard = Heard { value, good: true, live: true, heading: None };
+                judge_value(test, rule, &heard, held)
+            };
+            // A switch may be said as a word and as a number.
+            let at = |value: Heeded, held| match other_name(&value) {
+                Some(other) => match (one(value, held), one(other, held)) {
+                    (Verdict::Unknown, known) | (known, Verdict::Unknown) => known,
+                    (one, other) => one.or(other),
+                },
+                None => one(value, held),
+            };
+            let heard =
+                if n == 0 { self.last.as_ref() } else { self.also.get(&(n - 1)).map(|(heard, _)| heard) };
+            let heading = heard.and_then(|heard| heard.heading).map(|n| at(Heeded::Number(n), false));
+            let passes = heading.map_or(known, |heading| known.or(heading));
+            is.push(known);
+            match to(selector).filter(|_| !matches!(test, AlertTest::Stale(_) | AlertTest::Absent(_))) {
+                Some(value) => {
+                    way.push(passes.or(at(value.clone(), false)));
+                    there.push(at(value, true));
+                }
+                None => {
+                    way.push(passes);
+                    there.push(passes);
+                }
+            }
+        }
+        let all =
+            |verdicts: Vec<Verdict>| verdicts.into_iter().reduce(Verdict::and).unwrap_or(Verdict::Unknown);
+        let (way, there, is) = (all(way), all(there), all(is));
+        match (is, way, there) {
+            (Verdict::Beyond(..), _, Verdict::Fine) => Prospect::LeadsOut,
+            (_, Verdict::Beyond(..), _) => Prospect::Holds,
+            (_, Verdict::Unknown, _) => Prospect::Unknown,
+            (_, Verdict::Fine, _) => Prospect::Clear,
         }
     }
 
@@ -285,6 +397,21 @@ impl Machine {
     }
 
     fn judge(&self, rule: &AlertRule, now: Duration, held: bool) -> Verdict {
+        let also = rule.and.iter().enumerate().map(|(n, when)| self.judge_also(rule, n, &when.test, now));
+        also.fold(self.judge_own(rule, now, held), Verdict::and)
+    }
+
+    /// A further condition.
+    fn judge_also(&self, rule: &AlertRule, n: usize, test: &AlertTest, now: Duration) -> Verdict {
+        let Some((heard, at)) = self.also.get(&n).filter(|(heard, _)| heard.live) else {
+            return Verdict::Unknown;
+        };
+        let late = rule.stale_after.is_some_and(|time| now.saturating_sub(*at) > time);
+        if late { Verdict::Unknown } else { judge_value(test, rule, heard, false) }
+    }
+
+    /// The value that the rule is named after.
+    fn judge_own(&self, rule: &AlertRule, now: Duration, held: bool) -> Verdict {
         let age = |at: Duration| now.saturating_sub(at);
         let beyond = |holds: bool| match holds {
             true => Verdict::Beyond(rule.severity, None),
@@ -315,19 +442,41 @@ impl Machine {
                 if late {
                     return Verdict::Unknown;
                 }
-                match (test, &heard.value) {
-                    (_, Heeded::Nothing) => Verdict::Unknown,
-                    (AlertTest::Limits(limits), Heeded::Number(n)) if heard.good && n.is_finite() => {
-                        of_limits(limits, rule, *n, held)
-                    }
-                    (AlertTest::Limits(_), _) => Verdict::Unknown,
-                    (AlertTest::Is(words), value) => beyond(is_among(value, words)),
-                    (AlertTest::IsNot(words), value) => beyond(!is_among(value, words)),
-                    (AlertTest::Stale(_) | AlertTest::Absent(_), _) => Verdict::Unknown,
-                }
+                judge_value(test, rule, heard, held)
             }
         }
     }
+}
+
+/// A value that was heard, by itself. A word that is marked as not current still says what it says, but where something
+/// is blocked it can't say that all is well.
+fn judge_value(test: &AlertTest, rule: &AlertRule, heard: &Heard, held: bool) -> Verdict {
+    let of_word = |holds: bool| match holds {
+        true => Verdict::Beyond(rule.severity, None),
+        false if heard.good || rule.blocks.is_empty() => Verdict::Fine,
+        false => Verdict::Unknown,
+    };
+    match (test, &heard.value) {
+        (_, Heeded::Nothing) => Verdict::Unknown,
+        (AlertTest::Limits(limits), Heeded::Number(n)) if heard.good && n.is_finite() => {
+            of_limits(limits, rule, *n, held)
+        }
+        (AlertTest::Limits(_), _) => Verdict::Unknown,
+        (AlertTest::Is(words), value) => of_word(is_among(value, words)),
+        (AlertTest::IsNot(words), value) => of_word(!is_among(value, words)),
+        (AlertTest::Stale(_) | AlertTest::Absent(_), _) => Verdict::Unknown,
+    }
+}
+
+/// `on` and 1, `off` and 0: what else a switch may be called.
+fn other_name(value: &Heeded) -> Option<Heeded> {
+    Some(match value {
+        Heeded::Word(word) if word.eq_ignore_ascii_case("on") || word == "true" => Heeded::Number(1.0),
+        Heeded::Word(word) if word.eq_ignore_ascii_case("off") || word == "false" => Heeded::Number(0.0),
+        Heeded::Number(n) if *n == 1.0 => Heeded::Word("on".into()),
+        Heeded::Number(n) if *n == 0.0 => Heeded::Word("off".into()),
+        _ => return None,
+    })
 }
 
 /// How long it must be over: what is counted in a time has not come back in that time.
@@ -371,7 +520,7 @@ fn is_among(value: &Heeded, words: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Selector;
+    use crate::config::AlertWhen;
     use proptest::prelude::*;
 
     fn rule(test: AlertTest) -> AlertRule {
@@ -387,11 +536,11 @@ mod tests {
     }
 
     fn number(n: f64) -> Heard {
-        Heard { value: Heeded::Number(n), good: true, live: true }
+        Heard { value: Heeded::Number(n), good: true, live: true, heading: None }
     }
 
     fn word(w: &str) -> Heard {
-        Heard { value: Heeded::Word(w.into()), good: true, live: true }
+        Heard { value: Heeded::Word(w.into()), good: true, live: true, heading: None }
     }
 
     /// One row: at this second, this was heard (or nothing), and this is what comes of it and how it stands then.
@@ -512,7 +661,12 @@ mod tests {
                 (0.0, Some(word("idle")), None, Fine),
                 (1.0, Some(word("fault")), raise(Minor, None), Firing),
                 (2.0, Some(word("offline")), None, Firing),
-                (3.0, Some(Heard { value: Heeded::Nothing, good: false, live: true }), None, Firing),
+                (
+                    3.0,
+                    Some(Heard { value: Heeded::Nothing, good: false, live: true, heading: None }),
+                    None,
+                    Firing,
+                ),
                 (4.0, Some(word("idle")), Some(Change::Clear), Fine),
             ],
         );
@@ -553,7 +707,7 @@ mod tests {
                 (10.1, None, raise(Minor, None), Firing),
                 (
                     11.0,
-                    Some(Heard { value: Heeded::Nothing, good: false, live: true }),
+                    Some(Heard { value: Heeded::Nothing, good: false, live: true, heading: None }),
                     Some(Change::Clear),
                     Fine,
                 ),
@@ -601,6 +755,126 @@ mod tests {
         assert_eq!(machine.settle(&rule, s(2.0), false), Some(Change::Clear));
     }
 
+    fn channel(name: &str) -> Selector {
+        Selector::parse(&format!("instrument/stage/{name}")).unwrap()
+    }
+
+    /// x above 50 while y is below 5.
+    fn collision() -> AlertRule {
+        let low = AlertLimits { below: Some(5.0), ..AlertLimits::default() };
+        AlertRule {
+            value: channel("x"),
+            and: vec![AlertWhen { value: channel("y"), test: AlertTest::Limits(low) }],
+            blocks: vec!["instrument/stage".into()],
+            ..rule(limits(Some(50.0), None, None))
+        }
+    }
+
+    fn at(x: Option<f64>, y: Option<f64>) -> Machine {
+        let mut machine = Machine::new(s(0.0), None);
+        if let Some(x) = x {
+            machine.hear(number(x), s(0.0));
+        }
+        machine.hear_also(0, y.map(number), s(0.0));
+        machine
+    }
+
+    #[test]
+    fn both_must_hold_and_one_that_does_not_is_enough_to_know() {
+        let rule = collision();
+        for (x, y, standing) in [
+            (Some(60.0), Some(2.0), Firing),
+            (Some(60.0), Some(5.0), Fine),
+            (Some(40.0), Some(2.0), Fine),
+            (Some(40.0), None, Fine),
+            (None, Some(9.0), Fine),
+            (Some(60.0), None, NoData),
+            (None, Some(2.0), NoData),
+            (None, None, NoData),
+        ] {
+            let mut machine = at(x, y);
+            machine.settle(&rule, s(1.0), false);
+            assert_eq!(machine.standing(), standing, "{x:?} {y:?}");
+        }
+        let mut machine = at(Some(60.0), Some(2.0));
+        assert_eq!(machine.settle(&rule, s(1.0), false), raise(Minor, Some(50.0)));
+        machine.hear_also(0, None, s(2.0));
+        assert_eq!(machine.settle(&rule, s(2.0), false), None, "what is not known clears nothing");
+        machine.hear_also(0, Some(number(9.0)), s(3.0));
+        assert_eq!(machine.settle(&rule, s(3.0), false), Some(Change::Clear));
+        let old = AlertRule { stale_after: Some(s(5.0)), ..rule };
+        let mut machine = at(Some(60.0), Some(9.0));
+        machine.settle(&old, s(1.0), false);
+        assert_eq!((machine.standing(), machine.wake(&old)), (Fine, Some(s(5.001))));
+        machine.settle(&old, s(5.001), false);
+        assert_eq!(machine.standing(), NoData);
+    }
+
+    #[test]
+    fn where_a_move_would_lead_is_known_before_it_begins() {
+        use Prospect::{Clear, Holds, LeadsOut, Unknown};
+        let rule = AlertRule { hysteresis: 2.0, ..collision() };
+        let (none, x, y) = (None, Some("x"), Some("y"));
+        for (from, moves, expected) in [
+            ((Some(10.0), Some(2.0)), &[(x, 40.0)][..], Clear),
+            ((Some(10.0), Some(2.0)), &[(x, 60.0)], Holds),
+            ((Some(10.0), Some(9.0)), &[(x, 60.0)], Clear),
+            ((Some(60.0), Some(9.0)), &[(y, 2.0)], Holds),
+            // Which of them arrives first is not known.
+            ((Some(10.0), Some(2.0)), &[(x, 60.0), (y, 9.0)], Holds),
+            ((Some(10.0), Some(9.0)), &[(x, 60.0), (y, 6.0)], Clear),
+            // The way out: beyond the hysteresis only.
+            ((Some(60.0), Some(2.0)), &[(x, 10.0)], LeadsOut),
+            ((Some(60.0), Some(2.0)), &[(y, 9.0)], LeadsOut),
+            ((Some(60.0), Some(2.0)), &[(x, 49.0)], Holds),
+            ((Some(60.0), Some(2.0)), &[(x, 55.0)], Holds),
+            ((Some(60.0), Some(2.0)), &[(none, 1.0)], Holds),
+            // What is not known stays so.
+            ((Some(10.0), None), &[(x, 60.0)], Unknown),
+            ((Some(10.0), None), &[(x, 40.0)], Clear),
+            ((Some(10.0), None), &[(y, 9.0)], Clear),
+            ((None, Some(2.0)), &[(x, 60.0)], Holds),
+            ((None, Some(2.0)), &[(x, 40.0)], Unknown),
+        ] {
+            let mut machine = at(from.0, from.1);
+            machine.settle(&rule, s(0.0), false);
+            let to = |selector: &Selector| {
+                let channel = selector.channel_of("stage");
+                moves.iter().find(|(name, _)| *name == channel).map(|(_, to)| Heeded::Number(*to))
+            };
+            assert_eq!(machine.prospect(&rule, to, s(1.0)), expected, "{from:?} {moves:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way_counts_as_there() {
+        let rule = collision();
+        let mut machine = at(None, Some(9.0));
+        machine.hear(Heard { heading: Some(60.0), ..number(10.0) }, s(0.0));
+        let to =
+            |selector: &Selector| (selector.channel_of("stage") == Some("y")).then_some(Heeded::Number(2.0));
+        assert_eq!(machine.prospect(&rule, to, s(0.0)), Prospect::Holds);
+        machine.hear(number(10.0), s(1.0));
+        assert_eq!(machine.prospect(&rule, to, s(1.0)), Prospect::Clear);
+    }
+
+    #[test]
+    fn a_word_that_is_not_current_does_not_say_that_all_is_well() {
+        let free = rule(AlertTest::Is(vec!["open".into()]));
+        let blocking = AlertRule { blocks: vec!["instrument/laser".into()], ..free.clone() };
+        for (rule, text, good, standing) in [
+            (&free, "closed", false, Fine),
+            (&blocking, "closed", true, Fine),
+            (&blocking, "closed", false, NoData),
+            (&blocking, "open", false, Firing),
+        ] {
+            let mut machine = Machine::new(s(0.0), None);
+            machine.hear(Heard { good, ..word(text) }, s(0.0));
+            machine.settle(rule, s(0.0), false);
+            assert_eq!(machine.standing(), standing, "{text} {good}");
+        }
+    }
+
     fn a_rule() -> impl Strategy<Value = AlertRule> {
         let test = prop_oneof![
             (-5.0..5.0f64, 0.0..3.0f64).prop_map(|(a, more)| limits(Some(a), Some(a + more), None)),
@@ -631,7 +905,12 @@ mod tests {
             prop_oneof![Just("bad"), Just("fine"), Just("odd")].prop_map(|w| Heeded::Word(w.into())),
             Just(Heeded::Nothing),
         ];
-        (value, any::<bool>(), any::<bool>()).prop_map(|(value, good, live)| Heard { value, good, live })
+        (value, any::<bool>(), any::<bool>()).prop_map(|(value, good, live)| Heard {
+            value,
+            good,
+            live,
+            heading: None,
+        })
     }
 
     proptest! {

@@ -15,7 +15,24 @@ pub fn all(config: &Config, more: &[AlertRule]) -> Vec<AlertRule> {
         .filter(|rule| !config.alert.iter().any(|own| own.id == rule.id))
         .collect();
     rules.extend(config.alert.iter().cloned());
+    for rule in &mut rules {
+        by_instrument(&mut rule.blocks, config);
+        by_instrument(&mut rule.stops, config);
+    }
     rules
+}
+
+/// A pin is the instrument of its id: `gpio/heater` is `instrument/heater`, `gpio/*` is every output.
+fn by_instrument(targets: &mut Vec<String>, config: &Config) {
+    let of = |target: String| match target.strip_prefix("gpio/") {
+        None => vec![target],
+        Some("*") => {
+            let outputs = config.gpio.iter().filter(|pin| pin.output.is_some());
+            outputs.map(|pin| format!("instrument/{}", pin.id)).collect()
+        }
+        Some(id) => vec![format!("instrument/{id}")],
+    };
+    *targets = std::mem::take(targets).into_iter().flat_map(of).collect();
 }
 
 /// Whether `off` names this alert, or the rule whose alerts begin with it.

@@ -7,7 +7,7 @@ use super::rule::{Change, Heard, Heeded, Machine, Standing};
 use super::rules::is_off;
 use crate::config::{AlertRule, AlertTest};
 use crate::limits;
-use crate::model::{Event, Picked, Severity, find_kind};
+use crate::model::{Event, Picked, Severity, find_kind, is_target};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -40,6 +40,9 @@ pub struct Told {
     pub limit: Option<f64>,
     pub unit: Option<String>,
     pub latched: bool,
+    pub blocks: Vec<String>,
+    pub stops: Vec<String>,
+    pub latch: bool,
 }
 
 /// How a rule stands, for those who ask.
@@ -54,6 +57,11 @@ pub struct RuleRow {
     pub value: Option<String>,
     /// On the caller's clock.
     pub since: Option<Duration>,
+    /// What it keeps commands from, and whether it does so now.
+    pub blocks: Vec<String>,
+    pub blocking: bool,
+    pub stops: Vec<String>,
+    pub latch: bool,
 }
 
 /// What the rules may know of the open alerts.
@@ -72,9 +80,11 @@ struct Rule {
     instances: BTreeMap<String, Instance>,
 }
 
-struct Instance {
-    machine: Machine,
+pub(super) struct Instance {
+    pub(super) machine: Machine,
     name: String,
+    /// Since when it is not known whether it holds, and whether that was told; only where it blocks then.
+    unknown: Option<(Duration, bool)>,
     /// Id of the event it is of; none for types without.
     event: Option<String>,
     unit: Option<String>,
@@ -92,6 +102,11 @@ pub struct Watch {
 }
 
 const STANDARD: [&str; 5] = ["name", "value", "unit", "limit", "id"];
+/// How long what a rule with `blocks` looks at may be unknown before that is an alert of its own: after a start every
+/// value is, for a moment. It blocks at once.
+pub(super) const UNKNOWN_TOLD: Duration = Duration::from_secs(5);
+/// Follows the id of a rule in the id of that alert.
+const UNKNOWN: &str = ".unknown";
 /// How long a rule with a root cause waits for its cause to be known.
 const CAUSE_FIRST: Duration = Duration::from_secs(1);
 
@@ -107,12 +122,18 @@ impl Watch {
             let mentioned = texts.flat_map(names_in).collect();
             let mut instances = BTreeMap::new();
             if rule.enabled {
-                watch.by_kind.entry(rule.value.kind().to_string()).or_default().push(watch.rules.len());
+                for selector in std::iter::once(&rule.value).chain(rule.and.iter().map(|when| &when.value)) {
+                    let of_kind = watch.by_kind.entry(selector.kind().to_string()).or_default();
+                    if of_kind.last() != Some(&watch.rules.len()) {
+                        of_kind.push(watch.rules.len());
+                    }
+                }
                 if !rule.value.is_any() {
                     let instance = Instance {
                         machine: Machine::new(now, open.raised(&rule.id)),
                         name: rule.name.clone().unwrap_or_else(|| rule.value.name()),
                         event: rule.value.id().map(str::to_string),
+                        unknown: unknown_at(&rule, &rule.id, now, open),
                         unit: None,
                         beside: Vec::new(),
                     };
@@ -132,7 +153,28 @@ impl Watch {
 
     /// Whether a rule watches something under this alert's id.
     pub fn has(&self, id: &str) -> bool {
-        self.rules.iter().any(|rule| rule.instances.contains_key(id))
+        let plain = id.strip_suffix(UNKNOWN);
+        self.rules.iter().any(|rule| {
+            let of_unknown = || plain.is_some_and(|id| rule.instances.contains_key(id));
+            rule.instances.contains_key(id) || (blocks_unknown(&rule.rule) && of_unknown())
+        })
+    }
+
+    /// Whether any rule blocks or stops something: then events are not left to gather.
+    pub fn has_interlocks(&self) -> bool {
+        self.rules.iter().any(|r| r.rule.enabled && !(r.rule.blocks.is_empty() && r.rule.stops.is_empty()))
+    }
+
+    /// The rules that may keep commands from `target`, each with the id of the alert and the value it is on.
+    pub(super) fn blocking<'w>(
+        &'w self,
+        target: &'w str,
+    ) -> impl Iterator<Item = (&'w AlertRule, &'w str, &'w Machine)> {
+        let names = move |rule: &&Rule| rule.rule.blocks.iter().any(|pattern| is_target(pattern, target));
+        self.rules
+            .iter()
+            .filter(names)
+            .flat_map(|r| r.instances.iter().map(|(id, i)| (&r.rule, id.as_str(), &i.machine)))
     }
 
     /// Whether any rule looks at events like this one: asked for every event there is.
@@ -155,7 +197,12 @@ impl Watch {
         let concerned = self.by_kind.get(subject(event)).cloned().unwrap_or_default();
         for n in concerned {
             let Some(rule) = self.rules.get_mut(n) else { continue };
-            if !rule.rule.value.takes(id.as_deref()) {
+            let also = rule.hear_also(event, id.as_deref(), &payload, live, now);
+            let own = rule.rule.value.kind() == subject(event) && rule.rule.value.takes(id.as_deref());
+            if !own {
+                if also {
+                    rule.judge_all(now, open, &mut findings);
+                }
                 continue;
             }
             rule.hear(
@@ -168,13 +215,18 @@ impl Watch {
                 &mut self.full_said,
                 &mut findings,
             );
+            rule.tell_unknown(now, &mut findings);
         }
         if event.is_retired() {
             let data = (&*event.kind == "scan_status").then_some("data_point");
             for kind in [Some(&*event.kind), data].into_iter().flatten() {
                 for n in self.by_kind.get(kind).cloned().unwrap_or_default() {
                     if let Some(rule) = self.rules.get_mut(n) {
-                        rule.gone(id.as_deref(), &[], now, &mut findings);
+                        if rule.rule.value.kind() == kind {
+                            rule.gone(id.as_deref(), &[], now, &mut findings);
+                        }
+                        rule.gone_also(kind, id.as_deref(), now, open, &mut findings);
+                        rule.tell_unknown(now, &mut findings);
                     }
                 }
             }
@@ -195,6 +247,7 @@ impl Watch {
                     findings.extend(change.map(|change| finding(&rule.rule, id, instance, change)));
                 }
             }
+            rule.tell_unknown(now, &mut findings);
         }
         findings
     }
@@ -202,14 +255,17 @@ impl Watch {
     /// When [`Watch::tick`] is wanted next.
     pub fn wake(&self) -> Option<Duration> {
         let each = self.rules.iter().flat_map(|r| r.instances.values().map(|i| i.machine.wake(&r.rule)));
-        each.flatten().min()
+        let instances = self.rules.iter().flat_map(|r| r.instances.values());
+        let unknown =
+            instances.filter_map(|i| i.unknown.filter(|(_, told)| !told).map(|(at, _)| at + UNKNOWN_TOLD));
+        each.flatten().chain(unknown).min()
     }
 
     /// Every rule and how it stands.
     pub fn rows(&self) -> Vec<RuleRow> {
         let mut rows = Vec::new();
         for Rule { rule, instances, .. } in &self.rules {
-            let row = |id: &str, state, value: Option<String>, since| RuleRow {
+            let row = |id: &str, state, value: Option<String>, since, blocking| RuleRow {
                 rule: id.into(),
                 text: describe(rule),
                 severity: rule.severity,
@@ -217,13 +273,20 @@ impl Watch {
                 state,
                 value,
                 since,
+                blocks: rule.blocks.clone(),
+                blocking,
+                stops: rule.stops.clone(),
+                latch: rule.latch,
             };
             if instances.is_empty() {
-                rows.push(row(&rule.id, Standing::NoData.word(), None, None));
+                rows.push(row(&rule.id, Standing::NoData.word(), None, None, false));
             }
             for (id, instance) in instances {
                 let value = instance.machine.last().and_then(|v| shown(v, instance.unit.as_deref()));
-                rows.push(row(id, instance.machine.standing().word(), value, Some(instance.machine.since())));
+                let machine = &instance.machine;
+                let blocking = machine.standing() == Standing::Firing && !rule.blocks.is_empty();
+                let blocking = blocking || (blocks_unknown(rule) && machine.is_unknown());
+                rows.push(row(id, machine.standing().word(), value, Some(machine.since()), blocking));
             }
         }
         rows
@@ -245,7 +308,16 @@ impl Rule {
     ) {
         let held_back = self.rule.unless.iter().any(|pattern| open.is_active(pattern));
         let mut there = Vec::new();
-        for picked in self.rule.value.pick(event, payload) {
+        let mut picked = self.rule.value.pick(event, payload);
+        // State is said whole: a member that was left out is not there. Where something is blocked that matters.
+        if picked.is_empty()
+            && !self.rule.blocks.is_empty()
+            && !self.rule.value.is_any()
+            && !self.rule.value.is_record()
+        {
+            picked.push(Picked { name: None, value: &Value::Null, beside: &Value::Null });
+        }
+        for picked in picked {
             let id = match &picked.name {
                 None => self.rule.id.clone(),
                 Some(name) => instance_id(&self.rule.id, name),
@@ -268,6 +340,7 @@ impl Rule {
                     machine: Machine::new(now, open.raised(&id)),
                     name: picked.name.clone().unwrap_or_default(),
                     event: event.map(str::to_string),
+                    unknown: unknown_at(&self.rule, &id, now, open),
                     unit: None,
                     beside: Vec::new(),
                 };
@@ -280,14 +353,96 @@ impl Rule {
                 .iter()
                 .filter_map(|name| Some((name.clone(), text_of(picked.beside.get(name)?)?)))
                 .collect();
-            let heard = Heard { value: Heeded::of(picked.value), good: is_good(&picked, payload), live };
-            instance.machine.hear(heard, now);
+            instance.machine.hear(heard(&picked, payload, live), now);
             let change = instance.machine.settle(&self.rule, now, held_back);
             findings.extend(change.map(|change| finding(&self.rule, &id, instance, change)));
             there.push(id);
         }
         if self.rule.value.is_any() {
             self.gone(event, &there, now, findings);
+        }
+    }
+
+    /// Values of `and` in an event. Whether there was one.
+    fn hear_also(
+        &mut self,
+        event: &Event,
+        id: Option<&str>,
+        payload: &Value,
+        live: bool,
+        now: Duration,
+    ) -> bool {
+        let mut any = false;
+        for (n, when) in self.rule.and.iter().enumerate() {
+            if when.value.kind() != subject(event) || !when.value.takes(id) {
+                continue;
+            }
+            let picked = when.value.pick(id, payload).into_iter().next();
+            if picked.is_none() && when.value.is_record() {
+                continue;
+            }
+            let said = picked.map(|picked| heard(&picked, payload, live));
+            for instance in self.instances.values_mut() {
+                instance.machine.hear_also(n, said.clone(), now);
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// The event with a value of `and` is no longer there.
+    fn gone_also(
+        &mut self,
+        kind: &str,
+        id: Option<&str>,
+        now: Duration,
+        open: &impl Open,
+        findings: &mut Vec<Finding>,
+    ) {
+        let mut any = false;
+        for (n, when) in self.rule.and.iter().enumerate() {
+            if when.value.kind() == kind && when.value.takes(id) {
+                self.instances.values_mut().for_each(|instance| instance.machine.hear_also(n, None, now));
+                any = true;
+            }
+        }
+        if any {
+            self.judge_all(now, open, findings);
+        }
+    }
+
+    /// Judges what is known.
+    fn judge_all(&mut self, now: Duration, open: &impl Open, findings: &mut Vec<Finding>) {
+        let held_back = self.rule.unless.iter().any(|pattern| open.is_active(pattern));
+        for (id, instance) in &mut self.instances {
+            let change = instance.machine.settle(&self.rule, now, held_back);
+            findings.extend(change.map(|change| finding(&self.rule, id, instance, change)));
+        }
+        self.tell_unknown(now, findings);
+    }
+
+    /// Says that something is blocked because a value is not known, and that it is known again.
+    fn tell_unknown(&mut self, now: Duration, findings: &mut Vec<Finding>) {
+        if !blocks_unknown(&self.rule) {
+            return;
+        }
+        for (id, instance) in &mut self.instances {
+            let is = instance.machine.standing() == Standing::NoData;
+            match &mut instance.unknown {
+                None if is => instance.unknown = Some((now, false)),
+                Some((since, told)) if is && !*told && now.saturating_sub(*since) >= UNKNOWN_TOLD => {
+                    *told = true;
+                    findings.push(Finding::Holds(unknown(&self.rule, id, &instance.name)));
+                }
+                Some((_, told)) if !is => {
+                    if *told {
+                        let message = format!("what {id} looks at is known again");
+                        findings.push(Finding::Over { id: format!("{id}{UNKNOWN}"), message });
+                    }
+                    instance.unknown = None;
+                }
+                _ => {}
+            }
         }
     }
 
@@ -328,6 +483,51 @@ fn id_of(event: &Event, payload: &Value) -> Option<String> {
 fn is_good(picked: &Picked<'_>, payload: &Value) -> bool {
     let said = |value: &Value| value.get("quality").and_then(Value::as_str).map(|q| q == "good");
     said(picked.beside).or_else(|| said(payload)).unwrap_or(true)
+}
+
+fn heard(picked: &Picked<'_>, payload: &Value, live: bool) -> Heard {
+    let beside = |name: &str| picked.beside.get(name);
+    let there = beside("in_position").and_then(Value::as_bool) == Some(true);
+    let heading = beside("target").and_then(Value::as_f64).filter(|n| !there && n.is_finite());
+    Heard { value: Heeded::of(picked.value), good: is_good(picked, payload), live, heading }
+}
+
+/// Whether a value that is not known blocks.
+pub(super) fn blocks_unknown(rule: &AlertRule) -> bool {
+    rule.unknown_blocks && !rule.blocks.is_empty()
+}
+
+/// Nothing is known at the beginning; from before the restart it may be told already.
+fn unknown_at(rule: &AlertRule, id: &str, now: Duration, open: &impl Open) -> Option<(Duration, bool)> {
+    blocks_unknown(rule).then(|| (now, open.raised(&format!("{id}{UNKNOWN}")).is_some()))
+}
+
+/// What is said while something is blocked because nobody knows.
+fn unknown(rule: &AlertRule, id: &str, name: &str) -> Told {
+    let what: Vec<&str> =
+        std::iter::once(&rule.value).chain(rule.and.iter().map(|w| &w.value)).map(|v| v.text()).collect();
+    Told {
+        id: format!("{id}{UNKNOWN}"),
+        rule: rule.id.clone(),
+        source: rule.value.id().unwrap_or("telltale").into(),
+        severity: rule.severity,
+        message: format!(
+            "{name}: {} not known, so {} takes no commands.",
+            match what.len() {
+                1 => format!("{} is", what[0]),
+                _ => format!("one of {} is", what.join(", ")),
+            },
+            rule.blocks.join(", ")
+        ),
+        guidance: Some("Bring its source back; it ends by itself when the value is known.".into()),
+        value: None,
+        limit: None,
+        unit: None,
+        latched: false,
+        blocks: rule.blocks.clone(),
+        stops: Vec::new(),
+        latch: false,
+    }
 }
 
 fn instance_id(rule: &str, name: &str) -> String {
@@ -413,6 +613,9 @@ fn finding(rule: &AlertRule, id: &str, instance: &Instance, change: Change) -> F
         limit,
         unit: instance.unit.clone().filter(|_| limit.is_some()),
         latched: rule.latched,
+        blocks: rule.blocks.clone(),
+        stops: rule.stops.clone(),
+        latch: rule.latch,
     })
 }
 
@@ -435,9 +638,21 @@ fn usual(rule: &AlertRule, instance: &Instance, limit: Option<f64>) -> String {
 }
 
 /// A rule in words.
-fn describe(rule: &AlertRule) -> String {
-    let mut text = format!("{} ", rule.value);
-    match &rule.test {
+pub(super) fn describe(rule: &AlertRule) -> String {
+    let mut text = format!("{} {}", rule.value, holds(&rule.test));
+    for when in &rule.and {
+        text.push_str(&format!(" and {} {}", when.value, holds(&when.test)));
+    }
+    if rule.count > 1 {
+        text.push_str(&format!(", {} times within {}", rule.count, span(rule.within)));
+    } else if !rule.delay.is_zero() {
+        text.push_str(&format!(", for {}", span(rule.delay)));
+    }
+    text
+}
+
+fn holds(test: &AlertTest) -> String {
+    match test {
         AlertTest::Limits(l) => {
             let parts = [
                 ("above", l.above),
@@ -449,19 +664,13 @@ fn describe(rule: &AlertRule) -> String {
                 .into_iter()
                 .filter_map(|(word, limit)| Some(format!("{word} {}", number(limit?))))
                 .collect();
-            text.push_str(&parts.join(", "));
+            parts.join(", ")
         }
-        AlertTest::Is(words) => text.push_str(&format!("is {}", words.join(" or "))),
-        AlertTest::IsNot(words) => text.push_str(&format!("is not {}", words.join(" or "))),
-        AlertTest::Stale(time) => text.push_str(&format!("not current or older than {}", span(*time))),
-        AlertTest::Absent(time) => text.push_str(&format!("not there for {}", span(*time))),
+        AlertTest::Is(words) => format!("is {}", words.join(" or ")),
+        AlertTest::IsNot(words) => format!("is not {}", words.join(" or ")),
+        AlertTest::Stale(time) => format!("not current or older than {}", span(*time)),
+        AlertTest::Absent(time) => format!("not there for {}", span(*time)),
     }
-    if rule.count > 1 {
-        text.push_str(&format!(", {} times within {}", rule.count, span(rule.within)));
-    } else if !rule.delay.is_zero() {
-        text.push_str(&format!(", for {}", span(rule.delay)));
-    }
-    text
 }
 
 #[cfg(test)]

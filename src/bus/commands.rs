@@ -7,8 +7,9 @@ use super::Bus;
 use crate::limits;
 use crate::model::{CommandResult, CommandState, Draft, Topic};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A command on its way to the owner of its target.
@@ -21,7 +22,7 @@ pub struct Command {
     /// Such as `start`.
     pub action: String,
     /// The rest of the request's JSON.
-    pub params: serde_json::Map<String, serde_json::Value>,
+    pub params: Map<String, Value>,
     /// Who asked.
     pub by: Option<String>,
     /// Why.
@@ -41,7 +42,24 @@ pub enum Submitted {
     NoAction(Vec<String>),
     /// The owner has too many waiting; 503.
     Busy,
+    /// An alert keeps commands from the target; 409.
+    Blocked(Refusal),
 }
+
+/// Why a command is not possible: an interlock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The alert, or the rule whose alert it would be.
+    pub alert: String,
+    /// What is the matter and what to do.
+    pub text: String,
+}
+
+/// The code of commands that an interlock refuses.
+pub const INTERLOCK: &str = "interlock";
+
+/// Says what is in the way of an action on a target with these parameters.
+type Guard = Box<dyn Fn(&str, &str, &Map<String, Value>) -> Option<Refusal> + Send + Sync>;
 
 /// What is known of a command id.
 pub type Lookup = Option<CommandResult>;
@@ -59,7 +77,7 @@ struct Known {
     /// The time it has.
     within: Duration,
     /// The rest of what was asked, until it has ended.
-    params: serde_json::Map<String, serde_json::Value>,
+    params: Map<String, Value>,
 }
 
 #[derive(Default)]
@@ -73,16 +91,30 @@ struct Inner {
 pub struct Commands {
     bus: Arc<Bus>,
     inner: Mutex<Inner>,
+    guard: OnceLock<Guard>,
 }
 
 impl Commands {
     /// A desk that publishes outcomes on `bus`.
     pub fn new(bus: Arc<Bus>) -> Self {
-        Commands { bus, inner: Mutex::default() }
+        Commands { bus, inner: Mutex::default(), guard: OnceLock::new() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// `guard` is asked before a command is handed over, without any lock; the first one stays.
+    pub fn guard(
+        &self,
+        guard: impl Fn(&str, &str, &Map<String, Value>) -> Option<Refusal> + Send + Sync + 'static,
+    ) {
+        let _ = self.guard.set(Box::new(guard));
+    }
+
+    /// What is in the way of this, now. Whoever acts on a target asks right before it does.
+    pub fn refusal(&self, target: &str, action: &str, params: &Map<String, Value>) -> Option<Refusal> {
+        self.guard.get().and_then(|guard| guard(target, action, params))
     }
 
     /// Makes the caller the owner of `target`, such as `recorder/rec1`.
@@ -131,6 +163,7 @@ impl Commands {
 
     /// Hands a command to its owner.
     pub fn submit(&self, command: Command) -> Submitted {
+        let refused = self.refusal(&command.target, &command.action, &command.params);
         let mut inner = self.lock();
         if let Some(known) = inner.known.get(&command.id) {
             return Submitted::Known(known.result.clone());
@@ -138,6 +171,9 @@ impl Commands {
         let Some(owner) = inner.owners.get(&command.target) else { return Submitted::NoTarget };
         if !owner.actions.contains(&command.action) {
             return Submitted::NoAction(owner.actions.clone());
+        }
+        if let Some(refusal) = refused {
+            return Submitted::Blocked(refusal);
         }
         let result = CommandResult {
             command_id: command.id.clone(),
@@ -225,12 +261,7 @@ impl Commands {
     }
 
     /// Whether the newest command for `target` that has not ended wants just this: its owner may not have come to it yet.
-    pub fn is_asked(
-        &self,
-        target: &str,
-        action: &str,
-        params: &serde_json::Map<String, serde_json::Value>,
-    ) -> bool {
+    pub fn is_asked(&self, target: &str, action: &str, params: &Map<String, Value>) -> bool {
         let inner = self.lock();
         let open =
             |known: &&Known| known.result.target == target && known.result.state == CommandState::Accepted;

@@ -109,6 +109,8 @@ pub struct Bus {
     durable: Condvar,
     wakers: Mutex<Arc<Vec<Waker>>>,
     time: Clock,
+    /// Bytes that may wait for the disk.
+    room: usize,
     /// The daemon's counters.
     pub metrics: Arc<Metrics>,
 }
@@ -158,8 +160,20 @@ impl Bus {
             durable: Condvar::new(),
             wakers: Mutex::default(),
             time,
+            room: limits::LAG_BYTES,
             metrics,
         }
+    }
+
+    /// The same with another bound for what waits for the disk than [`limits::LAG_BYTES`].
+    #[must_use]
+    pub fn with_room(self, bytes: usize) -> Self {
+        Bus { room: bytes, ..self }
+    }
+
+    /// Bytes that may wait for the disk.
+    pub fn room(&self) -> usize {
+        self.room
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -197,7 +211,7 @@ impl Bus {
             if inner.stopping {
                 return Err(Refused::Stopping);
             }
-            if inner.lag_bytes > limits::LAG_BYTES {
+            if inner.lag_bytes > self.room {
                 self.metrics.events_refused_total.add(drafts.len() as u64);
                 return Err(Refused::Lagging);
             }
@@ -380,7 +394,7 @@ impl Bus {
         let mut inner = self.lock();
         loop {
             if let Some(since) = inner.lag_since {
-                let due = if inner.urgent || inner.stopping || inner.lag_bytes > limits::LAG_BYTES / 8 {
+                let due = if inner.urgent || inner.stopping || inner.lag_bytes > self.room / 8 {
                     Duration::ZERO
                 } else if inner.lag_has_record {
                     window
@@ -707,11 +721,19 @@ mod tests {
 
     #[test]
     fn what_waits_for_the_disk_stays_and_what_is_there_goes() {
-        let bus = bus();
+        what_waits_stays(bus(), limits::LAG_BYTES);
+        what_waits_stays(bus().with_room(limits::LAG_LEAST), limits::LAG_LEAST);
+    }
+
+    fn what_waits_stays(bus: Bus, room: usize) {
+        assert_eq!(bus.room(), room);
         let big = || Draft::checked("note", Some("app/x"), json!({ "pad": "x".repeat(60_000) })).unwrap();
-        let most = limits::LAG_BYTES / 60_000 + 2;
+        let most = room / 60_000 + 2;
         let refused = (0..most).find(|_| bus.publish(big()).is_err());
-        assert!(refused.is_some(), "publishing is refused when too much waits");
+        assert!(
+            refused.is_some_and(|n| n + 2 > room / 61_000),
+            "publishing is refused when too much waits: {refused:?}"
+        );
         assert!(bus.after(100, 1).is_ok(), "nothing that waits is dropped");
         let batch = bus.next_batch(NOW, NOW).unwrap();
         bus.committed_through(batch.through.seq);

@@ -28,7 +28,7 @@ pub use self::error::{ConfigError, Place};
 pub use self::lists::modbus::{Modbus, ModbusKind, ModbusOrder, ModbusRegister, ModbusTable};
 pub use self::lists::nmea::{NMEA_VALUES, Nmea};
 pub use self::lists::scpi::{Scpi, ScpiChannel, place_of_value};
-pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, Ntfy, Webhook};
+pub use self::lists::{AlertFilter, AlertLimits, AlertRule, AlertTest, AlertWhen, Ntfy, Webhook};
 pub use self::load::{Flags, LAST_GOOD, Loaded, Overrides, check, load};
 pub use self::print::{keys_markdown, keys_text};
 pub use self::types::*;

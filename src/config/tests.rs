@@ -70,6 +70,16 @@ id = "none"
 value = "source/gps"
 absent = "1h"
 
+[[alert]]
+id = "collision"
+value = "instrument/stage/x"
+above = 50
+and = [{ value = "instrument/stage/y", below = 5 }, { value = "instrument/door/level", is_not = ["on"] }]
+blocks = ["instrument/stage", "gpio/heater", "queue/*"]
+stops = ["instrument/stage"]
+latch = true
+unknown = "passes"
+
 [[webhook]]
 id = "desk"
 url = "http://192.168.4.1:9000/hook?x=1"
@@ -103,6 +113,12 @@ fn rules_and_receivers_are_read() {
     assert_eq!(config.alert[0].test, AlertTest::Limits(limits));
     assert_eq!(config.alert[3].test, AlertTest::Stale(Duration::from_secs(30)));
     assert_eq!(config.alert[4].value.kind(), "source_status");
+    let collision = &config.alert[5];
+    let low = AlertLimits { below: Some(5.0), ..AlertLimits::default() };
+    assert_eq!(collision.and[0].test, AlertTest::Limits(low));
+    assert_eq!(collision.and[1].value.text(), "instrument/door/level");
+    assert!(collision.latch && !collision.unknown_blocks && config.alert[0].unknown_blocks);
+    assert_eq!(collision.blocks, ["instrument/stage", "gpio/heater", "queue/*"]);
     assert_eq!(config.ntfy[0].priorities["MINOR"], "3", "what is not said is as usual");
     assert_eq!(config.ntfy[0].server, "http://192.168.4.1:2586");
     let hook = &config.webhook[0].filter;
@@ -140,6 +156,31 @@ fn wrong_rules_and_receivers_are_told() {
         (
             rule.replace("stream/t", "weather/t") + "above = 1\n",
             "`alert.value` is \"weather/t\": \"weather\" is no kind",
+        ),
+        (
+            format!("{rule}above = 1\nblocks = [\"stage\"]\n"),
+            "`alert.blocks` has \"stage\"; expected KIND/ID or KIND/*",
+        ),
+        (
+            format!("{rule}above = 1\nstops = [\"scan/*\"]\n"),
+            "`alert.stops` has \"scan/*\"; expected KIND/ID or KIND/*, KIND one of instrument, gpio, recorder",
+        ),
+        (format!("{rule}above = 1\nlatch = true\n"), "`latch` is set, but it is only used with `blocks`"),
+        (
+            format!("{rule}above = 1\nblocks = [\"scan/*\"]\nlatch = true\nlatched = false\n"),
+            "`latch` is true and `latched` is false",
+        ),
+        (
+            format!("{rule}above = 1\nand = [{{ value = \"stream/*\", above = 1 }}]\n"),
+            "`alert.and.value` is \"stream/*\": expected no * here",
+        ),
+        (
+            format!("{rule}above = 1\nand = [{{ value = \"stream/u\" }}]\n"),
+            "an item of `alert.and` does not say one thing that must hold",
+        ),
+        (
+            rule.replace("stream/t", "stream/*") + "above = 1\nand = [{ value = \"stream/u\", above = 1 }]\n",
+            "`and` is set and `value` has a *",
         ),
         (format!("{rule}above = 1\n{rule}above = 2\n"), "alert id \"a\" is used twice, first in line 2"),
         (hook.replace("http://", "ftp://"), "`webhook.url` is \"ftp://x/\"; expected http://HOST"),

@@ -45,6 +45,12 @@ impl Head {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// Whether the content type says that the body is lines of JSON.
+    pub fn says_lines(&self) -> bool {
+        let content = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        ["ndjson", "jsonl", "json-seq"].iter().any(|kind| content.contains(kind))
+    }
+
     /// The path as text, for messages.
     pub fn path_text(&self) -> String {
         format!("/{}", self.path.join("/"))

@@ -139,7 +139,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/scans/{id}", VIEW, scans::one, "One scan, with its description and columns"),
     by(Method::Delete, "/api/scans/{id}", OPERATE, scans::remove, "Remove a scan that waits or has ended"),
     post("/api/scans/{id}/requeue", OPERATE, scans::requeue, "Add a new scan that does the same"),
-    post("/api/scans/{id}/data", PUBLISH, scans::data, "A program posts rows of its scan"),
+    post("/api/scans/{id}/data", PUBLISH, posted::data, "A program posts rows of its scan"),
     get(
         "/api/scans/{id}/control",
         PUBLISH,
@@ -236,6 +236,7 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/alerts/{id}", VIEW, alerts::one, "One open alert"),
     post("/api/alerts/{id}/ack", OPERATE, alerts::acknowledge, "Acknowledge an occurrence of an alert"),
     post("/api/alerts/{id}/snooze", OPERATE, alerts::snooze, "Be not told of an alert for a while"),
+    post("/api/stop", OPERATE, stop::everything, "Emergency stop: abort what runs and stop every instrument"),
     get("/api/commands/{id}", VIEW, commands::lookup, "How a command stands"),
     get("/api/system", VIEW, resources::system, "Health of the box, its sources, and what this daemon is"),
     get("/api/config", VIEW, config::read, "The configuration: its text without secrets, and every key"),

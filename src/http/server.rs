@@ -15,7 +15,7 @@ use crate::runner::Lab;
 use crate::sources::detections::Detections;
 use crate::sources::recordings::Recordings;
 use crate::sources::signals::Signals;
-use crate::sources::{BenchControl, Instruments, Jobs, Recorders};
+use crate::sources::{BenchControl, Halt, Instruments, Jobs, Recorders};
 use crate::store::Store;
 use crate::threads;
 use std::collections::HashMap;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub commands: Arc<Commands>,
     /// The alerts.
     pub alerts: Arc<Alerts>,
+    /// What stops everything.
+    pub halt: Arc<Halt>,
     /// The instruments that can be driven.
     pub instruments: Arc<Instruments>,
     /// Who may act.

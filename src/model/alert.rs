@@ -114,6 +114,30 @@ pub struct Alert {
     pub count: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raised_by: Option<RaisedBy>,
+    /// Targets that take no commands while it stands, such as `instrument/stage`; a `*` stands for any id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<String>,
+    /// Whether what it blocks stays blocked, once it is over, until somebody resets it (acknowledges it then).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latch: bool,
+}
+
+impl Alert {
+    /// Whether it keeps commands from `target` as it stands. Only rules of the file block.
+    pub fn blocks(&self, target: &str) -> bool {
+        let stands = self.state.holds() || (self.latch && self.state == AlertState::Cleared);
+        stands
+            && self.raised_by == Some(RaisedBy::Rule)
+            && self.blocks.iter().any(|pattern| is_target(pattern, target))
+    }
+}
+
+/// Whether `pattern` (`KIND/ID`, or `KIND/*` for any id) names this target.
+pub fn is_target(pattern: &str, target: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(kind) if kind.ends_with('/') => target.starts_with(kind),
+        _ => pattern == target,
+    }
 }
 
 fn yes() -> bool {

@@ -24,7 +24,7 @@ mod source;
 mod stream;
 mod topic;
 
-pub use self::alert::{Alert, AlertState, RaisedBy, Severity};
+pub use self::alert::{Alert, AlertState, RaisedBy, Severity, is_target};
 pub use self::bands::Bands;
 pub use self::command::{CommandResult, CommandState};
 pub use self::cursor::{Cursor, Since};
@@ -48,6 +48,7 @@ pub use self::service::ServiceStatus;
 pub use self::signal::{SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};
 pub use self::source::{SourceState, SourceStatus};
 pub use self::stream::{StreamState, StreamStatus, StreamValue};
+pub(crate) use self::topic::is_id;
 pub use self::topic::{Topic, TopicError, TopicFilter};
 
 /// Reads a payload as the Rust type of its event type: wrong enums and wrong shapes are found here.

@@ -162,6 +162,20 @@ impl Selector {
         self.id == Id::Any || self.path.iter().any(|p| p == "*")
     }
 
+    /// The channel of this instrument whose value it looks at: what a set of that channel changes.
+    pub fn channel_of(&self, instrument: &str) -> Option<&str> {
+        if self.kind != "instrument_status" || self.id() != Some(instrument) {
+            return None;
+        }
+        match &self.path[..] {
+            [list, channel, member] if list == "channels" && (member == "value" || member == "text") => {
+                Some(channel)
+            }
+            [position, channel] if position == "position" => Some(channel),
+            _ => None,
+        }
+    }
+
     /// Whether it looks at records, which are not kept as a newest value.
     pub fn is_record(&self) -> bool {
         find_kind(&self.kind).is_none_or(|kind| kind.class == Class::Record)
@@ -188,6 +202,13 @@ impl Selector {
         let name = if self.id == Id::Any { id.map(str::to_string) } else { None };
         let mut found = Vec::new();
         walk(payload, payload, &self.path, name, &mut found);
+        // A channel that answers words has them beside its value.
+        if self.kind == "instrument_status" && self.path.last().is_some_and(|last| last == "value") {
+            for picked in found.iter_mut().filter(|picked| picked.value.is_null()) {
+                picked.value =
+                    picked.beside.get("text").filter(|text| text.is_string()).unwrap_or(picked.value);
+            }
+        }
         found
     }
 }
@@ -300,6 +321,31 @@ mod tests {
         assert_eq!(found("system/memory/none"), []);
         assert_eq!(found("system/disks/9/free"), []);
         assert_eq!(found("system/disks/free/x"), []);
+    }
+
+    #[test]
+    fn a_channel_of_words_has_them() {
+        let status =
+            json!({"channels": {"output": {"value": null, "text": "on"}, "v": {"value": 1, "text": "x"}}});
+        for (text, value) in [("instrument/psu/output", json!("on")), ("instrument/psu/v", json!(1))] {
+            let found = Selector::parse(text).unwrap();
+            assert_eq!(found.pick(Some("psu"), &status)[0].value, &value);
+        }
+    }
+
+    #[test]
+    fn the_value_that_a_set_changes_is_known() {
+        for (text, instrument, channel) in [
+            ("instrument/stage/x", "stage", Some("x")),
+            ("instrument/stage/position/x", "stage", Some("x")),
+            ("instrument/stage/channels/mode/text", "stage", Some("mode")),
+            ("instrument/stage/channels/x/severity", "stage", None),
+            ("instrument/stage/x", "psu", None),
+            ("instrument/stage", "stage", None),
+            ("stream/x", "x", None),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap().channel_of(instrument), channel, "{text}");
+        }
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use crate::sources::reading::Value;
 use crate::sources::{Answer, Instruments, Offer, Outcome, Request, Setting};
 use crate::threads::Stop;
 use crossbeam::channel::{Receiver, never, select};
+use serde_json::{Map, Value as Json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,8 +98,15 @@ fn take_up(lab: &Arc<Lab>, job: &Job, poke: &Receiver<()>, stop: &Stop) -> Taken
     };
     let instruments = &lab.context().instruments;
     let needed: Vec<String> = plan.instruments.iter().cloned().collect();
-    while let Err(busy) = instruments.claim(&needed, &job.scan) {
-        if !lab.blocked(job, &format!("{} is used by {}", busy.instrument, busy.by)) {
+    loop {
+        let why = match barred(lab, job) {
+            Some(why) => why,
+            None => match instruments.claim(&needed, &job.scan) {
+                Ok(()) => break,
+                Err(busy) => format!("{} is used by {}", busy.instrument, busy.by),
+            },
+        };
+        if !lab.blocked(job, &why) {
             return Taken::Done;
         }
         select! {
@@ -119,6 +127,14 @@ fn take_up(lab: &Arc<Lab>, job: &Job, poke: &Receiver<()>, stop: &Stop) -> Taken
     }
     lab.over(job);
     Taken::Done
+}
+
+/// An alert that keeps this scan or its queue from starting.
+fn barred(lab: &Lab, job: &Job) -> Option<String> {
+    let refusal = |target: String| lab.context().commands.refusal(&target, "start", &Map::new());
+    refusal(format!("queue/{}", job.queue))
+        .or_else(|| refusal(format!("scan/{}", job.scan)))
+        .map(|refusal| refusal.text)
 }
 
 /// One scan under way.
@@ -339,11 +355,17 @@ impl<'a> Execution<'a> {
             let why = match result {
                 Ok(()) => continue,
                 Err(Halt::Failed(trouble))
-                    if trouble.reason != ExitReason::Limit && self.plan.on_error == OnError::SkipPoint =>
+                    if !matches!(trouble.reason, ExitReason::Limit | ExitReason::Interlock)
+                        && self.plan.on_error == OnError::SkipPoint =>
                 {
                     Some(trouble.text)
                 }
-                Err(Halt::Failed(trouble)) if trouble.reason != ExitReason::Limit && self.pauses() => {
+                // What is blocked stays so for the next point as well: it waits, whatever else it would leave out.
+                Err(Halt::Failed(trouble))
+                    if (trouble.reason != ExitReason::Limit && self.pauses())
+                        || (trouble.reason == ExitReason::Interlock
+                            && self.plan.on_error == OnError::SkipPoint) =>
+                {
                     match self.trouble(trouble, &walk.set_points()) {
                         Ok(()) => {
                             walk.repeat_point();
@@ -414,7 +436,12 @@ impl<'a> Execution<'a> {
         let mut tried = 0;
         loop {
             match work(self) {
-                Err(Halt::Failed(trouble)) if tried < most && trouble.reason != ExitReason::Limit => {
+                // What was stopped because somebody wants it to pause is not sent off again.
+                Err(Halt::Failed(trouble))
+                    if tried < most
+                        && !matches!(trouble.reason, ExitReason::Limit | ExitReason::Interlock)
+                        && self.orders().ask != Some(Ask::Pause) =>
+                {
                     tried += 1;
                     let text = format!("{}; retry {tried} of {most}", trouble.text);
                     self.lab.say(self.scan, Level::Warning, "retry", &text, None);
@@ -556,6 +583,9 @@ impl<'a> Execution<'a> {
             Request::Move { .. } => Some(true),
             _ => None,
         };
+        if let Some(refusal) = self.interlock(id, &request) {
+            return Err(Halt::Failed(Trouble { reason: ExitReason::Interlock, text: refusal }));
+        }
         let answer = self.instruments.ask(id, request).map_err(|why| self.failed(why))?;
         if let Some(arrives) = arrives {
             self.underway.borrow_mut().insert(id.to_string(), arrives);
@@ -565,6 +595,32 @@ impl<'a> Execution<'a> {
             self.underway.borrow_mut().remove(id);
         }
         Ok(outcome)
+    }
+
+    /// Why an alert keeps this request from being sent.
+    fn interlock(&self, id: &str, request: &Request) -> Option<String> {
+        let json = |to: &Setting| match to {
+            Setting::Number(number) => Json::from(*number),
+            Setting::Word(word) => Json::from(word.as_str()),
+        };
+        let mut params = Map::new();
+        let action = match request {
+            Request::Set { channel, to, .. } => {
+                params.insert("channel".into(), channel.as_str().into());
+                params.insert("value".into(), json(to));
+                "set"
+            }
+            Request::Move { to, .. } => {
+                let target: Map<String, Json> =
+                    to.iter().map(|(name, to)| (name.clone(), json(to))).collect();
+                params.insert("target".into(), target.into());
+                "move"
+            }
+            Request::Query(_) => "query",
+            Request::Read { .. } | Request::Stop | Request::Safe | Request::ClearError => return None,
+        };
+        let refusal = self.lab.context().commands.refusal(&format!("instrument/{id}"), action, &params)?;
+        Some(refusal.text.trim_end_matches('.').to_string())
     }
 
     fn answered(&self, id: &str, answer: &Answer, time: Duration, what: &str) -> Result<Outcome, Halt> {

@@ -5,6 +5,7 @@ mod dial;
 mod fold;
 pub(crate) mod follow;
 pub mod gpio;
+mod halt;
 pub mod hardware;
 pub mod host;
 mod inputs;
@@ -23,6 +24,7 @@ pub mod signals;
 pub mod simulated;
 pub mod streams;
 
+pub use self::halt::{Halt, Told};
 pub use self::inputs::Sources;
 pub use self::instruments::{
     Answer, Asked, ChannelOffer, Failure, InUse, Instruments, Offer, Outcome, Request, Setting, Wake, outside,

@@ -171,6 +171,12 @@ pub(super) fn expand(block: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// How many entries a block has, packed ones among them; nothing is unpacked for it.
+pub(super) fn count(block: &[u8]) -> u64 {
+    let mut rest = body(block);
+    std::iter::from_fn(|| next_entry(rest).map(|(_, more)| rest = more)).count() as u64
+}
+
 /// The first entry without its length, and what follows it.
 fn next_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
@@ -248,6 +254,7 @@ mod tests {
                 let written: Vec<_> = all.iter().map(|e| (e.cursor.seq, &*e.kind, e.topic.as_str(), e.data())).collect();
                 prop_assert_eq!(read, written);
             }
+            prop_assert_eq!((count(&encode_log(7, 99, &all, &mut Newest::default())), count(&[])), (3, 0));
         }
 
         #[test]
@@ -259,6 +266,7 @@ mod tests {
                 block[0] = version;
                 prop_assert!(entries(&expand(&block)).count() <= bytes.len());
                 let _ = trails(9, &block);
+                prop_assert!(count(&block) <= bytes.len() as u64);
             }
             prop_assert!(entries(&bytes).count() <= bytes.len());
         }

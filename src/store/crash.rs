@@ -33,7 +33,7 @@ enum Write {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Backend(Arc<Mutex<Disk>>);
+pub(crate) struct Backend(Arc<Mutex<Disk>>);
 
 fn no_power() -> io::Error {
     io::Error::other("the power is off")
@@ -96,8 +96,23 @@ impl StorageBackend for Backend {
 }
 
 impl Backend {
+    /// The power goes at this sync, counted from 1, before it is done.
+    pub(crate) fn cut_at(&self, sync: usize) {
+        self.0.lock().unwrap().cut_at = Some(sync);
+    }
+
+    /// Syncs so far.
+    pub(crate) fn syncs(&self) -> usize {
+        self.0.lock().unwrap().syncs
+    }
+
+    /// Whether the power has gone.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.lock().unwrap().dead
+    }
+
     /// The disk after the cut: every pending write made it, or not, or half of it did.
-    fn after_the_cut(&self, random: &mut Random) -> Backend {
+    pub(crate) fn after_the_cut(&self, random: &mut Random) -> Backend {
         let disk = self.0.lock().unwrap();
         let mut image = disk.synced.clone();
         for write in &disk.pending {
@@ -141,10 +156,19 @@ fn status(n: u64) -> Draft {
     Draft::checked("job_status", None, serde_json::json!({ "job_id": format!("j{}", n % 3), "kind": "encode", "status": "running", "progress": n })).unwrap()
 }
 
-/// Publishes and commits until the power goes; gives what was acknowledged: the last seq and every record by seq.
-fn work(backend: &Backend, commits: u64) -> (u64, BTreeMap<u64, u64>) {
+/// The n-th pair: two new rows, and the one before the last taken off again.
+fn shelf_rows(n: u64) -> Vec<(String, Option<Vec<u8>>)> {
+    let mut rows: Vec<_> =
+        ["a", "b"].map(|of| (format!("{of}/{n:03}"), Some(n.to_string().into_bytes()))).into();
+    rows.extend(n.checked_sub(2).map(|n| (format!("a/{n:03}"), None)));
+    rows
+}
+
+/// Publishes and commits until the power goes, and puts a pair of rows on the shelf after each commit; gives what was
+/// acknowledged: the last seq, every record by seq, and the pairs.
+fn work(backend: &Backend, commits: u64) -> (u64, BTreeMap<u64, u64>, u64) {
     let settings = config::Store::default();
-    let mut acknowledged = (0, BTreeMap::new());
+    let mut acknowledged = (0, BTreeMap::new(), 0);
     let Ok(opened) = Store::open_backend(backend.clone(), &settings) else { return acknowledged };
     let bus = Bus::new(opened.start, Arc::new(Metrics::default()));
     for n in 0..commits {
@@ -162,6 +186,10 @@ fn work(backend: &Backend, commits: u64) -> (u64, BTreeMap<u64, u64>) {
         bus.committed_through(through);
         acknowledged.0 = through;
         acknowledged.1.extend(records);
+        if opened.store.shelve(&shelf_rows(n)).is_err() {
+            break;
+        }
+        acknowledged.2 = n + 1;
     }
     acknowledged
 }
@@ -171,18 +199,18 @@ fn a_power_cut_at_every_sync_loses_nothing_acknowledged() {
     const COMMITS: u64 = 12;
     let empty = Backend::default();
     let made = redb::Database::builder().create_with_backend(empty.clone()).unwrap();
-    let making = empty.0.lock().unwrap().syncs;
+    let making = empty.syncs();
     drop(made);
     let whole = Backend::default();
     work(&whole, COMMITS);
-    let syncs = whole.0.lock().unwrap().syncs;
+    let syncs = whole.syncs();
     assert!(syncs as u64 > COMMITS, "{syncs} syncs");
     for cut in 1..=syncs {
         for seed in 0..3 {
             let mut random = Random(cut as u64 * 1_000 + seed);
             let backend = Backend::default();
-            backend.0.lock().unwrap().cut_at = Some(cut);
-            let (acknowledged, records) = work(&backend, COMMITS);
+            backend.cut_at(cut);
+            let (acknowledged, records, pairs) = work(&backend, COMMITS);
             let disk = backend.after_the_cut(&mut random);
             let opened = match Store::open_backend(disk, &config::Store::default()) {
                 Ok(opened) => opened,
@@ -209,6 +237,15 @@ fn a_power_cut_at_every_sync_loses_nothing_acknowledged() {
             assert_eq!(found.len() as u64, opened.start.head / 2);
             let newest = opened.start.state.iter().map(|e| e.cursor.seq).max().unwrap_or(0);
             assert_eq!(newest, opened.start.head, "cut {cut} seed {seed}");
+            // The shelf is that after some pair, and no pair is there in part.
+            let shelf = |of: &str| {
+                opened.store.shelf(of).unwrap().into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+            };
+            let there = shelf("b/").len() as u64;
+            assert!((pairs..=pairs + 1).contains(&there), "cut {cut} seed {seed}: {there} of {pairs} pairs");
+            let keys =
+                |of: &str, from: u64| (from..there).map(|n| format!("{of}/{n:03}")).collect::<Vec<_>>();
+            assert_eq!((shelf("a/"), shelf("b/")), (keys("a", there.saturating_sub(2)), keys("b", 0)));
             let bus = Bus::new(opened.start, Arc::new(Metrics::default()));
             assert!(bus.publish(note(1)).unwrap().seq > acknowledged);
             assert!(bus.snapshot(&TopicFilter::default()).state.len() <= 3);

@@ -193,7 +193,7 @@ impl Store {
 
     /// The same on any redb backend: what the crash tests use.
     #[cfg(test)]
-    pub(super) fn open_backend(
+    pub(crate) fn open_backend(
         backend: impl StorageBackend,
         settings: &config::Store,
     ) -> Result<Opened, StoreError> {
@@ -681,19 +681,17 @@ impl Keep {
             if !too_much && self.since.is_none() {
                 break;
             }
-            let (mut records, mut newest) = (0, None);
-            let block = block::expand(block);
-            for stored in block::entries(&block) {
-                records += 1;
-                newest = Some(stored);
-            }
-            let time = newest.and_then(|stored| corrections.known_time(stored.seq, stored.data));
-            let too_old = time.zip(self.since).map(|(time, since)| time < since);
+            // What goes by size alone need not be unpacked.
+            let too_old = self.since.filter(|_| !too_much).and_then(|since| {
+                let block = block::expand(block);
+                let newest = block::entries(&block).last()?;
+                corrections.known_time(newest.seq, newest.data).map(|time| time < since)
+            });
             if !too_much && too_old == Some(false) {
                 break;
             }
             bytes = bytes.saturating_sub(size);
-            going.push(Going { last, size, records });
+            going.push(Going { last, size, records: block::count(block) });
             if too_much || too_old == Some(true) {
                 sure = going.len();
             }

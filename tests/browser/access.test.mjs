@@ -2,14 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { after, before, test } from 'node:test';
-import { binary, browser, conn, daemon, open, skip, visit } from './harness.mjs';
+import { test } from 'node:test';
+import { binary, conn, daemon, skip, stage, visit } from './harness.mjs';
 
-let chrome;
-before(async () => {
-  if (!skip) chrome = await browser();
-});
-after(() => chrome?.close());
+const { at } = stage(null);
 
 const make_key = (box, role) => execFileSync(binary(), ['key', 'make', '--role', role, '--name', `test ${role}`, '--data', box.data], { encoding: 'utf8' }).match(/tt_\S+/)[0];
 
@@ -23,10 +19,11 @@ async function with_box(env, run) {
 }
 
 test('a closed box: the page says what it wants; a wrong key is told; a right one opens it, and logging out closes it', { skip }, () => with_box({ TELLTALE_ACCESS_OPEN_VIEW: 'false' }, async (box) => {
-  const { page, close } = await open(chrome, box.url, { lossy: true, wait: 'offline' });
+  const { page } = await at(box.url, { lossy: true, wait: 'offline' });
   await page.waitForSelector('[data-banner="denied"]');
   await page.waitForSelector('[data-empty="error"]');
   await page.click('[data-banner="denied"] a');
+  assert.equal(await page.innerText('#card-login h2'), 'Log in');
   await page.fill('input[name=key]', 'tt_nothing');
   await page.click('button.primary');
   await page.waitForSelector('.note[data-tone="bad"]');
@@ -44,11 +41,10 @@ test('a closed box: the page says what it wants; a wrong key is told; a right on
   await page.click('button:has-text("Log out")');
   await conn(page, 'offline');
   await page.waitForSelector('[data-banner="denied"]');
-  await close();
 }));
 
 test('an open box: everyone sees, and is told what acting needs', { skip }, () => with_box({ TELLTALE_ACCESS_OPEN_VIEW: 'true' }, async (box) => {
-  const { page, close, faults } = await open(chrome, box.url);
+  const { page, faults } = await at(box.url);
   await page.waitForSelector('[data-command="start"]');
   assert.equal(await page.locator('[data-command]').count(), await page.locator('[data-command][aria-disabled="true"]').count());
   const reasons = await page.locator('[data-command]').evaluateAll((all) => all.map((b) => b.title));
@@ -60,5 +56,4 @@ test('an open box: everyone sees, and is told what acting needs', { skip }, () =
   await visit(page, 'overview');
   await page.waitForSelector('[data-command][aria-disabled="false"]');
   assert.deepEqual(faults, []);
-  await close();
 }));

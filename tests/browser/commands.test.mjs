@@ -1,30 +1,17 @@
 // The life of a command under the finger: pending at once, ended only by the daemon, never silent.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, skip, stage, until } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({}, { page: { lossy: true } });
 
+let made = 0;
 /** The overview with a recorder of our own, that nothing but these tests moves. */
-async function overview(status, { device, name = `r${opened.length}${Date.now() % 1e6}` } = {}) {
+async function overview(status, { device, name = `r${made += 1}` } = {}) {
   const say = (to) => box.post(`/api/recorders/${name}/state`, { name: `Test ${name}`, status: to, ...(to === 'recording' ? { elapsed_s: 720 } : {}) });
   await say(status);
-  const it = await open(chrome, box.url, { device, lossy: true });
-  opened.push(it);
+  const it = await show(undefined, { device });
   const card = it.page.locator(`#card-recorder-${name}`);
   await card.waitFor();
   const sent = [];
@@ -49,6 +36,7 @@ test('pending within 100 ms, one request for two taps, ended only by the state',
   }, it.name);
   assert.ok(ms <= 130, `pending after ${ms} ms`);
   assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
+  // Nothing may happen now, and nothing tells that it did not: several draws have passed by then.
   await it.page.waitForTimeout(1_000);
   assert.match(await it.button('start').innerText(), /Starting/, 'an answer of 202 ends nothing');
   assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
@@ -136,13 +124,13 @@ test('a button that can do nothing says why before it is tapped', { skip }, asyn
   assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
   assert.match(await it.button('start').getAttribute('title'), /Not possible while Fault/);
   await it.button('start').click({ force: true });
+  // A request that must not go out is given the time to.
   await it.page.waitForTimeout(300);
   assert.equal(it.sent.length, 0);
 });
 
 test('the recorder of the bench: a real command, confirmed by what the recorder then does', { skip }, async () => {
-  const it = await open(chrome, box.url);
-  opened.push(it);
+  const it = await show(undefined, { lossy: false });
   const card = it.page.locator('#card-recorder-rec1');
   await card.waitFor();
   const start = card.locator('[data-command="start"]');
@@ -161,18 +149,23 @@ test('the recorder of the bench: a real command, confirmed by what the recorder 
 test('an alert is acknowledged, stays acknowledged after a reload, and a new occurrence is open again', { skip }, async () => {
   const alert = (more) => box.post('/api/events', { type: 'alert', payload: { alert_id: 'test.door', occurrence: 1, severity: 'MAJOR', state: 'active', message: 'Door open <b>', raised_at: new Date().toISOString(), ...more } });
   await alert({});
-  const it = await open(chrome, box.url, { device: PHONE });
-  opened.push(it);
+  const it = await show(undefined, { device: PHONE, lossy: false });
   const row = it.page.locator('.alert', { hasText: 'Door open <b>' });
   await row.waitFor();
   await it.page.waitForFunction(() => /^\(\d+\) /.test(document.title));
+  // Alerts of the bench may be before it by now, and more than a few are folded away.
+  const seen = (state) => until(`the alert to be ${state}`, async () => {
+    const folded = it.page.locator('#card-attention [aria-expanded="false"]');
+    if (await folded.count()) await folded.click();
+    return it.page.locator(`.alert[data-state="${state}"]:has-text("Door open")`).count();
+  });
   await row.locator('[data-command="ack"]').tap();
-  await it.page.waitForSelector('.alert[data-state="acknowledged"]:has-text("Door open")');
+  await seen('acknowledged');
   await it.page.reload();
-  await it.page.waitForSelector('.alert[data-state="acknowledged"]:has-text("Door open")');
+  await seen('acknowledged');
   assert.equal(await row.locator('[data-command="ack"]').count(), 0);
   await alert({ occurrence: 2 });
-  await it.page.waitForSelector('.alert[data-state="active"]:has-text("Door open")');
+  await seen('active');
   await it.clean();
 });
 
@@ -182,7 +175,9 @@ test('nothing is drawn while a finger is down', { skip }, async () => {
   await it.page.mouse.move(box_of.x + 60, box_of.y + 20);
   await it.page.mouse.down();
   await it.say('recording');
-  await it.page.waitForTimeout(700);
+  await it.page.waitForFunction(async (id) => (await import(new URL('js/app.js', location.href).href)).app.store.slices.recorders.get(id).payload.status === 'recording', it.name);
+  // The page has it; without a finger it would be drawn within a quarter of a second.
+  await it.page.waitForTimeout(500);
   assert.match(await it.card.locator('.state-word').innerText(), /Idle/);
   await it.page.mouse.up();
   await it.card.locator('.state-word', { hasText: 'Recording' }).waitFor();

@@ -2,36 +2,19 @@
 // the person's lost.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { HEARTBEAT_S, browser, collect_notes, conn, conn_now, daemon, open, publish_notes, record_conn, skip, until, visit } from './harness.mjs';
+import { after, afterEach, test } from 'node:test';
+import { HEARTBEAT_S, collect_notes, conn, conn_now, publish_notes, record_conn, skip, stage, until, visit } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-let box;
-let chrome;
 let gate;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-  gate = await proxy(() => ({ host: '127.0.0.1', port: box.port }));
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
+const { box, at } = stage({}, { page: { lossy: true }, ready: async () => { gate = await proxy(() => ({ host: '127.0.0.1', port: box.port })); } });
+afterEach(() => {
   gate?.heal();
   gate?.kill();
   if (gate) gate.requests.length = 0;
 });
-after(async () => {
-  gate?.close();
-  await chrome?.close();
-  await box?.close();
-});
+after(() => gate?.close());
 
-async function page_at(url, options) {
-  const it = await open(chrome, url, { lossy: true, ...options });
-  opened.push(it);
-  return it;
-}
 const system = (page) => page.evaluate(async () => {
   const { app } = await import(new URL('js/app.js', location.href).href);
   app.connection.refresh();
@@ -39,7 +22,7 @@ const system = (page) => page.evaluate(async () => {
 });
 
 test('the stream fails for good: polling, with commands and typed text undisturbed, then the stream again', { skip }, async () => {
-  const { page } = await page_at(`${gate.url}/#/login`);
+  const { page } = await at(`${gate.url}/#/login`);
   const notes = await collect_notes(page);
   await publish_notes(box, 0, 3);
   await page.fill('input[name=key]', 'half a k');
@@ -63,7 +46,7 @@ test('the stream fails for good: polling, with commands and typed text undisturb
 });
 
 test('commands work while polling, and are confirmed by it', { skip }, async () => {
-  const { page } = await page_at(gate.url, { preferences: { mode: 'polling', poll_ms: 1_000 }, wait: 'polling' });
+  const { page } = await at(gate.url, { preferences: { mode: 'polling', poll_ms: 1_000 }, wait: 'polling' });
   await page.waitForSelector('[data-command="start"][aria-disabled="false"], [data-command="split"][aria-disabled="false"]');
   const action = await page.evaluate(() => document.querySelector('[data-command][aria-disabled="false"]:not(.danger)').dataset.command);
   await page.click(`[data-command="${action}"]`);
@@ -73,16 +56,16 @@ test('commands work while polling, and are confirmed by it', { skip }, async () 
 });
 
 test('a half-open stream is noticed within 2.5 heartbeats; then every value is marked and a banner says since when', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   await page.waitForSelector('.spark path[d^="M"]');
   await page.waitForFunction(() => document.querySelectorAll('.val:not([data-stale])').length > 3);
   const states = await record_conn(page);
   const [[, start]] = await states();
-  const at = await page.evaluate(() => performance.now());
+  const cut = await page.evaluate(() => performance.now());
   gate.break('stall');
   await conn(page, 'reconnecting', 2_500 * HEARTBEAT_S + 2_000);
-  const noticed = (await states()).find(([s]) => s === 'reconnecting')[1] - at;
-  assert.ok(start <= at && noticed <= 2_500 * HEARTBEAT_S + 700, `noticed after ${noticed} ms`);
+  const noticed = (await states()).find(([s]) => s === 'reconnecting')[1] - cut;
+  assert.ok(start <= cut && noticed <= 2_500 * HEARTBEAT_S + 700, `noticed after ${noticed} ms`);
   await page.waitForSelector('[data-banner="connection"]');
   await page.waitForFunction(() => document.querySelectorAll('.val').length > 3 && document.querySelectorAll('.val:not([data-stale])').length === 0);
   assert.match(await page.textContent('#card-streams'), /not current, \d+ s old/);
@@ -93,7 +76,7 @@ test('a half-open stream is noticed within 2.5 heartbeats; then every value is m
 });
 
 test('a loss shorter than a second shows nothing but the chip, and no button moves', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   await page.waitForSelector('[data-command="stop"]');
   await page.evaluate(() => {
     globalThis.banners = 0;
@@ -120,7 +103,7 @@ test('a loss shorter than a second shows nothing but the chip, and no button mov
 });
 
 test('a restart of the daemon: the page catches up by itself, nothing missing, nothing twice; old values are marked', { skip }, async () => {
-  const it = await page_at(gate.url);
+  const it = await at(gate.url);
   const { page } = it;
   await page.waitForSelector('.spark path[d^="M"]');
   await page.evaluate(() => { globalThis.kept = true; });
@@ -143,7 +126,7 @@ test('a restart of the daemon: the page catches up by itself, nothing missing, n
 });
 
 test('kill -9 of the daemon: what was lost is told, the rest is exact', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   const notes = await collect_notes(page);
   await box.post('/api/events?durable=true', { type: 'note', topic: 'app/test', payload: { n: 0 } });
   await publish_notes(box, 1, 5);
@@ -162,11 +145,10 @@ test('kill -9 of the daemon: what was lost is told, the rest is exact', { skip }
 });
 
 test('values from before a restart say so until their source speaks again', { skip }, async () => {
-  await box.post('/api/streams/silent', { value: 4.25, unit: 'bar' });
-  await new Promise((ok) => setTimeout(ok, 1_500));
+  await box.post('/api/streams/silent?durable=true', { value: 4.25, unit: 'bar' });
   await box.stop();
   await box.start();
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   const row = page.locator('#card-streams .row', { hasText: 'silent' });
   await row.waitFor();
   assert.match(await row.innerText(), /from before the restart/);
@@ -175,7 +157,7 @@ test('values from before a restart say so until their source speaks again', { sk
 });
 
 test('eight tabs use one stream and stay usable', { skip }, async () => {
-  const it = await page_at(gate.url);
+  const it = await at(gate.url);
   const tabs = [it.page];
   for (let i = 1; i < 8; i += 1) {
     const tab = await it.context.newPage();
@@ -197,7 +179,7 @@ test('eight tabs use one stream and stay usable', { skip }, async () => {
 });
 
 test('without a shared worker the visible tab holds the stream; a hidden one lets go after 30 s and comes back at once', { skip }, async () => {
-  const it = await page_at('about:blank', { shared: false, wait: null });
+  const it = await at('about:blank', { shared: false, wait: null });
   const { page } = it;
   await page.clock.install();
   await page.goto(gate.url);
@@ -221,7 +203,7 @@ test('without a shared worker the visible tab holds the stream; a hidden one let
 });
 
 test('waking resumes at once instead of waiting for the back-off', { skip }, async () => {
-  const { page } = await page_at(gate.url, { preferences: { mode: 'stream' } });
+  const { page } = await at(gate.url, { preferences: { mode: 'stream' } });
   gate.break('refuse');
   await conn(page, 'offline', 30_000);
   gate.heal();
@@ -232,7 +214,7 @@ test('waking resumes at once instead of waiting for the back-off', { skip }, asy
 });
 
 test('changing pages keeps the stream, brings what the new page needs, and keeps what was seen', { skip }, async () => {
-  const { page } = await page_at(gate.url);
+  const { page } = await at(gate.url);
   await page.waitForSelector('.spark path[d^="M"]');
   const states = await record_conn(page);
   for (const name of ['system', 'settings', 'overview', 'system', 'overview']) await visit(page, name);
@@ -242,7 +224,7 @@ test('changing pages keeps the stream, brings what the new page needs, and keeps
 });
 
 test('the system page shows the connection and the daemon counts what it is told', { skip }, async () => {
-  const { page } = await page_at(`${gate.url}/#/system`);
+  const { page } = await at(`${gate.url}/#/system`);
   gate.kill();
   await conn(page, 'reconnecting', 3_000);
   await conn(page, 'live');

@@ -3,27 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, skip, stage, until } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon({ config: 'name = "telltale"\n' }), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({ config: 'name = "telltale"\n' });
 
-async function detections({ device = DESK, path = 'detections', lossy = false, pace } = {}) {
-  const it = await open(chrome, box.url, { device, lossy });
-  opened.push(it);
+async function detections({ path = 'detections', pace, ...options } = {}) {
+  const it = await show(undefined, options);
   if (pace) await it.page.evaluate((to) => localStorage.setItem('telltale.pace.detections', to), pace);
   await it.page.evaluate((to) => { location.hash = `#/${to}`; }, path);
   await it.page.waitForSelector('#card-planogram');
@@ -103,6 +89,7 @@ test('the filter narrows list, summary and CSV alike, and stands in the address'
   const before = await total(page);
   await look('C2', [['S3', 0.9]]);
   await until('the daemon to have it', async () => (await box.get('/api/summary')).total === before + 1);
+  // Pushed, it would be asked for within a second: this long nothing is.
   await new Promise((ok) => setTimeout(ok, 1_500));
   assert.equal(await total(page), before);
   await page.click('[data-refresh]');

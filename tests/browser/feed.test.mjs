@@ -8,10 +8,11 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { browser, daemon, open, skip as no_browser, until } from './harness.mjs';
+import { daemon, skip as no_browser, stage, until } from './harness.mjs';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const skip = no_browser || (!process.env.TELLTALE_TEST_PY && 'TELLTALE_TEST_PY does not name a Python with tests/devices/requirements.txt');
+const { at } = stage(null);
 const running = [];
 after(async () => {
   for (const end of running.reverse()) await end();
@@ -40,9 +41,7 @@ test('an exchange that stalls, answers by REST alone, is killed and comes back',
   const feed = await exchange();
   const box = await daemon({ config: `name = "telltale"\n\n[[stream]]\nid = "btc"\nname = "Bitcoin"\nunit = "USD"\nurl = "ws://127.0.0.1:${feed.ws}/ws"\nsubscribe = ["subscribe"]\nvalue = "p"\ntime = "T"\nonly_path = "s"\nonly_value = "BTCUSDT"\nstale_after = "1s"\nrest = "http://127.0.0.1:${feed.rest}/price"\nrest_value = "price"\nrest_interval = "500ms"\n` });
   running.push(() => box.close());
-  const chrome = await browser();
-  running.push(() => chrome.close());
-  const it = await open(chrome, `${box.url}/#/streams`);
+  const it = await at(`${box.url}/#/streams`);
   const { page } = it;
   const card = '#card-stream-btc';
   const state = (name) => page.waitForSelector(`${card} .panel[data-state="${name}"]`, { timeout: 60_000 });

@@ -1,12 +1,13 @@
 // Starts the real daemon on a free port in a folder of its own, a browser, and a watch over everything the page does
-// wrong. Waits on conditions, never for a time.
+// wrong. Waits on conditions, never for a time. A file of tests begins with `stage`.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, afterEach, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
@@ -48,20 +49,64 @@ async function free_port() {
   return port;
 }
 
+/**
+ * What the tests of a file stand on: a daemon, and the pages they look at. The daemon starts before the first test, pages
+ * are closed after the test that opened them, daemon and browser end after the last one. `options` are those of `daemon`,
+ * or a function that gives them once what they need is there; null for tests that start daemons of their own. `ready()`
+ * is waited for once the daemon serves; `page` are options of every page.
+ *
+ * `show(hash, options)` opens the page at `#/hash`, or without any when there is no hash; `options.url` instead of the
+ * daemon's own. `at(url, options)` opens any address. A second `before` of the file would not wait for the first one.
+ */
+export function stage(options = {}, { page = {}, ready = () => {} } = {}) {
+  const box = options && prepared(options);
+  const opened = [];
+  before(async () => {
+    if (!box || skip) return;
+    await Promise.all([box.start(), chrome()]);
+    await ready();
+  });
+  afterEach(async () => {
+    for (const it of opened.splice(0)) await it.close();
+  });
+  after(async () => {
+    await (await launched)?.close();
+    await box?.close();
+  });
+  const at = async (url, more = {}) => {
+    const it = await open(url, { ...page, ...more });
+    opened.push(it);
+    return it;
+  };
+  const show = (hash, { url = box.url, ...more } = {}) => at(hash === undefined ? url : `${url}/#/${hash}`, more);
+  return { box, show, at };
+}
+
 /** A running daemon with its bench: {port, url, post, get, stop, kill, start}; `start` again keeps port and data. `config` is the text of its file. */
-export async function daemon({ args = [], env = {}, config } = {}) {
-  const data = mkdtempSync(join(tmpdir(), 'telltale-page-'));
-  const port = await free_port();
-  const file = join(data, 'telltale.toml');
-  if (config) {
-    writeFileSync(file, config);
-    args = ['--config', file, ...args];
-  }
-  const it = { port, data, file, url: `http://127.0.0.1:${port}`, log: '', child: null };
+export const daemon = (options) => prepared(options).start();
+
+/** The same before it was started for the first time: it has a port and a folder from then on. */
+function prepared(options = {}) {
+  const it = { port: 0, data: '', file: '', url: '', log: '', child: null };
+  let args = [];
+  let env = {};
+
+  const prepare = async () => {
+    const { config, ...more } = { args: [], env: {}, ...(typeof options === 'function' ? await options() : options) };
+    ({ args, env } = more);
+    it.port = await free_port();
+    it.url = `http://127.0.0.1:${it.port}`;
+    it.data = mkdtempSync(join(tmpdir(), 'telltale-page-'));
+    it.file = join(it.data, 'telltale.toml');
+    if (!config) return;
+    writeFileSync(it.file, config);
+    args = ['--config', it.file, ...args];
+  };
 
   it.start = async () => {
-    const child = spawn(binary(), ['run', '--listen', `127.0.0.1:${port}`, '--data', data, '--www', join(ROOT, 'www'), ...args], {
-      env: { ...process.env, TELLTALE_PUSH_HEARTBEAT: `${HEARTBEAT_S}s`, TELLTALE_HTTP_HOSTS: NAME, TELLTALE_CLOCK: 'synced', RUST_LOG: 'info', ...env },
+    if (!it.port) await prepare();
+    const child = spawn(binary(), ['run', '--listen', `127.0.0.1:${it.port}`, '--data', it.data, '--www', join(ROOT, 'www'), ...args], {
+      env: { ...process.env, TELLTALE_PUSH_HEARTBEAT: `${HEARTBEAT_S}s`, TELLTALE_HOST_INTERVAL: '1s', TELLTALE_HTTP_HOSTS: NAME, TELLTALE_CLOCK: 'synced', RUST_LOG: 'info', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     it.child = child;
@@ -86,7 +131,7 @@ export async function daemon({ args = [], env = {}, config } = {}) {
   it.kill = end('SIGKILL');
   it.close = async () => {
     await it.kill();
-    rmSync(data, { recursive: true, force: true });
+    if (it.data) rmSync(it.data, { recursive: true, force: true });
   };
   it.post = async (path, body) => {
     const answer = await fetch(it.url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
@@ -95,15 +140,19 @@ export async function daemon({ args = [], env = {}, config } = {}) {
   };
   it.put = async (path, body) => (await fetch(it.url + path, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })).json();
   it.get = async (path) => (await fetch(it.url + path)).json();
-  return it.start();
+  return it;
 }
 
-export function browser() {
-  return chromium.launch({
+/** The one browser of this file's process, a promise; null until it is wanted. */
+let launched = null;
+
+export function chrome() {
+  launched ??= chromium.launch({
     executablePath: CHROMIUM,
     args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', `--host-resolver-rules=MAP ${NAME} 127.0.0.1`],
   });
+  return launched;
 }
 
 export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
@@ -113,8 +162,8 @@ export const DESK = { viewport: { width: 1280, height: 900 } };
  * A page in a context of its own. `faults` collects console errors, refused content and requests to other origins.
  * `lossy` leaves out the browser's own lines about requests that a broken network fails.
  */
-export async function open(chrome, url, { device = DESK, preferences = {}, shared = true, lossy = false, wait = 'live' } = {}) {
-  const context = await chrome.newContext(device);
+async function open(url, { device = DESK, preferences = {}, shared = true, lossy = false, wait = 'live' } = {}) {
+  const context = await (await chrome()).newContext(device);
   const faults = [];
   await context.addInitScript(({ preferences, shared }) => {
     if (location.protocol === 'about:') return;
@@ -161,6 +210,18 @@ export async function heap_of({ context, page }) {
     for (let i = 0; i < 3; i += 1) await cdp.send('HeapProfiler.collectGarbage');
     return (await cdp.send('Performance.getMetrics')).metrics.find((m) => m.name === 'JSHeapUsedSize').value;
   };
+}
+
+/**
+ * A function that looks for what is not accessible: {violations, passes}. `colours_only` leaves out what no theme changes,
+ * for a page that was looked at whole in another theme; `strong` asks for a contrast of 7:1 besides.
+ */
+export async function axe_of(page) {
+  await page.evaluate(readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));
+  return ({ colours_only = false, strong = false } = {}) => page.evaluate(async (rules) => {
+    const { violations, passes } = await globalThis.axe.run(document, { resultTypes: ['violations'], ...(rules ? { runOnly: { type: 'rule', values: rules } } : {}) });
+    return { passes: passes.length, violations: violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`) };
+  }, colours_only ? ['color-contrast', 'link-in-text-block', ...(strong ? ['color-contrast-enhanced'] : [])] : null);
 }
 
 /** The present state of the chip. */

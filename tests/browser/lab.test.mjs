@@ -2,24 +2,10 @@
 // when it is refused, and that nothing is told as done before it is.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until, visit } from './harness.mjs';
+import { test } from 'node:test';
+import { DESK, PHONE, skip, stage, until, visit } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-  await free();
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({}, { page: { lossy: true }, ready: () => free() });
 
 /** The queue of the bench lets go of its instruments: once it runs it is aborted, and stays paused. */
 async function free() {
@@ -31,12 +17,6 @@ async function free() {
     return false;
   });
   await until('free instruments', async () => (await box.get('/api/instruments')).items.every((i) => !['psu', 'dmm'].includes(i.instrument_id) || !i.used_by));
-}
-
-async function show(hash, options = {}) {
-  const it = await open(chrome, `${options.url ?? box.url}/#/${hash}`, { lossy: true, ...options });
-  opened.push(it);
-  return it;
 }
 
 const request = async (method, path, body) => {
@@ -54,7 +34,7 @@ async function queue(scans = 3, more = {}) {
     const { items } = await box.post(`/api/queues/${queue_id}/scans`, { name: `scan ${i}`, measure: ['dmm.voltage'], count: 400, interval_s: 0.1 });
     ids.push(items[0].scan_id);
   }
-  return { id: queue_id, ids, order: async () => (await box.get(`/api/queues/${queue_id}`)).order };
+  return { id: queue_id, ids, order: async () => (await box.get(`/api/queues/${queue_id}`)).order ?? [] };
 }
 
 /** The daemon's answer to a command that never ends. */
@@ -84,13 +64,14 @@ test('from the overview to the queues, and to one of them; the instruments of th
 test('a queue is made in the form, and removed with the loss named', { skip }, async () => {
   const it = await show('queues');
   const { page } = it;
-  await page.fill('#card-queue-new input[name="name"]', '<b>Monday</b>');
-  await page.selectOption('#card-queue-new select[name="on_failure"]', 'continue');
+  await page.fill('#card-queue-new input[name="queue-name"]', '<b>Monday</b>');
+  await page.selectOption('#card-queue-new select[name="queue-on_failure"]', 'continue');
+  await page.check('#card-queue-new input[name="queue-autostart"]');
   await page.click('[data-ask="create"]');
   await page.waitForSelector('main[data-page="queue"] #card-queue .state-word');
   const id = await page.evaluate(() => decodeURIComponent(location.hash.split('/')[2]));
   const { body } = await request('GET', `/api/queues/${id}`);
-  assert.deepEqual([body.name, body.on_failure], ['<b>Monday</b>', 'continue']);
+  assert.deepEqual([body.name, body.on_failure, body.loop, body.autostart], ['<b>Monday</b>', 'continue', false, true]);
   assert.equal(await page.innerText('#card-queue-title'), '<b>Monday</b>', 'text, not markup');
   await page.click('#card-queue-settings summary');
   await page.fill('input[name="queue-name"]', 'Tuesday');
@@ -183,7 +164,7 @@ test('the order: by keyboard, the focus stays with the row; who comes too late i
   await press(a, 'down', [b, a, d, c]);
   await press(c, 'front', [c, b, a, d]);
   assert.deepEqual(await own.order(), [c, b, a, d]);
-  assert.equal(await page.getAttribute(`[data-scan="${c}"] [data-way="up"]`, 'aria-disabled'), 'true');
+  assert.deepEqual(await page.$eval(`[data-scan="${c}"] [data-way="up"]`, (b) => [b.getAttribute('aria-disabled'), b.title]), ['true', 'It stands there already']);
 
   // Somebody else is faster.
   await page.route(`**/api/queues/${own.id}/move`, async (route) => {
@@ -284,7 +265,11 @@ test('a half-typed form survives everything that comes meanwhile', { skip }, asy
   await page.keyboard.type('half', { delay: 30 });
   await request('POST', `/api/queues/${own.id}/start`, {});
   await page.locator('#card-queue .state-word', { hasText: 'Running' }).waitFor();
-  await page.waitForTimeout(600);
+  const measured = () => page.innerText('ol[data-order] > [data-current] .row-sub');
+  for (let i = 0; i < 3; i += 1) {
+    const before = await measured();
+    await until('another point', async () => (await measured()) !== before);
+  }
   await page.keyboard.type(' typed', { delay: 30 });
   assert.equal(await page.inputValue('#scan-name'), 'half typed');
   await request('POST', `/api/queues/${own.id}/abort`, {});
@@ -323,12 +308,12 @@ test('a queue is cleared in two steps; what somebody added in the meantime is no
   await page.click('[data-ask="clear"]');
   await page.click('dialog [data-confirm]');
   await page.waitForFunction(() => document.querySelectorAll('ol[data-order] > [data-scan]').length === 0);
-  assert.deepEqual(await own.order(), []);
+  assert.equal((await box.get(`/api/queues/${own.id}`)).total_scans, 0);
   await page.waitForFunction(() => !document.querySelector('[data-ask="clear"]'));
   await page.locator('#card-log .log-row', { hasText: 'was cleared' }).waitFor();
   const file = await (await fetch(await page.getAttribute('[data-log-file]', 'href'))).text();
   assert.match(file, /was created[^]*was cleared/, 'the file has its lines, the oldest first');
-  await it.clean({ status: [409] });
+  await it.clean();
 });
 
 test('the log of a queue: at most 500 rows, by level', { skip }, async () => {
@@ -536,4 +521,45 @@ test('by keyboard alone: from the tabs to the commands and the form', { skip }, 
     }));
   }
   for (const want of ['#/scans', 'start', 'pause', 'stop', 'up', 'down', 'front', `remove-${own.ids[0]}`, 'scan-name', 'axis-0-set', 'add']) assert.ok(reached.has(want), `${want} in ${[...reached]}`);
+});
+
+test('the badge of a state pulses once when it becomes another: not when it is first drawn, not for who wants no motion', { skip }, async () => {
+  const own = await queue(1);
+  const job = `pulse${made}`;
+  const work = (status) => box.post(`/api/jobs/${job}`, { kind: 'encode', status, progress: 0 });
+  await work('queued');
+  const it = await show('');
+  const { page } = it;
+  const badge = (at, word) => page.locator(at, { hasText: word }).first();
+  /** [marked, animation, how often] of a badge, as the browser has it. */
+  const motion = (at, word) => badge(at, word).evaluate((e) => [e.dataset.pulse !== undefined, getComputedStyle(e).animationName, getComputedStyle(e).animationIterationCount]);
+  const of_queue = `#card-queues .row:has(a[href="#/queue/${own.id}"]) > .row-head .chip`;
+  const [still, pulses] = [[false, 'none', '1'], [true, 'pulse', '1']];
+  await badge('#card-jobs .chip', 'Waiting').waitFor();
+  assert.equal(await page.locator('.chip[data-pulse]').count(), 0, 'nothing when it is first drawn');
+  await work('running');
+  await badge('#card-jobs .chip[data-pulse]', 'Running').waitFor();
+  await visit(page, 'queues');
+  await badge(of_queue, 'Idle').waitFor();
+  assert.deepEqual(await motion(of_queue, 'Idle'), still);
+  await request('POST', `/api/queues/${own.id}/start`, {});
+  await badge(of_queue, 'Running').waitFor();
+  assert.deepEqual(await motion(of_queue, 'Running'), pulses);
+  await until('it to be over', async () => String(await motion(of_queue, 'Running')) === String(still));
+  // The row of the scan, in its queue and in the list; what is remembered begins anew with every page.
+  await visit(page, `queue/${own.id}`);
+  const of_scan = `[data-scan="${own.ids[0]}"] .chip`;
+  await badge(of_scan, 'Running').waitFor();
+  assert.deepEqual(await motion(of_scan, 'Running'), still);
+  await request('POST', `/api/queues/${own.id}/pause`, {});
+  await badge(of_scan, 'Paused').waitFor();
+  assert.deepEqual(await motion(of_scan, 'Paused'), pulses);
+  await visit(page, `scans?queue_id=${own.id}`);
+  await badge(of_scan, 'Paused').waitFor();
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await request('POST', `/api/queues/${own.id}/resume`, {});
+  await badge(of_scan, 'Running').waitFor();
+  assert.deepEqual(await motion(of_scan, 'Running'), [true, 'none', '1'], 'the mark, without motion');
+  await request('POST', `/api/queues/${own.id}/abort`, {});
+  await it.clean();
 });

@@ -2,8 +2,8 @@
 // half of its main thread, taps are answered, memory is bounded.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { PHONE, browser, collect_notes, daemon, heap_of, open, skip } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, collect_notes, heap_of, skip, stage } from './harness.mjs';
 
 const SECONDS = 6;
 /** Other work on the machine can only make a figure worse, so the best of a few windows counts. */
@@ -14,16 +14,7 @@ const RATE = 1_000;
 const STREAMS = 20;
 const THROTTLE = 6;
 
-let box;
-let chrome;
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage();
 
 /** Publishes half records, half stream values, ten batches a second, until stopped. */
 function pour() {
@@ -63,7 +54,7 @@ async function measure(page, cdp, metrics) {
 }
 
 test('1,000 events a second at a sixth of the speed', { skip }, async (t) => {
-  const it = await open(chrome, box.url, { device: PHONE });
+  const it = await show(undefined, { device: PHONE });
   const { page } = it;
   await collect_notes(page);
   await page.waitForSelector('[data-command="stop"]');
@@ -101,5 +92,4 @@ test('1,000 events a second at a sixth of the speed', { skip }, async (t) => {
   const rows = await page.evaluate(() => document.querySelectorAll('*').length);
   assert.ok(rows < 3_000, `${rows} elements`);
   await it.clean();
-  await it.close();
 });

@@ -2,30 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { after, afterEach, before, test } from 'node:test';
-import { NAME, PHONE, browser, daemon, open, skip, until, visit } from './harness.mjs';
+import { test } from 'node:test';
+import { NAME, PHONE, daemon, skip, stage, until, visit } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon({ args: ['--no-bench'] }), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage({ args: ['--no-bench'] });
 
 const lines = (source, from, count, more = {}) => box.post('/api/events', Array.from({ length: count }, (_, i) => ({ type: 'log', topic: 'log',
   payload: { level: 'INFO', message: `${source} says ${from + i}`, timestamp: new Date().toISOString(), source, ...more } })));
 
 async function log(query = '', options = {}) {
-  const it = await open(chrome, `${options.url ?? box.url}/#/log${query}`, options);
-  opened.push(it);
+  const it = await show(`log${query}`, options);
   const { page } = it;
   await page.waitForSelector('log-panel .log-scroll');
   await page.waitForFunction(async () => {
@@ -147,8 +133,7 @@ test('filters: in the address both ways; what is typed survives every update; no
 });
 
 test('four empties: loading, none, no match, an error with another try', { skip }, async () => {
-  const it = await open(chrome, `${box.url}/#/settings`, { lossy: true });
-  opened.push(it);
+  const it = await show('settings', { lossy: true });
   const { page } = it;
   let answer = null;
   let kind = 'stall';

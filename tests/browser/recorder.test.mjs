@@ -5,33 +5,19 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, daemon, skip, stage, until } from './harness.mjs';
 import { proxy } from './proxy.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage();
 
 let made = 0;
 /** The page of a recorder of our own, that nothing but these tests moves. */
-async function recorder(status, { device = DESK, url = box.url, preferences } = {}) {
+async function recorder(status, options = {}) {
   const id = `own${made += 1}`;
   const say = (more) => box.post(`/api/recorders/${id}/state`, { name: `Test ${id}`, ...more });
   await say(status);
-  const it = await open(chrome, `${url}/#/recorder/${id}`, { device, preferences, lossy: true });
-  opened.push(it);
+  const it = await show(`recorder/${id}`, { lossy: true, ...options });
   const card = it.page.locator(`#card-recorder-${id}`);
   await card.locator('.state-word').waitFor();
   const sent = [];
@@ -44,8 +30,7 @@ async function recorder(status, { device = DESK, url = box.url, preferences } = 
 }
 
 test('from the overview to the recorder of the bench: its state moves, and so does its level', { skip }, async () => {
-  const it = await open(chrome, box.url);
-  opened.push(it);
+  const it = await show();
   const { page } = it;
   await page.click('#card-recorder-rec1 .card-link');
   await page.waitForSelector('main[data-page="recorder"] .state-word');
@@ -108,8 +93,7 @@ test('a listening address is a link, never loaded; what is no web address is non
   const other = await daemon({ args: ['--config', file] });
   try {
     for (const id of ['heard', 'unheard']) await other.post(`/api/recorders/${id}/state`, { status: 'armed' });
-    const it = await open(chrome, `${other.url}/#/recorder/heard`);
-    opened.push(it);
+    const it = await show('recorder/heard', { url: other.url });
     const { page } = it;
     const link = page.locator('[data-listen]');
     await link.waitFor();
@@ -152,6 +136,7 @@ test('pending at once, stop in two steps and apart, and only the state ends it',
   await page.locator('dialog [data-confirm]').tap();
   await it.card.locator('[data-command="stop"]', { hasText: 'Stopping' }).waitFor();
   assert.equal(it.sent.length, 1);
+  // Nothing may happen now, and nothing tells that it did not: several draws have passed by then.
   await page.waitForTimeout(800);
   assert.match(await it.button('stop').innerText(), /Stopping/, 'an answer of 202 ends nothing');
   await it.say({ status: 'stopped' });

@@ -4,28 +4,18 @@
 import assert from 'node:assert/strict';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { DESK, PHONE, axe_of, daemon, skip, stage, until } from './harness.mjs';
 
-const AXE = readFileSync(new URL('./node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const RATE = 8_000;
 
-let box;
-let chrome;
 let folder;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-  folder = (await until('the folder of the bench', async () => (await box.get('/api/recordings?limit=1')).summary)).folder;
-  mkdirSync(folder, { recursive: true });
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
+const { box, show: open } = stage({}, {
+  page: { lossy: true },
+  ready: async () => {
+    folder = (await until('the folder of the bench', async () => (await box.get('/api/recordings?limit=1')).summary)).folder;
+    mkdirSync(folder, { recursive: true });
+  },
 });
 
 /** A WAV of silence and then, from `loud_from_s`, a tone. */
@@ -53,9 +43,8 @@ async function put(name, seconds, { loud_from_s, ...sidecar } = {}) {
 }
 const find = async (name, query = '') => (await box.get(`/api/recordings?text=${encodeURIComponent(name)}${query}`)).items.find((r) => r.name === name && !r.growing);
 
-async function show(hash = '#/recordings', options = {}) {
-  const it = await open(chrome, `${box.url}/${hash}`, { lossy: true, ...options });
-  opened.push(it);
+async function show(hash = 'recordings', options = {}) {
+  const it = await open(hash, options);
   const { page } = it;
   await page.waitForSelector('.recs, [data-empty]:not([data-empty="loading"]), .rec-open');
   return { ...it, page, row: (id) => page.locator(`.rec[data-id="${id}"]`) };
@@ -76,7 +65,8 @@ async function play(it, recording) {
 }
 
 test('the bench records into real files: a growing row on top counts on, and ends in its place', { skip }, async () => {
-  const { page } = await show();
+  const it = await show();
+  const { page } = it;
   const live = await until('something that grows', async () => (await box.get('/api/recordings')).items.find((r) => r.growing), 60_000);
   await page.waitForSelector('.live-line[data-live]:not([data-live="0"])');
   const name = await page.innerText('.live-name');
@@ -90,7 +80,7 @@ test('the bench records into real files: a growing row on top counts on, and end
   await row.waitFor();
   await until('the end of the recording', async () => !(await box.get(`/api/recordings/${live.recording_id}`)).growing, 110_000);
   await page.waitForFunction((id) => !document.querySelector(`.rec[data-id="${id}"]`).hasAttribute('data-growing'), live.recording_id);
-  await opened[0].clean();
+  await it.clean();
 });
 
 test('filters stand in the address: reload, link, back, and a bare address is as it was left', { skip }, async () => {
@@ -134,7 +124,6 @@ test('filters stand in the address: reload, link, back, and a bare address is as
     const names = await page.$$eval('.rec-title', (all) => all.map((e) => e.textContent));
     return names.length > 1 && names.join() === [...names].sort().join();
   });
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
   await it.clean();
 });
 
@@ -159,8 +148,7 @@ test('four kinds of nothing: loading, an error with a retry, no match, and never
 
   const bare = await daemon({ args: ['--no-bench'] });
   try {
-    const other = await open(chrome, `${bare.url}/#/recordings`, { lossy: true });
-    opened.push(other);
+    const other = await open('recordings', { url: bare.url });
     await other.page.waitForSelector('#card-recordings [data-empty="none"]');
     assert.match(await other.page.innerText('#card-recordings [data-empty="none"]'), /folder.*configuration/);
   } finally {
@@ -170,19 +158,41 @@ test('four kinds of nothing: loading, an error with a retry, no match, and never
 
 test('what is new is counted, nothing moves until it is asked for, and nothing while a finger is down', { skip }, async () => {
   const [a, b] = [await put('still-a.wav', 1), await put('still-b.wav', 1)];
-  const it = await show('#/recordings?text=still-&sort=name');
+  const it = await show('recordings?text=still-&sort=name');
   const { page } = it;
   assert.deepEqual(await ids(page), [a.recording_id, b.recording_id]);
   const row = await it.row(b.recording_id).boundingBox();
+  // What is told of recordings is kept back until the finger is down: a press holds the page still for 1.5 s only.
+  await page.evaluate(async () => {
+    const { app } = await import(new URL('js/app.js', location.href).href);
+    const take = app.store.take.bind(app.store);
+    globalThis.kept = [];
+    app.store.take = (items) => {
+      const of_recordings = (i) => i.envelope?.type === 'recording_changed';
+      globalThis.kept.push(...items.filter(of_recordings));
+      return take(items.filter((i) => !of_recordings(i)));
+    };
+    globalThis.tell = () => {
+      app.store.take = take;
+      take(globalThis.kept);
+    };
+  });
+  writeFileSync(join(folder, 'still-aa.wav'), wav(1));
+  await until('the new one', () => find('still-aa.wav'));
+  await page.waitForFunction(() => JSON.stringify(globalThis.kept).includes('still-aa.wav'));
   await page.mouse.move(row.x + 300, row.y + 20);
   await page.mouse.down();
-  writeFileSync(join(folder, 'still-aa.wav'), wav(1));
-  await page.waitForTimeout(1_000);
-  assert.equal(await page.locator('[data-fresh]').count(), 0, 'nothing is drawn under a finger');
+  // Without a finger it would be drawn within a quarter of a second.
+  const drawn = await page.evaluate(async () => {
+    globalThis.tell();
+    for (const start = performance.now(); performance.now() - start < 600;) await new Promise((ok) => setTimeout(ok, 20));
+    return document.querySelectorAll('[data-fresh]').length;
+  });
+  assert.equal(drawn, 0, 'nothing is drawn under a finger');
   await page.mouse.move(row.x + 300, row.y + 400);
   await page.mouse.up();
   await page.waitForSelector('[data-fresh="1"]');
-  const before = await until('the new one', () => find('still-aa.wav'));
+  const before = await find('still-aa.wav');
   assert.deepEqual(await ids(page), [a.recording_id, b.recording_id]);
   assert.deepEqual(await it.row(b.recording_id).boundingBox(), row, 'the row is where it was');
   await page.click('[data-fresh]');
@@ -194,7 +204,7 @@ test('what is new is counted, nothing moves until it is asked for, and nothing w
 test('half-typed text, focus and scroll survive what happens meanwhile', { skip }, async () => {
   for (let i = 0; i < 14; i += 1) writeFileSync(join(folder, `busy-${String(i).padStart(2, '0')}.wav`), wav(1));
   const first = await until('the files', () => find('busy-13.wav'));
-  const it = await show('#/recordings?text=busy-&sort=name');
+  const it = await show('recordings?text=busy-&sort=name');
   const { page } = it;
   await page.waitForFunction(() => document.querySelectorAll('.rec').length >= 14);
   await page.evaluate(() => scrollTo(0, 420));
@@ -232,12 +242,11 @@ test('half-typed text, focus and scroll survive what happens meanwhile', { skip 
   await fetch(`${box.url}/api/recordings/${first.recording_id}`, { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: '{"label":null}' });
   await page.keyboard.type('enamed', { delay: 60 });
   assert.match(await page.inputValue('[data-filter="text"]'), /renamed/);
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
 });
 
 test('it plays, from ranges; seeks by the waveform; speed; keys; and goes on whatever the list does', { skip }, async () => {
   const r = await put('play-me.wav', 60, { started_at: '2026-01-07T15:30:00.000Z', markers: [{ at_s: 20, kind: 'trigger', label: 'level' }, { at_s: 30, until_s: 40, kind: 'motion' }] });
-  const it = await show(`#/recordings/${r.recording_id}?text=play-`);
+  const it = await show(`recordings/${r.recording_id}?text=play-`);
   const { page } = it;
   const ranges = [];
   page.on('response', (answer) => {
@@ -296,7 +305,6 @@ test('it plays, from ranges; seeks by the waveform; speed; keys; and goes on wha
   await page.evaluate(() => { location.hash = '#/overview'; });
   await page.waitForSelector('#card-attention');
   assert.ok(await page.evaluate(() => globalThis.element.paused), 'leaving the page is silence');
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
   await it.clean();
 });
 
@@ -318,7 +326,7 @@ const ink = (page) => page.evaluate(() => {
 test('the waveform shows what is there, as sharp as the screen, also zoomed in', { skip }, async () => {
   const r = await put('wave.wav', 40, { loud_from_s: 20 });
   for (const device of [DESK, PHONE]) {
-    const it = await show(`#/recordings/${r.recording_id}`, { device, preferences: { theme: 'light' } });
+    const it = await show(`recordings/${r.recording_id}`, { device, preferences: { theme: 'light' } });
     const { page } = it;
     await page.waitForSelector('.player[data-wave="ready"]');
     const seen = await until('the waveform', async () => {
@@ -342,7 +350,7 @@ test('the waveform shows what is there, as sharp as the screen, also zoomed in',
 
 test('a finger that goes sideways scrubs; one that goes up scrolls the page and seeks nothing', { skip }, async () => {
   const r = await put('touch.wav', 40);
-  const it = await show(`#/recordings/${r.recording_id}?text=touch`, { device: PHONE });
+  const it = await show(`recordings/${r.recording_id}?text=touch`, { device: PHONE });
   const { page, context } = it;
   await page.waitForSelector('.player[data-wave="ready"]');
   await page.locator('wave-form').scrollIntoViewIfNeeded();
@@ -373,7 +381,6 @@ test('a finger that goes sideways scrubs; one that goes up scrolls the page and 
   await swipe(box_of.width / 4, 3);
   await until('the place', async () => Math.abs((await position(page)) - 30) < 2);
   assert.equal(await page.evaluate(() => scrollY), before);
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
 });
 
 test('what grows can be played, its waveform grows with it, and it goes on past what was its end', { skip }, async () => {
@@ -388,7 +395,7 @@ test('what grows can be played, its waveform grows with it, and it goes on past 
   const clock = setInterval(() => written < sound.length - 2 * RATE && grow(0.25), 250);
   try {
     const live = await until('it to grow', async () => (await box.get('/api/recordings?text=growing.wav')).items.find((r) => r.growing && r.duration_s > 3));
-    const it = await show(`#/recordings/${live.recording_id}`);
+    const it = await show(`recordings/${live.recording_id}`);
     const { page } = it;
     const asked = [];
     page.on('request', (request) => {
@@ -415,7 +422,7 @@ test('what grows can be played, its waveform grows with it, and it goes on past 
 
 test('a clip: ends from the playhead and by dragging, a name, its link; then in place of the original, and undone', { skip }, async () => {
   const r = await put('cut-me.wav', 20);
-  const it = await show(`#/recordings/${r.recording_id}?text=cut`);
+  const it = await show(`recordings/${r.recording_id}?text=cut`);
   const { page } = it;
   await page.waitForSelector('.player[data-wave="ready"]');
   await page.click('[data-key="clip"]');
@@ -459,12 +466,11 @@ test('a clip: ends from the playhead and by dragging, a name, its link; then in 
   await page.click('[data-clip-made] [data-command="restore"]');
   await until('the original', async () => (await box.get(`/api/recordings/${r.recording_id}`)).binned_at === null);
   assert.ok(Math.abs((await box.get(`/api/recordings/${r.recording_id}`)).duration_s - 20) < 0.01);
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
 });
 
 test('the bin: a row that goes stays where it is; listen, restore; for good only after the second step', { skip }, async () => {
   const [a, b] = [await put('bin-a.wav', 3), await put('bin-b.wav', 3)];
-  const it = await show('#/recordings?text=bin-&sort=name');
+  const it = await show('recordings?text=bin-&sort=name');
   const { page } = it;
   const sent = [];
   page.on('request', (request) => { if (request.method() === 'DELETE') sent.push(request.url()); });
@@ -506,13 +512,12 @@ test('the bin: a row that goes stays where it is; listen, restore; for good only
   await it.row(b.recording_id).locator('.chip', { hasText: 'Purged' }).waitFor();
   assert.equal(sent.filter((url) => url.includes('purge=true')).length, 1);
   assert.equal((await fetch(`${box.url}/api/recordings/${b.recording_id}`)).status, 404);
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
 });
 
 test('several: from here to there with shift, downloaded, pinned, and binned after the second step', { skip }, async () => {
   const all = [];
   for (const name of ['many-1.wav', 'many-2.wav', 'many-3.wav', 'many-4.wav']) all.push(await put(name, 1));
-  const it = await show('#/recordings?text=many-&sort=name');
+  const it = await show('recordings?text=many-&sort=name');
   const { page } = it;
   const tops = () => page.$$eval('.rec', (rows) => rows.map((row) => row.getBoundingClientRect().top));
   const before = await tops();
@@ -546,13 +551,12 @@ test('several: from here to there with shift, downloaded, pinned, and binned aft
   await page.waitForSelector('[data-many-done="1"]');
   assert.equal(sent.length, 2);
   assert.match(await page.innerText('[data-many-done]'), /1 of 2 done\. many-2\.wav: .*pinned/);
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
 });
 
 test('of many only a page is drawn; the pages say where one is', { skip }, async () => {
   for (let i = 0; i < 130; i += 1) writeFileSync(join(folder, `page-${String(i).padStart(3, '0')}.wav`), wav(0.2));
   await until('all of them', async () => (await box.get('/api/recordings?text=page-&limit=1')).total === 130);
-  const it = await show('#/recordings?text=page-&sort=name');
+  const it = await show('recordings?text=page-&sort=name');
   const { page } = it;
   await page.waitForFunction(() => document.querySelectorAll('.rec').length === 100);
   assert.equal(await page.innerText('[data-range]'), '1–100 of 130');
@@ -562,14 +566,13 @@ test('of many only a page is drawn; the pages say where one is', { skip }, async
   assert.equal(await page.getAttribute('[data-page="next"]', 'aria-disabled'), 'true');
   await page.click('[data-page="previous"]');
   await page.waitForFunction(() => document.querySelector('[data-range]').textContent === '1–100 of 130');
-  await page.evaluate(() => localStorage.removeItem('telltale.recordings'));
   await it.clean();
 });
 
 test('an open player is accessible in every theme, within 320 px, with targets of 44 px', { skip }, async () => {
   const r = await put('axe.wav', 8, { markers: [{ at_s: 1, kind: 'trigger', label: 'level' }, { at_s: 2, until_s: 3, kind: 'motion' }], triggers: ['level'], transcript: 'a word' });
   for (const width of [320, 1280]) {
-    const it = await show(`#/recordings/${r.recording_id}?text=axe`, { device: width === 320 ? { ...PHONE, viewport: { width, height: 700 } } : DESK, preferences: { language: width === 320 ? 'de' : 'en' } });
+    const it = await show(`recordings/${r.recording_id}?text=axe`, { device: width === 320 ? { ...PHONE, viewport: { width, height: 700 } } : DESK, preferences: { language: width === 320 ? 'de' : 'en' } });
     const { page } = it;
     await page.waitForSelector('.player[data-wave="ready"]');
     await page.click('[data-key="clip"]');
@@ -577,12 +580,11 @@ test('an open player is accessible in every theme, within 320 px, with targets o
     await page.click('[data-filter="more"]');
     await it.row(r.recording_id).locator('.rec-check').click();
     await page.waitForSelector('[data-chosen="1"]');
-    await page.evaluate(AXE);
+    const check = await axe_of(page);
     for (const theme of ['light', 'dark', 'sun']) {
       await page.evaluate(async (name) => (await import(new URL('js/app.js', location.href).href)).app.choose('theme', name), theme);
-      await page.waitForTimeout(250);
-      const violations = await page.evaluate(async () => (await globalThis.axe.run(document, { resultTypes: ['violations'] })).violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`));
-      assert.deepEqual(violations, [], `${theme} at ${width} px`);
+      await page.waitForFunction(() => !document.getAnimations().some((a) => a instanceof CSSTransition));
+      assert.deepEqual((await check({ colours_only: theme !== 'light' })).violations, [], `${theme} at ${width} px`);
     }
     const found = await page.evaluate(() => ({
       scroll: document.documentElement.scrollWidth - innerWidth,
@@ -593,6 +595,4 @@ test('an open player is accessible in every theme, within 320 px, with targets o
     }));
     assert.deepEqual(found, { scroll: 0, small: [] }, `${width} px`);
   }
-  const it = opened[0];
-  await it.page.evaluate(() => localStorage.removeItem('telltale.recordings'));
 });

@@ -2,30 +2,19 @@
 // two steps.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DESK, PHONE, browser, daemon, open, skip, until } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, skip, stage, until } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  const config = 'name = "telltale"\n\n[signals]\ngenerate = ["alpha", "beta", "calm"]\nlive = true\ninterval_s = 1\nbatch_size = 100\nallow_reset = true\n';
-  [box, chrome] = await Promise.all([daemon({ config }), browser()]);
-  await box.post('/api/signals/calm/live', { on: false });
-  await until('calm to be paused', async () => (await box.get('/api/signals/calm')).live === false);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
+const CONFIG = 'name = "telltale"\n\n[signals]\ngenerate = ["alpha", "beta", "calm"]\nlive = true\ninterval_s = 1\nbatch_size = 100\nallow_reset = true\n';
+const { box, show } = stage({ config: CONFIG }, {
+  ready: async () => {
+    await box.post('/api/signals/calm/live', { on: false });
+    await until('calm to be paused', async () => (await box.get('/api/signals/calm')).live === false);
+  },
 });
 
-async function signals({ device = DESK, path = 'signals/alpha', lossy = false } = {}) {
-  const it = await open(chrome, `${box.url}/#/${path}`, { device, lossy });
-  opened.push(it);
+async function signals({ path = 'signals/alpha', ...options } = {}) {
+  const it = await show(path, options);
   await it.page.waitForSelector('#card-signal-state .streaming');
   return it;
 }
@@ -93,7 +82,6 @@ test('freezing keeps the chart, not the acquisition', { skip }, async () => {
   await until('more samples', async () => (await total(page)) >= frozen[2] + 300);
   assert.equal((await status('alpha')).live, true);
   assert.match(await page.innerText('#card-signal-chart .note'), /[1-9]\d* newer samples/);
-  await new Promise((ok) => setTimeout(ok, 2_100));
   assert.deepEqual([await words(page), await in_view(page)], frozen.slice(0, 2), 'the chart is as it was');
   await page.click('[data-view="freeze"]');
   await page.waitForSelector('#card-signal-chart .note', { state: 'detached' });

@@ -3,37 +3,18 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, afterEach, before, test } from 'node:test';
-import { PHONE, browser, daemon, open, skip, until, visit } from './harness.mjs';
+import { test } from 'node:test';
+import { PHONE, daemon, skip, stage, until, visit } from './harness.mjs';
 
-let box;
-let chrome;
-const opened = [];
-before(async () => {
-  if (skip) return;
-  [box, chrome] = await Promise.all([daemon(), browser()]);
-});
-afterEach(async () => {
-  for (const it of opened.splice(0)) await it.close();
-});
-after(async () => {
-  await chrome?.close();
-  await box?.close();
-});
+const { box, show } = stage();
 
 const publish = (type, payload, topic = 'system') => box.post('/api/events', { type, topic, payload });
 const source = (source_id, more) => publish('source_status', { source_id, kind: 'serial', status: 'ok', quality: 'good', last_seen: new Date().toISOString(), errors: 0, reconnects: 0, ...more });
 
-async function go(address, options = {}) {
-  const it = await open(chrome, `${options.url ?? box.url}/#/${address}`, options);
-  opened.push(it);
-  return it;
-}
-
 test('every source with its state, age, counters and last error; one of them in full, by its own address', { skip }, async () => {
   await source('gps', { status: 'error', quality: 'bad', quality_reason: 'comm_error', last_seen: new Date(Date.now() - 90e3).toISOString(), errors: 12, reconnects: 3, last_error: 'checksum <b>wrong</b>',
     detail: { lines: 40, bad_lines: 12, bytes: 123456, device: '/dev/ttyUSB0', recorder: 'deck', last_bad: { line: '$GP\u0000<i>RMC\r\n', why: 'checksum is 1A, expected 2B', at: new Date().toISOString() } } });
-  const it = await go('system');
+  const it = await show('system');
   const { page } = it;
   const row = page.locator('tr[data-source="gps"]');
   await row.waitFor();
@@ -53,7 +34,7 @@ test('every source with its state, age, counters and last error; one of them in 
 });
 
 test('refreshing by hand connects anew and reads everything again', { skip }, async () => {
-  const it = await go('system', { shared: false });
+  const it = await show('system', { shared: false });
   const { page } = it;
   const button = page.locator('[data-act="refresh"]');
   await button.waitFor();
@@ -69,10 +50,20 @@ test('refreshing by hand connects anew and reads everything again', { skip }, as
   await it.clean();
 });
 
+test('who reads the box at this moment is counted: another browser is one more', { skip }, async () => {
+  const { page } = await show('system');
+  const readers = async () => Number(await page.innerText('[data-readers]'));
+  await until('this browser', async () => (await readers()) === 1);
+  const other = await show('system');
+  await until('another one', async () => (await readers()) === 2);
+  await other.close();
+  await until('it to be gone', async () => (await readers()) === 1);
+});
+
 test('an unset clock: what happens is said first, and the time goes out only after the second step', { skip }, async () => {
   const unset = await daemon({ env: { TELLTALE_CLOCK: 'unsynced' } });
   try {
-    const it = await go('system', { url: unset.url, device: PHONE });
+    const it = await show('system', { url: unset.url, device: PHONE });
     const { page } = it;
     const sent = [];
     page.on('request', (request) => request.url().endsWith('/api/time') && request.method() === 'POST' && sent.push(request.postDataJSON()));
@@ -100,7 +91,7 @@ test('an unset clock: what happens is said first, and the time goes out only aft
 test('services: what each can, two steps for what hurts, ended by the state', { skip }, async () => {
   const say = (status) => publish('service_status', { name: 'cam', status, since: new Date().toISOString(), description: 'Camera', restarts: 2, can: ['start', 'stop', 'restart'], triggered_by: ['cam.timer'] }, 'services');
   await say('active');
-  const it = await go('system', { lossy: true });
+  const it = await show('system', { lossy: true });
   const { page } = it;
   const row = page.locator('[data-service="cam"]');
   await row.waitFor();
@@ -119,7 +110,7 @@ test('services: what each can, two steps for what hurts, ended by the state', { 
   await page.click('dialog[open] [data-confirm]');
   await row.locator('[data-command="stop"]:has-text("Stopping")').waitFor();
   await publish('service_status', { name: 'other', status: 'inactive', since: null, can: [] }, 'services');
-  await page.waitForTimeout(500);
+  await page.locator('[data-service="other"]').waitFor();
   assert.match(await row.locator('[data-command="stop"]').innerText(), /Stopping/, 'another service ends nothing');
   await say('inactive');
   await row.locator('.note[data-tone="good"]').waitFor();
@@ -127,7 +118,7 @@ test('services: what each can, two steps for what hurts, ended by the state', { 
 });
 
 test('a failing card is named, with what to do', { skip }, async () => {
-  const it = await go('system');
+  const it = await show('system');
   await it.page.waitForSelector('#card-storage .facts');
   const found = await it.page.evaluate(async () => {
     const { app } = await import(new URL('js/app.js', location.href).href);
@@ -162,7 +153,7 @@ unit = "door-of-the-test.service"
 async function with_config(run, { address = 'system/config', lossy = false } = {}) {
   const own = await daemon({ config: CONFIG });
   try {
-    const it = await go(address, { url: own.url, lossy });
+    const it = await show(address, { url: own.url, lossy });
     const sent = [];
     it.page.on('request', (request) => request.method() === 'PUT' && sent.push({ ...request.postDataJSON(), check: request.url().includes('check=true') }));
     const key = (name) => it.page.locator(`[data-key="${name}"]`);
@@ -290,7 +281,7 @@ test('configuration: the whole file as text, checked before it is changed, with 
 }, { address: 'system/config/raw', lossy: true }));
 
 test('configuration: what may not be changed is shown with the reason', { skip }, async () => {
-  const it = await go('system/config/store');
+  const it = await show('system/config/store');
   const { page } = it;
   await page.waitForSelector('[data-config="locked"]:has-text("without a configuration file")');
   assert.equal(await page.locator('[data-save], [data-reset], [data-remove], [data-add]').count(), 0);

@@ -209,11 +209,16 @@ fn lines_of_ten_thousand_points() {
     // All of them once more, as after a lost answer.
     let answer = send(&lines(0, 10_000)).json();
     assert_eq!((&answer["accepted"], &answer["duplicates"]), (&json!(0), &json!(10_000)));
-    assert_eq!(send(&lines(0, 10_001)).status, 413);
+    // An array is one step, and has a bound.
+    let array = format!("[{}]", lines(0, 10_001).trim().replace('\n', ","));
+    let answer = send(&array);
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    assert!(answer.text().contains("at most 10000"), "{}", answer.text());
     assert_eq!(scan(&daemon, "fast")["points_done"], 10_000);
-    // A fault in the middle says where.
-    let answer = send("{\"data\":{\"x\":1}}\n\nnonsense\n");
+    // A fault in the middle says where; what came before it is in.
+    let answer = send(&format!("{}\n\nnonsense\n{}", lines(9_999, 10_000).trim(), lines(10_000, 10_001)));
     assert_eq!((answer.status, &answer.json()["line"]), (400, &json!(3)), "{}", answer.text());
+    assert_eq!((&answer.json()["accepted"], &answer.json()["duplicates"]), (&json!(0), &json!(1)));
     assert_eq!(say(&daemon, "fast", "completed").1["progress"], 1.0);
     let rows = told(&daemon, "fast");
     assert_eq!(rows.len(), 10_000);

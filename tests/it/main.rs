@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod http;
 mod instruments;
+mod interlock;
 mod lab;
 mod lab_http;
 mod log;

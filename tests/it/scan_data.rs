@@ -15,7 +15,7 @@ fn register(daemon: &Daemon, id: &str) {
 /// Row n of every scan here.
 fn row(n: u64) -> Value {
     json!({ "sequence_index": n, "data": { "T": 300.0 - n as f64 / 8.0, "word": format!("row, {n}") }, "t_rel": n as f64 / 10.0,
-        "timestamp": format!("2026-01-07T15:{:02}:{:02}.{:03}Z", n / 600, n / 10 % 60, n % 10 * 100) })
+        "timestamp": format!("2026-01-07T{:02}:{:02}:{:02}.{:03}Z", 15 + n / 36_000, n / 600 % 60, n / 10 % 60, n % 10 * 100) })
 }
 
 /// Posts rows as lines.
@@ -211,4 +211,96 @@ fn a_scan_is_played_back() {
         }
         assert_eq!(last.map(|frame| frame.payload()["reason"].clone()), Some(json!("shutdown")));
     }
+}
+
+/// A line of the file that a program posts; the measurement `slow` has one row in ten.
+fn lines_of(from: u64, to: u64) -> String {
+    (from..to)
+        .map(|n| {
+            let slow = json!({ "measurement": "slow", "sequence_index": n / 10, "data": { "p": n } });
+            let slow = if n % 10 == 9 { format!("{slow}\n") } else { String::new() };
+            format!("{}\n{slow}", row(n))
+        })
+        .collect()
+}
+
+/// What curl sends with `--data-binary @rows.ndjson`: more than a body that is read whole may have, and no word of lines.
+#[test]
+fn a_file_of_lines_of_any_length_is_taken_as_it_comes() {
+    let daemon = Daemon::start();
+    register(&daemon, "cool");
+    let text = lines_of(0, 40_000);
+    assert!(text.len() > 4 * 1024 * 1024, "{} bytes", text.len());
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let send = |text: &str| daemon.request("POST", "/api/scans/cool/data", &form, text.as_bytes());
+    let answer = send(&text);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let body = answer.json();
+    assert_eq!(
+        (&body["accepted"], &body["duplicates"], &body["last_index"], &body["control"]["status"]),
+        (&json!(44_000), &json!(0), &json!(3_999), &json!("running"))
+    );
+    assert_eq!(all(&daemon, "cool", 10_000), expected(40_000));
+    assert_eq!(send(&text).json()["duplicates"], 44_000, "all of it once more");
+    let points = daemon.get("/api/scans/cool").json()["num_points"].clone();
+    assert_eq!(points, json!({ "main": 40_000, "slow": 4_000 }));
+    // What is no lines has its bound.
+    let array = format!("[{}]", text.trim().replace('\n', ","));
+    assert_eq!(send(&array).status, 413);
+}
+
+/// Lines are in before the upload ends, and those before a fault stay in.
+#[test]
+fn lines_are_in_up_to_the_faulty_one() {
+    let daemon = Daemon::start();
+    register(&daemon, "cool");
+    let mut socket = daemon.connect();
+    let head = "POST /api/scans/cool/data HTTP/1.1\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked";
+    write!(socket, "{head}\r\nHost: {}\r\n\r\n", daemon.addr).unwrap();
+    let mut chunk = |text: &str| write!(socket, "{:x}\r\n{text}\r\n", text.len()).unwrap();
+    let (first, second) = (lines_of(0, 500), lines_of(500, 700));
+    // The last line of the first piece is not whole.
+    chunk(&first[..first.len() - 7]);
+    until("the first rows", || {
+        (daemon.get("/api/scans/cool/data?limit=1").json()["num_points"] == 500).then_some(())
+    });
+    chunk(&format!("{}{second}", &first[first.len() - 7..]));
+    // Not the next one: row 700 is missing.
+    chunk(&format!("{}{}", lines_of(701, 702), lines_of(702, 710)));
+    let answer = Response::read(&mut BufReader::new(socket));
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    let problem = answer.json();
+    assert_eq!(
+        (&problem["type"], &problem["expected"], &problem["line"]),
+        (&json!("gap"), &json!(700), &json!(771))
+    );
+    assert_eq!(
+        (&problem["accepted"], &problem["duplicates"], &problem["last_index"]),
+        (&json!(770), &json!(0), &json!(699))
+    );
+    // From there on, and up to what is no row.
+    let rest = format!("{}{{\"data\":{{}}}}\n{}", lines_of(695, 705), lines_of(705, 720));
+    let answer = daemon.post("/api/scans/cool/data", &rest);
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let problem = answer.json();
+    assert_eq!(
+        (&problem["line"], &problem["accepted"], &problem["duplicates"], &problem["last_index"]),
+        (&json!(12), &json!(5), &json!(6), &json!(704))
+    );
+    // A conflict in the middle of a step, a line that never ends, and nothing at all.
+    let wrong = row(703).to_string().replace("row, 703", "another");
+    let answer = daemon
+        .post("/api/scans/cool/data", &format!("{}{wrong}\n{}", lines_of(704, 708), lines_of(708, 709)));
+    assert_eq!((answer.status, &answer.json()["line"]), (409, &json!(5)), "{}", answer.text());
+    let ndjson = [("Content-Type", "application/x-ndjson")];
+    let send = |text: &str| daemon.request("POST", "/api/scans/cool/data", &ndjson, text.as_bytes());
+    let answer = send(&format!("{}{{\"data\":{{\"x\":\"{}\"}}}}", lines_of(708, 709), "x".repeat(200_000)));
+    assert_eq!((answer.status, &answer.json()["type"]), (413, &json!("line_too_long")), "{}", answer.text());
+    assert_eq!((&answer.json()["line"], &answer.json()["accepted"]), (&json!(2), &json!(1)));
+    assert_eq!(send("").status, 400);
+    assert_eq!(all(&daemon, "cool", 1_000), expected(709));
+    assert_eq!(
+        daemon.request("POST", "/api/scans/nobody/data", &ndjson, b"{\"data\":{\"x\":1}}\n").status,
+        404
+    );
 }

@@ -143,3 +143,80 @@ fn what_was_is_read_back() {
     }
     assert_eq!(daemon.get("/api/signals/nobody/events").status, 404);
 }
+
+/// 5,000 samples with times are some 450 KB when they are filled in, and one event has 64 KB at most.
+#[test]
+fn a_long_post_is_several_events_of_one_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Options::default().start_in(dir.path());
+    let start = 1_767_799_800_000_u64;
+    let sent: Vec<Value> = (0..5_000_u64)
+        .map(|n| {
+            let value = if n % 997 == 996 { json!(null) } else { json!((n * 7_919 % 10_007) as f64 / 8.0) };
+            json!({ "t": telltale::clock::Wall(start + 20 * n).rfc3339(), "value": value })
+        })
+        .collect();
+    let body = json!({ "events": sent }).to_string();
+    let post = |daemon: &Daemon| {
+        let headers = [("Idempotency-Key", "all-5000")];
+        daemon.request("POST", "/api/signals/long?durable=true", &headers, body.as_bytes())
+    };
+    let answer = post(&daemon);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let accepted = answer.json()["accepted"].as_u64().unwrap();
+    assert!((6..=10).contains(&accepted), "{accepted} events");
+    daemon.kill();
+    let daemon = Options::default().start_in(dir.path());
+    assert_eq!(post(&daemon).json()["accepted"], 0, "all of it was one step");
+
+    let (mut batches, mut since) = (Vec::new(), "earliest".to_string());
+    loop {
+        let poll =
+            daemon.get(&format!("/api/events?topics=signal/long&types=signal_batch&since={since}")).json();
+        batches.extend(poll["events"].as_array().unwrap().iter().cloned());
+        since = poll["cursor"].as_str().unwrap().to_string();
+        if poll["more"] != true {
+            break;
+        }
+    }
+    let seq = |event: &Value| {
+        event["id"]
+            .as_str()
+            .and_then(|id| id.split_once('-'))
+            .and_then(|(_, n)| n.parse::<u64>().ok())
+            .unwrap()
+    };
+    let first = seq(&batches[0]);
+    let seqs: Vec<u64> = batches.iter().map(seq).collect();
+    assert_eq!(seqs, (first..first + accepted).collect::<Vec<_>>(), "nothing came between");
+    assert_eq!(batches.last().unwrap()["payload"]["totals"]["events"], 5_000);
+
+    let told: Vec<Value> =
+        batches.iter().flat_map(|batch| batch["payload"]["events"].as_array().unwrap().clone()).collect();
+    until("the samples to be known", || {
+        let all = daemon.get("/api/signals/long/events?points=100").json();
+        (all["samples"] == 5_000).then_some(())
+    });
+    let (mut read, mut before) = (Vec::new(), json!(5_000));
+    while !before.is_null() {
+        let page = daemon.get(&format!("/api/signals/long/events?limit=1500&before={before}")).json();
+        read.splice(0..0, page["events"].as_array().unwrap().iter().cloned());
+        before = page["next"].clone();
+    }
+    for all in [&told, &read] {
+        assert_eq!(all.len(), 5_000);
+        for (n, (got, sent)) in all.iter().zip(&sent).enumerate() {
+            assert_eq!(
+                (&got["seq"], &got["t"], &got["value"]),
+                (&json!(n), &sent["t"], &sent["value"]),
+                "sample {n}"
+            );
+        }
+    }
+
+    let many = json!({ "events": vec![1; 50_001] }).to_string();
+    let answer = daemon.post("/api/signals/long", &many);
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    assert!(answer.text().contains("50000 samples"), "{}", answer.text());
+    assert_eq!(status(&daemon, "long")["total_events"], 5_000, "all or none");
+}

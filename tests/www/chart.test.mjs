@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Points, extent, figures, gap_step, gaps, nearest, places, roomy, runs, whole } from '../../www/js/state/chart.js';
+import { CONDENSED_GAP_TIMES, Points, extent, figures, gap_step, gaps, line_over_time, nearest, places, roomy, runs, whole } from '../../www/js/state/chart.js';
 
 const rows = (points) => points.columns().map((c) => [...c]);
 
@@ -69,6 +69,21 @@ test('a long pause is a gap, a slow rhythm is none; a jump back begins the next 
   assert.deepEqual(runs(x, y, { step: gap_step(x) }), [{ from: 0, to: 4 }, { from: 5, to: 7 }]);
   assert.equal(gaps(x, y, gap_step(x)), 1);
   assert.deepEqual(runs([0, 1, 2, 0, 1, 2], [1, 1, 1, 1, 1, 1], { back: 1 }), [{ from: 0, to: 2 }, { from: 3, to: 5 }]);
+});
+
+test('a line over time: with its gap, and none where it is uneven because it was condensed', () => {
+  const values = (n) => Array.from({ length: n }, (_, i) => i);
+  const drawn = (x, times) => {
+    const { points, step } = line_over_time(x, values(x.length), times);
+    const [at, y] = points.columns();
+    return runs(at, y, { step });
+  };
+  assert.deepEqual(drawn([0, 10, 20, 30, 200, 210], 4), [{ from: 0, to: 3 }, { from: 4, to: 5 }]);
+  assert.deepEqual(drawn([0, 2, 10, 11, 19, 22, 30], CONDENSED_GAP_TIMES), [{ from: 0, to: 6 }]);
+  assert.equal(drawn([0, 2, 10, 11, 19, 22, 200], CONDENSED_GAP_TIMES).length, 2);
+  // Two values of one moment, the least and the greatest of a span, are no distance.
+  assert.deepEqual(drawn([0, 0, 10, 10, 20, 20, 30, 30], CONDENSED_GAP_TIMES), [{ from: 0, to: 7 }]);
+  assert.deepEqual(drawn([5], 4), [{ from: 0, to: 0 }]);
 });
 
 test('a column more', () => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Store } from '../../www/js/core/store.js';
-import { effect, lists, newer, place, removable, waiting } from '../../www/js/state/lab_queue.js';
+import { draft_of, effect, lists, newer, place, removable, waiting } from '../../www/js/state/lab_queue.js';
 import { channel_rows, is_moving, setting_of, share_of } from '../../www/js/state/motion.js';
 import { begin, share, told } from '../../www/js/state/replay.js';
 import { LATEST, Rows, axes_of, columns_of, default_axes, rows_of, sweep, ys_of } from '../../www/js/state/rows.js';
@@ -14,6 +14,11 @@ const row = (index, data = { v: index }) => ({ index, t_rel: index / 10, timesta
 const drawn = (rows, x, ys) => rows.chart(x, ys).points.columns().map((c) => [...c]);
 
 // ---- rows ----
+
+test('what can be set of a queue: as it stands, and as it is when nothing is chosen', () => {
+  assert.deepEqual(draft_of({}), { name: '', on_failure: 'pause', loop: false, autostart: false });
+  assert.deepEqual(draft_of({ name: 'Q', on_failure: 'continue', loop: true, autostart: true, status: 'idle' }), { name: 'Q', on_failure: 'continue', loop: true, autostart: true });
+});
 
 test('rows in order; known ones are not taken twice; a missing one shows', () => {
   const rows = new Rows(100);

@@ -54,12 +54,6 @@ test('samples are held once, in order, bounded; what is missing between is notic
   assert.deepEqual(signal.newest_rows([], 5), [null]);
 });
 
-test('a line is broken after a pause, and not by what comes unevenly because it was condensed', () => {
-  assert.deepEqual([...signal.breaks([0, 10, 20, 30, 200, 210])], [4]);
-  assert.deepEqual([...signal.breaks([0, 2, 10, 11, 19, 22, 30], true)], []);
-  assert.deepEqual([...signal.breaks([5])], []);
-});
-
 test('settings that the daemon would refuse are not sent', () => {
   for (const [name, text, expected] of [['interval_s', '2', null], ['interval_s', '1,5', null], ['interval_s', '0.5', 'range'], ['interval_s', '', 'range'], ['interval_s', 'x', 'range'], ['interval_s', '61', 'range'],
     ['batch_size', '1000', null], ['batch_size', '1.5', 'whole'], ['window', '1', 'range'], ['threshold', '4.5', null]]) assert.equal(signal.fault(name, text), expected, `${name} ${text}`);

@@ -16,7 +16,8 @@ import { actions_of } from '../../www/js/state/recorders.js';
 import { running_scans } from '../../www/js/state/scans.js';
 import { HISTORY } from '../../www/js/state/streams.js';
 import * as config from '../../www/js/state/config.js';
-import { clock_of, memory_used } from '../../www/js/state/health.js';
+import { clock_of, memory_used, readers_of } from '../../www/js/state/health.js';
+import { Changes } from '../../www/js/state/changes.js';
 import * as log from '../../www/js/state/log.js';
 import { configured, counters, feeds, silent_s, visible } from '../../www/js/state/source.js';
 import { shown_sources, troubled_sources } from '../../www/js/state/sources.js';
@@ -267,6 +268,28 @@ const live_line = (n, more) => log.line_of({ id: `7-${n}`, topic: 'log', timesta
 const lines = (from, to) => Array.from({ length: to - from }, (_, i) => live_line(from + i));
 const page = (from, to) => lines(from, to).reverse();
 const span_of = (rows) => (rows.length ? `${rows[0].id}..${rows.at(-1).id} ${rows.length}` : 'none');
+
+test('what has become another is marked for a moment, and not when it is first seen', () => {
+  const changes = new Changes();
+  assert.equal(changes.of('a', 'idle', 1_000), false);
+  assert.equal(changes.of('a', 'idle', 1_100), false);
+  assert.equal(changes.of('a', 'running', 1_200), true);
+  assert.equal(changes.of('a', 'running', 2_900), true, 'asked twice, or drawn again: the same mark');
+  assert.equal(changes.of('a', 'running', 3_100), false);
+  assert.equal(changes.of('b', 'running', 3_100), false);
+  for (let i = 0; i < 600; i += 1) changes.of(`many${i}`, 0);
+  assert.equal(changes.seen.size, 500);
+});
+
+test('how many read the box: as it tells it, or not known', () => {
+  assert.deepEqual([{ clients: { sse: 3, poll: 900 } }, { clients: {} }, {}, undefined].map(readers_of), [3, null, null, null]);
+});
+
+test('why there is no line: loading, an error, no match or none at all', () => {
+  const nothing = { level: '', source: '', text: '' };
+  for (const [status, filter, expected] of [['loading', nothing, 'loading'], ['error', { text: 'x' }, 'error'], ['denied', nothing, 'error'], ['ok', { text: 'x' }, 'filter'], ['ok', { source: 'gps' }, 'filter'],
+    ['ok', { level: 'ERROR' }, 'filter'], ['ok', nothing, 'none'], ['ok', {}, 'none'], ['absent', nothing, 'none']]) assert.equal(log.why_empty(status, filter), expected, status);
+});
 
 test('the log is at most 500 rows, in order, each once', () => {
   let book = log.loaded(log.initial(), page(100, 300), '7-100');

@@ -14,6 +14,7 @@ import { banners } from './parts/banner.js';
 import { look } from './parts/chip.js';
 import { icon, load_icons } from './parts/icon.js';
 import { calling } from './state/alerts.js';
+import { Changes } from './state/changes.js';
 import { LIMIT_S, judge } from './state/freshness.js';
 import { recording_names } from './state/recorders.js';
 import { VIEWS } from './views/table.js';
@@ -43,6 +44,8 @@ export class App {
     this.router = new Router({ table: VIEWS, app: this, show: (page) => this.show(page) });
     this.page = { name: 'overview', view: null, error: null };
     this.at = '';
+    /** What becomes another while this page is looked at. */
+    this.changes = new Changes();
     this.dismissed_gap = null;
     this.attention_open = false;
   }
@@ -136,6 +139,7 @@ export class App {
 
   show(page) {
     const moved = page.name !== this.page.name;
+    if (!page.view) this.changes = new Changes();
     this.page = page;
     this.at = location.hash.replace(/^#\/?|\?.*$/g, '');
     if (moved) {

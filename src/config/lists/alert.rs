@@ -1,7 +1,8 @@
 //! `[[alert]]`: rules on values.
 
+use super::super::error::shorten;
 use super::super::file::{Found, Ids, Reader, Seen};
-use super::super::keys::{DAY, Key, key, ms};
+use super::super::keys::{DAY, Key, apart, key, ms};
 use super::super::print;
 use super::super::types::Config;
 use super::super::value::Type;
@@ -9,23 +10,34 @@ use super::List;
 use crate::limits;
 use crate::model::{Selector, Severity};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// See [`List`].
 pub(super) const LIST: List = List {
     name: "alert",
-    keys: || KEYS.iter().map(|k| (k.section, k.name)).collect(),
+    keys: || {
+        KEYS.iter().map(|k| (k.section, k.name)).chain(AND_KEYS.iter().map(|k| (k.section, k.name))).collect()
+    },
     read: |reader, value, config, ids| reader.alert(value, config, ids),
     write: |config, out| {
         for rule in &config.alert {
             out.push_str("\n[[alert]]\n");
             print::entry(out, KEYS, &AlertEntry::from(rule));
+            if !rule.and.is_empty() {
+                let items = rule.and.iter().map(|when| print::inline(AND_KEYS, &AndEntry::from(when)));
+                let items: Vec<String> = items.map(|item| format!("{{ {item} }}")).collect();
+                let _ = writeln!(out, "and = [{}]", items.join(", "));
+            }
         }
     },
-    tell: |tell| tell("[[alert]], one for each rule", &print::rows(KEYS)),
+    tell: |tell| {
+        tell("[[alert]], one for each rule", &print::rows(KEYS));
+        tell("An item of and in [[alert]]", &print::rows(AND_KEYS));
+    },
     changed: |old, new| old.alert != new.alert,
 };
 
@@ -57,7 +69,27 @@ pub(in crate::config) static KEYS: &[Key<AlertEntry>] = &[
     key!(AlertEntry: "alert" "guidance", Type::Text(512), guidance, "What to do."),
     key!(AlertEntry: "alert" "enabled", Type::Switch, enabled, "Whether it is judged."),
     key!(AlertEntry: "alert" "unless", Type::Names, unless, "It is not raised while one of these alerts is active, such as \"source.psu\": one cause, one alert."),
+    apart("alert", "and", Type::Mappings, "Further conditions that must hold at the same time: [{ value = \"instrument/stage/y\", below = 5 }].").default("[]"),
+    key!(AlertEntry: "alert" "blocks", Type::Names, blocks, "While it stands these take no commands: \"instrument/stage\", \"gpio/heater\", \"queue/*\", \"scan/*\", \"recorder/deck\". What stops them is always possible."),
+    key!(AlertEntry: "alert" "stops", Type::Names, stops, "When it is raised these instruments, pins and recorders are told to stop, or their safe state where they have no stop; scans that use them are paused."),
+    key!(AlertEntry: "alert" "latch", Type::Switch, latch, "What it blocks stays blocked, once it is over, until somebody resets it: acknowledges it then."),
+    key!(AlertEntry: "alert" "unknown", Type::Choice(UNKNOWN), unknown, "What a value that is not known does to a rule with `blocks`: it blocks, or it passes."),
 ];
+
+/// Keys of a condition in `and`.
+pub(in crate::config) static AND_KEYS: &[Key<AndEntry>] = &[
+    key!(AndEntry: "alert.and" "value", Type::Text(256), value, "What it looks at; without a *.").required(),
+    key!(AndEntry: "alert.and" "above", Type::Number, above, "It holds above this number. With below: outside of the two."),
+    key!(AndEntry: "alert.and" "below", Type::Number, below, "It holds below this number."),
+    key!(AndEntry: "alert.and" "is", Type::Names, is, "It holds while the value is one of these words.").default("not set"),
+    key!(AndEntry: "alert.and" "is_not", Type::Names, is_not, "It holds while the value is a word and none of these.").default("not set"),
+];
+
+const UNKNOWN: &[&str] = &["blocks", "passes"];
+/// What can be blocked.
+const BLOCKED: [&str; 7] = ["instrument", "gpio", "recorder", "queue", "scan", "service", "signal"];
+/// What can be stopped.
+const STOPPED: [&str; 3] = ["instrument", "gpio", "recorder"];
 
 /// A rule: which value, what must hold, and what is said then.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +126,25 @@ pub struct AlertRule {
     pub enabled: bool,
     /// Alerts while which it is not raised.
     pub unless: Vec<String>,
+    /// What must hold at the same time.
+    pub and: Vec<AlertWhen>,
+    /// Targets that take no commands while it stands.
+    pub blocks: Vec<String>,
+    /// Targets that are told to stop when it is raised.
+    pub stops: Vec<String>,
+    /// What it blocks stays blocked until somebody resets it.
+    pub latch: bool,
+    /// Whether it blocks while one of its values is not known.
+    pub unknown_blocks: bool,
+}
+
+/// A further condition of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertWhen {
+    /// What it looks at.
+    pub value: Selector,
+    /// What must hold: limits or words.
+    pub test: AlertTest,
 }
 
 /// What must hold.
@@ -142,6 +193,11 @@ impl AlertRule {
             guidance: None,
             enabled: true,
             unless: Vec::new(),
+            and: Vec::new(),
+            blocks: Vec::new(),
+            stops: Vec::new(),
+            latch: false,
+            unknown_blocks: true,
         }
     }
 }
@@ -173,6 +229,35 @@ pub struct AlertEntry {
     pub guidance: Option<String>,
     pub enabled: bool,
     pub unless: Vec<String>,
+    pub blocks: Vec<String>,
+    pub stops: Vec<String>,
+    pub latch: bool,
+    pub unknown: String,
+}
+
+/// An item of `and` as the file has it.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct AndEntry {
+    pub value: String,
+    pub above: Option<f64>,
+    pub below: Option<f64>,
+    pub is: Vec<String>,
+    pub is_not: Vec<String>,
+}
+
+impl From<&AlertWhen> for AndEntry {
+    fn from(when: &AlertWhen) -> Self {
+        let mut entry = AndEntry { value: when.value.text().into(), ..AndEntry::default() };
+        match &when.test {
+            AlertTest::Limits(limits) => (entry.above, entry.below) = (limits.above, limits.below),
+            AlertTest::Is(words) => entry.is.clone_from(words),
+            AlertTest::IsNot(words) => entry.is_not.clone_from(words),
+            // Not read in `and`.
+            AlertTest::Stale(_) | AlertTest::Absent(_) => {}
+        }
+        entry
+    }
 }
 
 impl Default for AlertEntry {
@@ -201,12 +286,16 @@ impl Default for AlertEntry {
             guidance: None,
             enabled: true,
             unless: Vec::new(),
+            blocks: Vec::new(),
+            stops: Vec::new(),
+            latch: false,
+            unknown: "blocks".into(),
         }
     }
 }
 
 impl AlertEntry {
-    fn finish(self, value: Selector, test: AlertTest) -> AlertRule {
+    fn finish(self, value: Selector, test: AlertTest, and: Vec<AlertWhen>) -> AlertRule {
         AlertRule {
             id: self.id,
             value,
@@ -224,6 +313,11 @@ impl AlertEntry {
             guidance: self.guidance,
             enabled: self.enabled,
             unless: self.unless,
+            and,
+            blocks: self.blocks,
+            stops: self.stops,
+            latch: self.latch,
+            unknown_blocks: self.unknown == "blocks",
         }
     }
 }
@@ -246,6 +340,10 @@ impl From<&AlertRule> for AlertEntry {
             guidance: rule.guidance.clone(),
             enabled: rule.enabled,
             unless: rule.unless.clone(),
+            blocks: rule.blocks.clone(),
+            stops: rule.stops.clone(),
+            latch: rule.latch,
+            unknown: if rule.unknown_blocks { "blocks" } else { "passes" }.into(),
             ..AlertEntry::default()
         };
         match &rule.test {
@@ -293,11 +391,104 @@ impl Reader<'_> {
                 }
             }
             let test = self.alert_test(&seen, &at, &entry);
+            let and = self.alert_and(table, selector.as_ref(), &seen);
+            self.alert_targets(&seen, &entry);
             if let (Some(selector), Some(test)) = (selector, test)
                 && self.faults.len() == before
             {
-                config.alert.push(entry.finish(selector, test));
+                config.alert.push(entry.finish(selector, test, and));
             }
+        }
+    }
+
+    /// The further conditions.
+    fn alert_and(&mut self, table: &DeTable<'_>, first: Option<&Selector>, seen: &Seen) -> Vec<AlertWhen> {
+        let Some(items) = table.iter().find(|(k, _)| k.get_ref() == "and").map(|(_, v)| v) else {
+            return Vec::new();
+        };
+        if first.is_some_and(Selector::is_any)
+            && let Some(found) = seen.get("and")
+        {
+            self.fault(&found.at, "`and` is set and `value` has a *; expected one value by its name".into());
+        }
+        let mut and = Vec::new();
+        for (table, at) in self.inner_list("alert.and", items, limits::ALERT_AND) {
+            let mut entry = AndEntry::default();
+            let seen = self.keys(table, "alert.and", AND_KEYS, &mut entry);
+            self.missing(&seen, AND_KEYS, &at, "an item of `alert.and`");
+            let selector = match Selector::parse(&entry.value) {
+                Ok(found) if !found.is_any() => Some(found),
+                found => {
+                    if let Some(Found { at, good: true }) = seen.get("value") {
+                        let why = found.err().unwrap_or_else(|| "expected no * here".into());
+                        self.fault(at, format!("`alert.and.value` is {:?}: {why}", entry.value));
+                    }
+                    None
+                }
+            };
+            let limits = seen.contains_key("above") || seen.contains_key("below");
+            let test = match (limits, &entry.is[..], &entry.is_not[..]) {
+                (true, [], []) => Some(AlertTest::Limits(AlertLimits {
+                    above: entry.above,
+                    below: entry.below,
+                    ..AlertLimits::default()
+                })),
+                (false, [_, ..], []) => Some(AlertTest::Is(entry.is.clone())),
+                (false, [], [_, ..]) => Some(AlertTest::IsNot(entry.is_not.clone())),
+                _ => {
+                    let what = "an item of `alert.and` does not say one thing that must hold; expected `above` or `below`, or one of `is`, `is_not`";
+                    self.fault(&at, what.into());
+                    None
+                }
+            };
+            if let (Some(above), Some(below)) = (entry.above, entry.below)
+                && below > above
+            {
+                self.fault(
+                    &at,
+                    format!(
+                        "`above` is {above} and `below` is {below}; expected `above` to be the larger one"
+                    ),
+                );
+            }
+            and.extend(selector.zip(test).map(|(value, test)| AlertWhen { value, test }));
+        }
+        and
+    }
+
+    /// What it blocks and stops.
+    fn alert_targets(&mut self, seen: &Seen, entry: &AlertEntry) {
+        let lists: [(&str, &[String], &[&str]); 2] =
+            [("blocks", &entry.blocks, &BLOCKED), ("stops", &entry.stops, &STOPPED)];
+        for (key, targets, kinds) in lists {
+            let Some(Found { at, good: true }) = seen.get(key) else { continue };
+            let is_one = |target: &String| {
+                target
+                    .split_once('/')
+                    .is_some_and(|(kind, id)| kinds.contains(&kind) && (id == "*" || crate::model::is_id(id)))
+            };
+            if let Some(wrong) = targets.iter().find(|target| !is_one(target)) {
+                self.fault(
+                    at,
+                    format!(
+                        "`alert.{key}` has {:?}; expected KIND/ID or KIND/*, KIND one of {}",
+                        shorten(wrong),
+                        kinds.join(", ")
+                    ),
+                );
+            }
+        }
+        if entry.blocks.is_empty() {
+            for name in ["latch", "unknown"] {
+                self.only(seen, name, "with `blocks`");
+            }
+        }
+        if let Some(Found { at, good: true }) = seen.get("latch")
+            && entry.latch
+            && !entry.latched
+        {
+            let text = "`latch` is true and `latched` is false; expected an alert that stays until somebody resets it to be kept in the list";
+            self.fault(at, text.into());
         }
     }
 

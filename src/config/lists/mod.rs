@@ -13,7 +13,7 @@ mod service;
 mod stream;
 mod webhook;
 
-pub use self::alert::{AlertLimits, AlertRule, AlertTest};
+pub use self::alert::{AlertLimits, AlertRule, AlertTest, AlertWhen};
 pub use self::ntfy::Ntfy;
 pub use self::webhook::{AlertFilter, Webhook};
 

@@ -126,7 +126,7 @@ fn submit(
             let status = if result.state == CommandState::Accepted { 202 } else { 200 };
             Ok(answer(status, &result, None))
         }
-        Submitted::Busy | Submitted::NoTarget | Submitted::NoAction(_) => {
+        Submitted::Busy | Submitted::NoTarget | Submitted::NoAction(_) | Submitted::Blocked(_) => {
             Err(problem(503, "busy", "Busy", "too many commands are waiting").retry_after(1))
         }
     }

@@ -1,7 +1,7 @@
 //! Commands: accepted here, done elsewhere. The answer says `accepted`; the end is a `command_result` event.
 
 use super::{object, text, wrong};
-use crate::bus::{Command, Submitted};
+use crate::bus::{Command, INTERLOCK, Refusal, Submitted};
 use crate::http::problem::{Problem, problem, shown};
 use crate::http::query::Query;
 use crate::http::reply::Reply;
@@ -137,11 +137,17 @@ fn hand_over(
             format!("{} has no action {:?}; expected {}", shown(&target), shown(&action), actions.join(", ")),
         )
         .with("actions", actions)),
+        Submitted::Blocked(refusal) => Err(blocked(refusal)),
         Submitted::Busy => {
             Err(problem(503, "busy", "Busy", format!("{} has too many commands waiting", shown(&target)))
                 .retry_after(1))
         }
     }
+}
+
+/// An interlock is in the way.
+fn blocked(refusal: Refusal) -> Problem {
+    problem(409, INTERLOCK, "Blocked", refusal.text).with("alert_id", refusal.alert)
 }
 
 /// The actions that `allowed_actions` is about; others its owner judges.

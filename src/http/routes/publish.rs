@@ -4,6 +4,7 @@
 //! is an event) are published as they arrive, those that arrived together in one step of the bus; at a fault the
 //! answer says how many were accepted before it.
 
+use super::lines::{self, Came, nothing};
 use crate::bus::{Published, Refused};
 use crate::http::body::Body;
 use crate::http::head::{Framing, Head};
@@ -23,8 +24,7 @@ use std::fmt;
 pub(crate) fn events(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let wish = Wish::read(request.head)?;
     let mut sum = Sum::new(request.shared);
-    let content = request.head.header("content-type").unwrap_or_default().to_ascii_lowercase();
-    let said_lines = content.contains("ndjson") || content.contains("jsonl") || content.contains("json-seq");
+    let said_lines = request.head.says_lines();
     // With an idempotency key all is published in one step, so all of it has to be there first.
     let outcome = if wish.key.is_none() && (said_lines || request.head.framing == Framing::Chunked) {
         as_they_come(request.body, said_lines, &mut sum)
@@ -149,74 +149,22 @@ pub(super) fn finish_with(wish: &Wish, sum: &Sum<'_>, more: &str) -> Result<Answ
 
 /// Publishes line by line while the body arrives.
 fn as_they_come(body: &mut Body<'_>, said_lines: bool, sum: &mut Sum<'_>) -> Result<(), Problem> {
-    let mut buffer = Vec::new();
-    let mut line = 0;
-    let mut sure = said_lines;
-    loop {
-        let ended = body.read(&mut buffer)? == 0;
-        let whole = if ended {
-            buffer.len()
-        } else {
-            buffer.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
-        };
-        if !sure && !starts_with_an_event_on_a_line(&buffer, whole, ended) {
-            if whole == 0 && !ended && buffer.len() <= limits::LINE_BYTES && !buffer.starts_with(b"[") {
-                continue;
-            }
-            let body = body.whole_after(buffer, limits::BODY_BYTES, &sum.shared.bodies)?;
-            return at_once(&body, &Wish { durable: false, key: None }, sum);
-        }
-        sure |= whole > 0;
-        publish_lines(&buffer[..whole], &mut line, sum)?;
-        buffer.drain(..whole);
-        if buffer.len() > limits::LINE_BYTES {
-            return Err(problem(
-                413,
-                "line_too_long",
-                "Line too long",
-                format!("line {} has more than {} bytes", line + 1, limits::LINE_BYTES),
-            )
-            .with("line", line + 1));
-        }
-        if ended {
-            return if line == 0 { Err(nothing()) } else { Ok(()) };
-        }
+    let shared = sum.shared;
+    match lines::read(body, said_lines, &shared.bodies, |text, before| publish_lines(text, before, sum))? {
+        Came::Lines => Ok(()),
+        Came::Whole(body) => at_once(&body, &Wish { durable: false, key: None }, sum),
     }
-}
-
-/// Whether a body that does not say what it is consists of lines: its first line is a whole JSON object.
-fn starts_with_an_event_on_a_line(buffer: &[u8], whole: usize, ended: bool) -> bool {
-    let first = buffer[..whole].split(|b| *b == b'\n').find(|l| !l.trim_ascii().is_empty());
-    match first {
-        Some(line) => {
-            line.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<&RawValue>(line).is_ok()
-        }
-        None => ended,
-    }
-}
-
-fn nothing() -> Problem {
-    problem(
-        400,
-        "empty_body",
-        "Empty body",
-        "the body is empty; expected an event, an array of events, or an event a line",
-    )
 }
 
 /// Publishes whole lines, in steps that the bus takes at once.
-fn publish_lines(text: &[u8], line: &mut usize, sum: &mut Sum<'_>) -> Result<(), Problem> {
+fn publish_lines(text: &[u8], before: usize, sum: &mut Sum<'_>) -> Result<(), Problem> {
     let mut drafts = Vec::new();
-    for text in text.split_inclusive(|b| *b == b'\n') {
-        *line += 1;
-        if text.trim_ascii().is_empty() {
-            continue;
-        }
+    for (line, text) in lines::each(text, before) {
         match draft(text) {
             Ok(draft) => drafts.push(draft),
             Err(wrong) => {
                 sum.publish(drafts, None)?;
-                return Err(wrong.at("line", *line));
+                return Err(wrong.at("line", line));
             }
         }
         if drafts.len() == limits::BATCH {
@@ -238,7 +186,7 @@ fn at_once(body: &[u8], wish: &Wish, sum: &mut Sum<'_>) -> Result<(), Problem> {
                 .map(|(index, item)| draft(item.get().as_bytes()).map_err(|w| w.at("index", index)));
             sum.publish(drafts.collect::<Result<_, _>>()?, key)
         }
-        Shape::Lines if key.is_none() => publish_lines(body, &mut 0, sum),
+        Shape::Lines if key.is_none() => publish_lines(body, 0, sum),
         Shape::Lines => {
             let lines = body.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty());
             let drafts = lines

@@ -24,6 +24,11 @@ pub(super) struct Groups {
 }
 
 impl Groups {
+    /// How many rows.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// The rows.
     pub fn into_vec(self) -> Vec<(String, Vec<Row>)> {
         self.groups
@@ -66,12 +71,6 @@ impl Groups {
         };
         let rows = if batch { batch_rows(&object, data, now)? } else { vec![row(&object, data, now)?] };
         self.count += rows.len();
-        if self.count > limits::BATCH {
-            return Err(Wrong::too_large(format!(
-                "there are more than {} rows in one request",
-                limits::BATCH
-            )));
-        }
         match self.groups.iter().position(|(name, _)| *name == measurement) {
             Some(place) => {
                 if let Some((_, group)) = self.groups.get_mut(place) {

@@ -2,7 +2,7 @@
 
 use super::commands::state_of;
 use super::publish::{Shape, Wrong, shape};
-use super::rows::{Groups, not_json};
+use super::rows::not_json;
 use super::{object_of, text, wrong};
 use crate::clock::Wall;
 use crate::http::problem::{Problem, problem, shown};
@@ -290,34 +290,8 @@ pub(crate) fn requeue(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     Ok(Reply::json(201, &scan).into())
 }
 
-/// `POST /api/scans/{id}/data`.
-pub(crate) fn data(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
-    let durable = Query::read(&request.head.query, &["durable"])?.flag("durable")?.unwrap_or(false);
-    let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
-    let (parts, id, now) = (&request.shared.parts, request.param(0), Wall::now());
-    let mut groups = Groups::default();
-    let declared = parts.lab.book().measurements(id);
-    let is_array = |measurement: &str, name: &str| {
-        let columns = declared.get(measurement).map(Vec::as_slice).unwrap_or_default();
-        columns.iter().any(|c| c.name == name && c.dtype.as_deref() == Some("array"))
-    };
-    objects(&body, |object| groups.take(object, now, is_array))?;
-    let posted = parts.lab.post_rows(id, groups.into_vec(), now).map_err(refused)?;
-    if durable && !parts.lab.wait_durable(id, limits::DURABLE_TIME) {
-        let detail = format!("{} rows were accepted but are not on the disk yet", posted.accepted);
-        return Err(problem(503, "not_durable_yet", "Not durable yet", detail).retry_after(5));
-    }
-    let body = json!({
-        "accepted": posted.accepted,
-        "duplicates": posted.duplicates,
-        "last_index": posted.last_index,
-        "control": posted.control,
-    });
-    Ok(Reply::json(200, &body).into())
-}
-
 /// Each object of a body, whether it is one, an array or lines.
-fn objects(
+pub(super) fn objects(
     body: &[u8],
     mut take: impl FnMut(Map<String, Value>) -> Result<(), Wrong>,
 ) -> Result<(), Problem> {

@@ -1,4 +1,4 @@
-//! The typed conveniences: `POST /api/recorders/{id}/state` and its like. One handler and a table: the id comes from
+//! The typed conveniences: `POST /api/recorders/{id}/state` and its like. A table, and samples beside it: the id comes from
 //! the path, a missing time is now, and what has one sensible value when it is missing gets it. Nothing measured is
 //! ever made up: numbers that only the publisher can know stay mandatory, save counts, which telltale then keeps.
 //! What is said of a recorder or a job goes through its keeper, which adds what it knows and notices silence.
@@ -9,7 +9,7 @@ use crate::http::problem::{Problem, problem};
 use crate::http::request::{Answer, Request};
 use crate::limits;
 use crate::model::{Draft, DraftError, StreamValue};
-use crate::sources::signals::Session;
+use crate::sources::signals::{NotFilled, Session};
 use crate::sources::streams::Streams;
 use crate::sources::{JobRefused, NotTaken};
 use serde_json::{Map, Value, json};
@@ -19,8 +19,6 @@ type Fill = fn(&mut Map<String, Value>, id: &str, now: &str, &mut Books<'_>) -> 
 
 /// What is counted for publishers.
 struct Books<'a> {
-    /// Only for signals, as others would wait for it.
-    signals: Option<Session<'a>>,
     streams: Option<&'a Streams>,
 }
 
@@ -31,28 +29,27 @@ struct Row {
     fill: Fill,
 }
 
-static ROWS: [Row; 6] = [
+static ROWS: [Row; 5] = [
     Row { kind: "detections", id_field: "", fill: detection },
     Row { kind: "recorders", id_field: "recorder_id", fill: recorder },
     Row { kind: "instruments", id_field: "instrument_id", fill: instrument },
     Row { kind: "jobs", id_field: "job_id", fill: job },
     Row { kind: "streams", id_field: "stream_id", fill: stream },
-    Row { kind: "signals", id_field: "signal_id", fill: signal },
 ];
 
 pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> {
     let wish = Wish::read(request.head)?;
     let kind = request.head.path.get(1).map_or("", String::as_str);
+    if kind == "signals" {
+        return samples(request, &wish);
+    }
     let Some(row) = ROWS.iter().find(|row| row.kind == kind) else {
         return Err(problem(404, "unknown_path", "Not found", "there is no such kind"));
     };
     let id = request.param(0).to_string();
     let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
     let now = Wall::now().rfc3339();
-    let mut books = Books {
-        signals: (kind == "signals").then(|| request.shared.parts.signals.session()),
-        streams: Some(&request.shared.parts.streams),
-    };
+    let mut books = Books { streams: Some(&request.shared.parts.streams) };
     let parts = &request.shared.parts;
     let mut sum = Sum::new(request.shared);
     match kind {
@@ -79,11 +76,23 @@ pub(crate) fn publish(request: &mut Request<'_, '_>) -> Result<Answer, Problem> 
     }
     let drafts = each(&body, |text| draft(row, &id, &now, text, &mut books))?;
     sum.publish(drafts, wish.key.as_deref())?;
-    // What was published before under the same key is not counted twice.
-    if let Some(signals) = books.signals.filter(|_| sum.is_new()) {
-        signals.keep();
-    }
     finish(&wish, &sum)
+}
+
+/// Samples are numbered, judged and counted with those before them; all of a body or none.
+fn samples(request: &mut Request<'_, '_>, wish: &Wish) -> Result<Answer, Problem> {
+    let body = request.body.whole(limits::BODY_BYTES, &request.shared.bodies)?;
+    let id = request.param(0);
+    // Others wait for it, so it begins when the body is there.
+    let mut session = request.shared.parts.signals.session();
+    let drafts = each(&body, |text| signal(text, id, &mut session))?;
+    let mut sum = Sum::new(request.shared);
+    sum.publish(drafts.into_iter().flatten().collect(), wish.key.as_deref())?;
+    // What was published before under the same key is not counted twice.
+    if sum.is_new() {
+        session.keep();
+    }
+    finish(wish, &sum)
 }
 
 /// What each object of a body becomes.
@@ -279,20 +288,21 @@ fn stream(
     Ok("stream_value")
 }
 
-/// Samples are numbered, judged and counted with those before them.
-fn signal(
-    payload: &mut Map<String, Value>,
-    id: &str,
-    _: &str,
-    books: &mut Books<'_>,
-) -> Result<&'static str, Wrong> {
+/// The events of one object: samples, or the status of a signal.
+fn signal(text: &[u8], id: &str, session: &mut Session<'_>) -> Result<Vec<Draft>, Wrong> {
+    let mut payload: Map<String, Value> = serde_json::from_slice(text).map_err(|e| Wrong::json(&e))?;
+    payload.insert("signal_id".into(), id.into());
     if !payload.get("events").is_some_and(Value::is_array) {
-        return Ok("signal_status");
+        return Ok(vec![Draft::checked("signal_status", None, Value::Object(payload))?]);
     }
-    if let Some(signals) = &mut books.signals {
-        signals.fill(id, payload, Wall::now()).map_err(|why| Wrong::rule("events", why))?;
-    }
-    Ok("signal_batch")
+    session.fill(id, payload, Wall::now()).map_err(|why| match why {
+        NotFilled::Wrong(why) => Wrong::rule("events", why),
+        NotFilled::TooMany => Wrong::too_large(format!(
+            "there are more than {} samples in one request; send the rest in another",
+            limits::SIGNAL_POST
+        )),
+        NotFilled::Draft(e) => e.into(),
+    })
 }
 
 #[cfg(test)]
@@ -304,12 +314,19 @@ mod tests {
     use std::sync::Arc;
 
     fn made(kind: &str, text: &str) -> Result<(String, Value), u16> {
-        let row = ROWS.iter().find(|r| r.kind == kind).unwrap();
-        let bus = Arc::new(Bus::new(Start { epoch: 1, ..Start::default() }, Arc::new(Metrics::default())));
-        let signals = Signals::alone(bus);
-        let mut books = Books { signals: Some(signals.session()), streams: None };
-        let draft = draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
-            .map_err(|w| w.at("", 0).status)?;
+        let draft = match ROWS.iter().find(|r| r.kind == kind) {
+            Some(row) => {
+                let mut books = Books { streams: None };
+                draft(row, "x1", "2026-01-07T15:30:00.000Z", text.as_bytes(), &mut books)
+            }
+            None => {
+                let start = Start { epoch: 1, ..Start::default() };
+                let signals = Signals::alone(Arc::new(Bus::new(start, Arc::new(Metrics::default()))));
+                let drafts = signal(text.as_bytes(), "x1", &mut signals.session());
+                drafts.map(|drafts| drafts.into_iter().next().unwrap())
+            }
+        };
+        let draft = draft.map_err(|w| w.at("", 0).status)?;
         Ok((draft.topic().to_string(), serde_json::from_str(&draft.payload).unwrap()))
     }
 

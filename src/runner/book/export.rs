@@ -142,16 +142,57 @@ impl View {
     }
 
     fn comment(&self, text: &mut String) {
-        let plain = |text: &str| text.replace(['\r', '\n'], " ");
-        let _ = writeln!(text, "# scan: {}", plain(&self.scan));
-        let _ = writeln!(text, "# measurement: {}", plain(&self.measurement));
-        let _ = writeln!(text, "# rows: {}{}", self.len(), if self.ended { "" } else { ", still running" });
+        let _ = writeln!(text, "# scan: {}", meta_word(&self.scan));
+        let _ = writeln!(text, "# measurement: {}", meta_word(&self.measurement));
+        let _ = writeln!(text, "# rows: {}{}", self.len(), if self.ended { "" } else { " (still running)" });
         let _ = writeln!(text, "# exported: {}", Wall::now().rfc3339());
         for column in &self.columns {
-            let about = serde_json::to_string(column).unwrap_or_default();
-            let _ = writeln!(text, "# column: {about}");
+            let _ = writeln!(text, "# column: {}", meta_json(&json!(column)));
         }
     }
+}
+
+/// A name as it stands in a `#` line: as it is where it is plain, else as JSON text.
+fn meta_word(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_.:-/ ".contains(c);
+    if !word.is_empty() && word.chars().all(plain) && word.trim() == word {
+        return word.to_string();
+    }
+    meta_json(&Json::from(word))
+}
+
+/// JSON as it stands in a `#` line. A spreadsheet cuts the line into cells and takes one that begins with `=` for a formula, or
+/// one that begins with a quote for everything up to the next: so there is a blank behind each comma of the JSON, and in its text
+/// no separator, no quote and no sign that begins a formula is written as itself. It reads back as the same JSON.
+fn meta_json(value: &Json) -> String {
+    let text = value.to_string();
+    let mut out = String::with_capacity(text.len() + 16);
+    let (mut inside, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            // serde_json writes nothing else behind a backslash that has to be changed.
+            '"' if escaped => {
+                out.pop();
+                out.push_str("\\u0022");
+            }
+            't' if escaped => {
+                out.pop();
+                out.push_str("\\u0009");
+            }
+            _ if escaped => out.push(c),
+            '"' => {
+                inside = !inside;
+                out.push(c);
+            }
+            ',' if !inside => out.push_str(", "),
+            c if inside && (",;=+-@'#".contains(c) || c.is_control() || "\u{2028}\u{2029}".contains(c)) => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    out
 }
 
 fn json_row(rows: &Chunk, row: usize) -> String {
@@ -182,6 +223,7 @@ mod tests {
     use super::super::tests::world;
     use super::*;
     use crate::runner::data::{Column, Row};
+    use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn rows() -> Vec<Row> {
@@ -258,7 +300,14 @@ mod tests {
         }
         assert_eq!(count, 600);
         let with_meta = file(&view, Format::Csv, true);
-        assert!(with_meta.starts_with("# scan: S1\n# measurement: main\n# rows: 600, still running\n"));
+        assert!(
+            with_meta.starts_with("# scan: S1\n# measurement: main\n# rows: 600 (still running)\n"),
+            "{with_meta}"
+        );
+        assert!(
+            with_meta.contains("\n# column: {\"name\":\"v\", \"role\":\"measured\", \"unit\":\"V\"}\n"),
+            "{with_meta}"
+        );
 
         let text = file(&view, Format::Ndjson, false);
         let read: Vec<Row> = text
@@ -274,6 +323,73 @@ mod tests {
             assert_eq!(got["sequence_index"], json!(row.sequence_index));
             assert_eq!(got["data"], json!(row.data));
             assert_eq!(got["quality"].as_object().map_or(0, |q| q.len()), row.quality.len());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever names, units and values are, the lines before the table are lines, no cell is a formula in any spreadsheet, and
+        /// all of it is read back.
+        #[test]
+        fn a_file_with_meta_lines_is_safe_and_reads_back(
+            measurement in r#"[a,;=+@#'" \\\u{2028}\u{e9}-]{1,8}"#,
+            names in proptest::collection::btree_set(r#"[a,;=+@#'" \\\u{e9}-]{1,8}"#, 1..4),
+            unit in r#"[a,;=+@#'"\\\t\n\r\u{85}\u{2028}-]{0,8}"#,
+            word in r#"[a,;=+@#'"\t\n\r-]{0,8}"#,
+        ) {
+            let columns: Vec<Column> = names
+                .iter()
+                .map(|name| Column {
+                    name: name.clone(),
+                    unit: Some(unit.clone()),
+                    source: Some(format!("={unit}")),
+                    dtype: Some("string".into()),
+                    ..Column::default()
+                })
+                .collect();
+            let world = world();
+            world.book.declare("S1", &measurement, columns.clone()).unwrap();
+            let row = Row {
+                sequence_index: Some(0),
+                data: names.iter().map(|name| (name.clone(), json!(word))).collect(),
+                t_rel: Some(0.0),
+                timestamp: Wall(1_767_799_800_000),
+                quality: BTreeMap::new(),
+                late_ms: None,
+            };
+            world.book.append("S1", &measurement, vec![row], Vec::new()).unwrap();
+            let view = world.book.view("S1", Some(&measurement)).unwrap().unwrap();
+            let text = file(&view, Format::Csv, true);
+
+            let meta: Vec<&str> = text.split_inclusive('\n').take_while(|line| line.starts_with('#')).collect();
+            prop_assert_eq!(meta.len(), 4 + columns.len());
+            for line in &meta {
+                for cell in line.trim_end_matches('\n').split([',', ';', '\t', '\r', '\u{85}', '\u{2028}']).skip(1) {
+                    prop_assert!(cell.starts_with(' '), "{:?} in {:?}", cell, line);
+                }
+            }
+            let said = meta[1].strip_prefix("# measurement: ").unwrap().trim_end();
+            let said = serde_json::from_str::<String>(said).unwrap_or_else(|_| said.to_string());
+            prop_assert_eq!(&said, &measurement);
+            for (line, column) in meta[4..].iter().zip(&columns) {
+                let said: Column = serde_json::from_str(line.strip_prefix("# column: ").unwrap()).unwrap();
+                prop_assert_eq!(&said, column);
+            }
+
+            let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+            let heads: Vec<String> = reader.headers().unwrap().iter().skip(3).map(str::to_string).collect();
+            let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+            prop_assert_eq!(rows.len(), 1);
+            let formula = |cell: &str| cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+            for (head, column) in heads.iter().zip(&columns) {
+                prop_assert!(!formula(head));
+                prop_assert_eq!(sheet::bare(head), view.title(&column.name));
+            }
+            for cell in rows[0].iter().skip(3) {
+                prop_assert!(!formula(cell));
+                prop_assert_eq!(sheet::bare(cell), &word);
+            }
         }
     }
 

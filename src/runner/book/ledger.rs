@@ -8,6 +8,7 @@ use crate::runner::data::{Column, Row};
 use crate::store::{BLOCK, Cell, Chunk, Label, Measured, Written};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A scan.
@@ -39,7 +40,8 @@ pub(super) struct Page {
     /// Rows before this index are in blocks.
     pub stored: u64,
     /// The rows from some block on, cut at the bounds of blocks; at least from `stored` on.
-    pub chunks: VecDeque<Chunk>,
+    /// Readers share them: one that is written while somebody reads it is copied first.
+    pub chunks: VecDeque<Arc<Chunk>>,
     /// The seq of each frame that was told and whose rows are not all in blocks, and the index after its last row.
     pub seqs: VecDeque<(u64, u64)>,
     /// When rows were first told that are in no block.
@@ -77,7 +79,7 @@ impl Ledger {
                 next: measured.next,
                 told: measured.next,
                 stored: measured.next,
-                chunks: last.into_iter().collect(),
+                chunks: last.into_iter().map(Arc::new).collect(),
                 seqs: VecDeque::new(),
                 waits_since: None,
                 fresh: false,
@@ -131,14 +133,14 @@ impl Ledger {
     /// Memory of its rows that are in no block, about.
     pub fn fresh_bytes(&self) -> usize {
         let fresh = |page: &Page| -> usize {
-            page.chunks.iter().filter(|c| c.end() > page.stored).map(Chunk::bytes).sum()
+            page.chunks.iter().filter(|c| c.end() > page.stored).map(|c| c.bytes()).sum()
         };
         self.pages.values().map(fresh).sum()
     }
 
     /// Memory of its rows, about.
     pub fn bytes(&self) -> usize {
-        self.pages.values().flat_map(|p| &p.chunks).map(Chunk::bytes).sum()
+        self.pages.values().flat_map(|p| &p.chunks).map(|c| c.bytes()).sum()
     }
 }
 
@@ -201,10 +203,11 @@ impl Page {
         let index = self.next;
         self.first.get_or_insert(index);
         if self.chunks.back().is_none_or(|c| c.end() % BLOCK == 0 && !c.is_empty()) {
-            self.chunks.push_back(Chunk::at(index));
+            self.chunks.push_back(Arc::new(Chunk::at(index)));
         }
         if let Some(chunk) = self.chunks.back_mut() {
-            chunk.push(frames::label(&checked.row), checked.cells.iter().map(|(n, c)| (&**n, c.clone())));
+            Arc::make_mut(chunk)
+                .push(frames::label(&checked.row), checked.cells.iter().map(|(n, c)| (&**n, c.clone())));
         }
         self.next = index + 1;
     }
@@ -217,7 +220,7 @@ impl Page {
             if chunk.first >= index {
                 self.chunks.pop_back();
             } else {
-                chunk.cut(index);
+                Arc::make_mut(chunk).cut(index);
             }
         }
         self.next = index;
@@ -258,7 +261,7 @@ impl Page {
     pub fn written(&self, scan: &str, name: &str, to: u64, ended: bool) -> Written {
         let chunks = self.chunks.iter().filter(|c| c.end() > self.stored && c.first < to);
         let chunks: Vec<Chunk> = chunks.map(|c| c.part(c.first, to)).collect();
-        let last = chunks.last().or(self.chunks.back()).and_then(|c| c.labels.last());
+        let last = chunks.last().or(self.chunks.back().map(|c| &**c)).and_then(|c| c.labels.last());
         let measured = Measured {
             columns: serde_json::to_value(&self.columns).unwrap_or_default(),
             declared: self.declared,

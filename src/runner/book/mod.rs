@@ -12,8 +12,10 @@
 //! tells them, writes blocks, and follows the log for rows that others published (a `data_point` posted to `/api/events`):
 //! they are kept too where their numbering has no gap.
 
+mod blocks;
 pub mod chart;
 pub mod export;
+mod follow;
 mod frames;
 mod ledger;
 pub mod playback;
@@ -23,12 +25,11 @@ pub use self::frames::row;
 use self::ledger::{Checked, Ledger, cells, check_columns, same};
 pub use self::rows::{Page, View};
 use crate::bus::{Bus, Refused};
-use crate::clock::Wall;
 use crate::limits;
 use crate::model::{Draft, Topic};
 use crate::runner::data::{Column, Row};
 use crate::sources::follow::Follower;
-use crate::store::{BLOCK, Chunk, Store, StoreError, Written};
+use crate::store::{BLOCK, Chunk, Store, StoreError};
 use crate::threads::{self, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -37,10 +38,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Blocks that one transaction writes at most; what is more comes in the next.
-const BLOCKS_AT_ONCE: usize = 2_000;
-/// A scan that was not used for so long and is all on the disk is let go from memory.
-const IDLE: Duration = Duration::from_secs(60);
 /// A scan that neither ends nor gets rows for so long, and that nobody knows, is over.
 const QUIET: Duration = Duration::from_secs(3_600);
 /// Our own events whose rows need not be read from the log; more of them are read and found to be known.
@@ -143,6 +140,8 @@ pub struct Book {
     written: Mutex<Instant>,
     /// Bytes of rows that came since blocks were written, about.
     fresh_bytes: AtomicU64,
+    /// From so many on they are put into blocks that are not full; twice as many are refused.
+    room: usize,
     /// Held by who writes blocks, from looking at what there is until it is on the disk; nobody else waits for it.
     writer: Mutex<()>,
 }
@@ -160,6 +159,7 @@ impl Book {
         let removed = removed.map(|(scan, through)| (scan, Removal { through, empty: false })).collect();
         let follower = Follower::new(Arc::clone(&bus), Arc::clone(&store), begin);
         let book = Book {
+            room: limits::BOOK_BYTES.min(bus.room() / 2),
             bus,
             store,
             scans: Mutex::default(),
@@ -258,7 +258,7 @@ impl Book {
         beside: Vec<Draft>,
     ) -> Result<Appended, BookError> {
         // Rows come faster than they can be put in blocks: as with a log that lags, whoever sends waits.
-        if !rows.is_empty() && self.fresh_bytes.load(Ordering::Relaxed) > 2 * limits::BOOK_BYTES as u64 {
+        if !rows.is_empty() && self.fresh_bytes.load(Ordering::Relaxed) > 2 * self.room as u64 {
             return Err(BookError::Refused(Refused::Lagging));
         }
         self.with(scan_id, |scan, ledger| {
@@ -654,209 +654,12 @@ impl Book {
         let wanted = self.store.wants_points();
         let ended = self.ended.swap(false, Ordering::Relaxed);
         let due = lock(&self.written).elapsed() >= limits::ROWS_WRITTEN
-            || self.fresh_bytes.load(Ordering::Relaxed) > limits::BOOK_BYTES as u64;
+            || self.fresh_bytes.load(Ordering::Relaxed) > self.room as u64;
         if (ended || wanted || due)
             && let Err(e) = self.write(wanted)
         {
             self.ended.store(ended, Ordering::Relaxed);
             return Err(e);
-        }
-        Ok(())
-    }
-
-    /// Takes rows from the log that were not appended here: after a start, and those that others published.
-    fn follow(&self) -> Result<(), StoreError> {
-        let Some(mut follower) = lock(&self.follower).take() else { return Ok(()) };
-        let followed = self.follow_with(&mut follower);
-        *lock(&self.follower) = Some(follower);
-        followed
-    }
-
-    fn follow_with(&self, follower: &mut Follower) -> Result<(), StoreError> {
-        let mut since_write = 0;
-        loop {
-            // Taken first, worked on after: a read of the log is not held up by reads of scans.
-            let mut seen: Vec<(u64, String, Wall, String)> = Vec::new();
-            let before = follower.seq();
-            let more = follower.visit(|event| {
-                if event.kind.starts_with("data_") && !self.is_own(event.seq) {
-                    seen.extend(
-                        payload(event.data)
-                            .map(|(at, text)| (event.seq, event.kind.to_string(), at, text.to_string())),
-                    );
-                }
-            })?;
-            since_write += seen.len();
-            let at = follower.seq();
-            for (seq, kind, at, text) in seen {
-                if let Some((scan, measurement, rows)) = frames::read(&kind, &text, at)
-                    && let Err(e) = self.take(&scan, &measurement, rows, seq)
-                {
-                    // All of it again the next time; what was taken is known then.
-                    follower.rewind(before);
-                    return Err(e);
-                }
-            }
-            self.followed.store(at, Ordering::Relaxed);
-            if !more {
-                return Ok(());
-            }
-            if since_write > 50_000 {
-                // A long log: its rows are written on the way.
-                since_write = 0;
-                self.write(true)?;
-            }
-        }
-    }
-
-    fn is_own(&self, seq: u64) -> bool {
-        let mut own = lock(&self.own);
-        while let Some(entry) = own.first_entry() {
-            match (*entry.key(), *entry.get()) {
-                (last, _) if last < seq => drop(entry.remove()),
-                (_, first) => return first <= seq,
-            }
-        }
-        false
-    }
-
-    /// Rows of an event that was published elsewhere or in an earlier run.
-    fn take(&self, scan: &str, measurement: &str, rows: Vec<Row>, seq: u64) -> Result<(), StoreError> {
-        if lock(&self.removed).get(scan).is_some_and(|removal| seq <= removal.through) {
-            return Ok(());
-        }
-        let taken = self.with(scan, |scan, ledger| {
-            let waits = ledger.holds();
-            let entered = self.enter(scan, ledger, measurement, rows, true)?;
-            if let (Some(_), false, Ok(page)) = (entered.from, waits, ledger.page(measurement)) {
-                let end = page.next;
-                page.told(seq, end);
-            }
-            Ok(())
-        });
-        match taken {
-            Err(BookError::Store(e)) => Err(e),
-            // What is no row of a scan stays what it is: an event.
-            _ => Ok(()),
-        }
-    }
-
-    /// Writes full blocks of all scans; those of ended ones, of rows that have waited for long, and with `all` everything.
-    fn write(&self, all: bool) -> Result<(), StoreError> {
-        let _writer = lock(&self.writer);
-        let committed = self.bus.committed();
-        let followed = self.followed.load(Ordering::Relaxed);
-        let scans: Vec<(String, Arc<Mutex<Ledger>>)> =
-            lock(&self.scans).iter().map(|(id, ledger)| (id.clone(), Arc::clone(ledger))).collect();
-        let bytes: usize = scans.iter().map(|(_, ledger)| lock(ledger).bytes()).sum();
-        let crowded = all || bytes > limits::BOOK_BYTES || scans.len() > limits::BOOK_SCANS;
-        let mut batch: Vec<Written> = Vec::new();
-        let mut blocks = 0;
-        for (id, ledger) in &scans {
-            let ledger = lock(ledger);
-            if ledger.gone {
-                continue;
-            }
-            for (name, page) in &ledger.pages {
-                let old = page.waits_since.is_some_and(|since| since.elapsed() > limits::ROWS_IN_LOG);
-                let ends = ledger.ended && !ledger.end_written;
-                let to = page.storable(committed, crowded || ends || old);
-                if to > page.stored || page.fresh || ends {
-                    let written = page.written(id, name, to, ledger.ended);
-                    blocks += written.chunks.len();
-                    batch.push(written);
-                }
-            }
-            drop(ledger);
-            if blocks > BLOCKS_AT_ONCE {
-                self.write_batch(&std::mem::take(&mut batch))?;
-                blocks = 0;
-            }
-        }
-        self.write_batch(&batch)?;
-        *lock(&self.written) = Instant::now();
-        // What is left was not committed to the log yet.
-        let left: usize = scans.iter().map(|(_, ledger)| lock(ledger).fresh_bytes()).sum();
-        self.fresh_bytes.store(left as u64, Ordering::Relaxed);
-        let mut waiting = 0;
-        for (_, ledger) in &scans {
-            waiting += lock(ledger).pages.values().map(|page| page.next - page.stored).sum::<u64>();
-        }
-        self.bus.metrics.scan_rows_waiting.set(waiting);
-        self.bus.metrics.scan_rows_bytes.set(self.bytes());
-        self.let_log_go(committed.min(followed), &scans);
-        self.let_go(&scans, crowded);
-        Ok(())
-    }
-
-    /// The log may forget what is up to `most` and in blocks.
-    fn let_log_go(&self, most: u64, scans: &[(String, Arc<Mutex<Ledger>>)]) {
-        let oldest = scans.iter().filter_map(|(_, ledger)| lock(ledger).oldest());
-        let through = oldest.map(|seq| seq.saturating_sub(1)).chain([most]).min().unwrap_or(most);
-        self.store.set_points_through(through);
-    }
-
-    fn write_batch(&self, batch: &[Written]) -> Result<(), StoreError> {
-        self.store.write_points(batch)?;
-        for written in batch {
-            let Some(ledger) = lock(&self.scans).get(&written.scan).cloned() else { continue };
-            let mut ledger = lock(&ledger);
-            if let Some(page) = ledger.pages.get_mut(&written.measurement) {
-                page.is_written(written.measured.next);
-                page.fresh &= page.columns.len() != written.measured.columns.as_array().map_or(0, Vec::len);
-            }
-            let all = ledger.pages.values().all(|page| page.stored == page.next);
-            ledger.end_written |= written.measured.ended && all;
-        }
-        Ok(())
-    }
-
-    /// Lets go of scans that are on the disk and that nobody uses.
-    fn let_go(&self, scans: &[(String, Arc<Mutex<Ledger>>)], crowded: bool) {
-        let mut order: Vec<(Instant, &String)> = Vec::new();
-        for (id, ledger) in scans {
-            let ledger = lock(ledger);
-            if ledger.is_stored() && (crowded || ledger.ended || ledger.used.elapsed() > IDLE) {
-                order.push((ledger.used, id));
-            }
-        }
-        order.sort();
-        let mut map = lock(&self.scans);
-        let mut since = lock(&self.let_go);
-        since.retain(|id, at| at.elapsed() < QUIET && !map.contains_key(id));
-        for (_, id) in order {
-            let Some(ledger) = map.get(id).cloned() else { continue };
-            // Held by somebody: it is in use.
-            if let Ok(mut ledger) = ledger.try_lock()
-                && ledger.is_stored()
-            {
-                ledger.gone = true;
-                map.remove(id);
-                if !ledger.ended && since.len() < limits::BOOK_SCANS {
-                    since.insert(id.clone(), Instant::now());
-                }
-            }
-        }
-    }
-
-    /// Gives back room of what was removed.
-    fn remove(&self) -> Result<(), StoreError> {
-        let removed: Vec<(String, Removal)> =
-            lock(&self.removed).iter().map(|(id, removal)| (id.clone(), *removal)).collect();
-        for (scan, removal) in removed {
-            // Once the log is never read from before it again, nothing has to be known of it any more.
-            let forget = self.store.points_begin() >= removal.through;
-            if removal.empty && !forget {
-                continue;
-            }
-            let empty = self.store.remove_some(&scan, forget)?;
-            if empty && forget {
-                lock(&self.removed).remove(&scan);
-            } else if let Some(removal) = lock(&self.removed).get_mut(&scan) {
-                removal.empty = empty;
-            }
-            // One bounded step a look.
-            return Ok(());
         }
         Ok(())
     }
@@ -892,17 +695,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// The time and the payload of an envelope.
-fn payload(envelope: &str) -> Option<(Wall, &str)> {
-    #[derive(serde::Deserialize)]
-    struct Envelope<'a> {
-        timestamp: Wall,
-        #[serde(borrow)]
-        payload: &'a serde_json::value::RawValue,
-    }
-    let envelope: Envelope<'_> = serde_json::from_str(envelope).ok()?;
-    Some((envelope.timestamp, envelope.payload.get()))
-}
-
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod tests;

@@ -24,8 +24,8 @@ pub struct View {
     pub next: u64,
     /// Whether the scan has ended.
     pub ended: bool,
-    /// Rows that were in memory.
-    pub(super) tail: Vec<Chunk>,
+    /// Rows that were in memory, shared with the book.
+    pub(super) tail: Vec<Arc<Chunk>>,
     store: Arc<crate::store::Store>,
 }
 

@@ -1,6 +1,7 @@
 //! The book over a real store: numbering, holding, blocks, kills at any moment.
 
 use super::*;
+use crate::clock::Wall;
 use crate::config;
 use crate::metrics::Metrics;
 use serde_json::json;
@@ -418,6 +419,22 @@ fn large_rows_are_read_and_counted_by_their_bytes() {
     assert!(parts.iter().all(|part| part.spans.is_empty()), "no column that nobody asked for");
     let (parts, _) = world.store.summaries("S1", "main", (0, 512), 256, &["v"]).unwrap();
     assert_eq!(parts.iter().map(|part| part.spans.len()).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn readers_share_rows_in_memory_and_keep_what_they_were_given() {
+    let world = world();
+    for from in (0..1_000).step_by(100) {
+        world.add("S1", from, 100).unwrap();
+    }
+    let view = world.book.view("S1", None).unwrap().unwrap();
+    let other = world.book.view("S1", None).unwrap().unwrap();
+    assert_eq!(view.tail.len(), 4);
+    assert!(view.tail.iter().zip(&other.tail).all(|(a, b)| Arc::ptr_eq(a, b)), "nothing is copied");
+    world.add("S1", 1_000, 100).unwrap();
+    let rows = |view: &View| view.rows(0, 5_000).unwrap().chunks.iter().map(Chunk::len).sum::<usize>();
+    assert_eq!((rows(&view), view.next), (1_000, 1_000), "of one moment");
+    assert_eq!(rows(&world.book.view("S1", None).unwrap().unwrap()), 1_100);
 }
 
 #[test]

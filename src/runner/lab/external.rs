@@ -199,6 +199,12 @@ impl External {
     ) -> Result<Registered, LabError> {
         let now = monotonic();
         let (lease, ack) = check(&wish)?;
+        let bytes = wish.description.to_string().len();
+        if bytes > limits::DESCRIPTION_BYTES {
+            let most = limits::DESCRIPTION_BYTES;
+            let detail = format!("the scan is described by {bytes} bytes; at most {most}");
+            return Err(LabError::Invalid("description", detail));
+        }
         let id = match &wish.scan_id {
             None => id()?,
             Some(id) => id.clone(),
@@ -225,9 +231,22 @@ impl External {
                 ..Conflict::default()
             })));
         }
-        let live = self.all().iter().filter(|e| !e.lock().kept.machine.is_ended()).count();
+        let (mut live, mut held) = (0, bytes);
+        for entry in self.all() {
+            let one = entry.lock();
+            if !one.kept.machine.is_ended() {
+                live += 1;
+                held += one.bytes;
+            }
+        }
         if live >= limits::EXTERNAL_SCANS {
             return Err(LabError::Full(format!("programs execute {live} scans already; at most that many")));
+        }
+        if held > limits::DESCRIPTIONS_BYTES {
+            let most = limits::DESCRIPTIONS_BYTES / 1_000_000;
+            return Err(LabError::Full(format!(
+                "the descriptions of the {live} scans that programs execute have {most} MB, which is the most"
+            )));
         }
         for (measurement, columns) in &wish.columns {
             self.book.declare(&id, measurement, columns.clone()).map_err(|e| refused(e, &Map::new()))?;
@@ -714,17 +733,29 @@ impl External {
     }
 
     fn drop_oldest(&self) {
-        let mut ended: Vec<(Wall, String)> = Vec::new();
+        let mut ended: Vec<(Wall, String, usize)> = Vec::new();
         for entry in self.all() {
             // One that is being posted to at this moment has not ended, or is looked at with the next tick.
             let Ok(one) = entry.one.try_lock() else { continue };
             if one.kept.machine.is_ended() {
-                ended.push((one.kept.ended_at.unwrap_or(one.kept.created_at), one.kept.scan_id.clone()));
+                let at = one.kept.ended_at.unwrap_or(one.kept.created_at);
+                ended.push((at, one.kept.scan_id.clone(), one.bytes));
             }
         }
-        let Some(more) = ended.len().checked_sub(self.keep).filter(|more| *more > 0) else { return };
         ended.sort();
-        let ids: Vec<String> = ended.into_iter().take(more).map(|(_, id)| id).collect();
+        let (mut kept, mut held) = (ended.len(), ended.iter().map(|(_, _, bytes)| bytes).sum::<usize>());
+        let mut ids: Vec<String> = Vec::new();
+        for (_, id, bytes) in ended {
+            if kept <= self.keep && held <= limits::DESCRIPTIONS_BYTES {
+                break;
+            }
+            kept -= 1;
+            held -= bytes;
+            ids.push(id);
+        }
+        if ids.is_empty() {
+            return;
+        }
         if let Err(e) = self.forget(&ids) {
             // Again with the next that ends.
             log::error!("failed to remove {} old scans: {e}", ids.len());

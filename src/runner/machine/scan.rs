@@ -43,6 +43,8 @@ pub enum ExitReason {
     Error,
     /// A condition of `abort_if` held.
     Limit,
+    /// An alert kept what it drives from taking commands.
+    Interlock,
     /// Something took too long.
     Timeout,
     /// The daemon or the machine went down in the middle.
@@ -60,6 +62,7 @@ impl ExitReason {
             ExitReason::UserAbort => "user_abort",
             ExitReason::Error => "error",
             ExitReason::Limit => "limit",
+            ExitReason::Interlock => "interlock",
             ExitReason::Timeout => "timeout",
             ExitReason::Interrupted => "interrupted",
             ExitReason::PublisherLost => "publisher_lost",

@@ -17,13 +17,13 @@ use super::super::outlets::{Order, Outlets};
 use super::super::publish::Report;
 use super::super::reading::{Reading, Value};
 use super::Desk;
-use crate::bus::{Command, Commands};
+use crate::bus::{Command, Commands, INTERLOCK, Refusal};
 use crate::clock::Wall;
 use crate::config::{GpioPin, Output, Sink};
 use crate::limits;
 use crate::model::{CommandState, QualityReason, Severity, SourceState};
 use crossbeam::channel::{Receiver, Select, Sender, bounded};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,8 +37,8 @@ const SETTLE_STEP: Duration = Duration::from_micros(250);
 const RETRY_MOST: Duration = Duration::from_secs(60);
 /// The channel of the instrument that a pin is under its own id.
 pub(super) const LEVEL: &str = "level";
-/// What an output's instrument takes.
-const ACTIONS: [&str; 2] = ["set", "pulse"];
+/// What an output's instrument takes; `safe` is the last, as not every one has it.
+const ACTIONS: [&str; 3] = ["set", "pulse", "safe"];
 
 /// The outputs this process drives, with their safe levels: they outlive a reload.
 #[derive(Clone, Default)]
@@ -276,7 +276,11 @@ impl OutputSource {
         let (to, commands) = bounded(limits::ORDERS);
         let instruments: BTreeSet<String> = self.lines.iter().filter_map(Line::instrument).collect();
         for id in &instruments {
-            self.commands.own_with(&format!("instrument/{id}"), &ACTIONS, to.clone());
+            // Where no output has a safe level there is none to be had.
+            let driven = self.driven.iter().find(|driving| driving.offer.id == *id);
+            let safe = driven.is_some_and(|driving| !driving.offer.safe.is_empty());
+            let actions = if safe { &ACTIONS[..] } else { &ACTIONS[..ACTIONS.len() - 1] };
+            self.commands.own_with(&format!("instrument/{id}"), actions, to.clone());
         }
         let mut check = monotonic() + CHECK;
         while !until.is_over() {
@@ -430,6 +434,15 @@ impl OutputSource {
                 failed.get_or_insert_with(|| format!("device_error: {}: {why}", line.config.id));
                 continue;
             }
+            // Its instrument is free, but the pin may not be.
+            let refused = match to {
+                Some(active) if !goes_on => on_pin(&self.commands, &line.config.id, "set", &active.into()),
+                _ => None,
+            };
+            if let Some(refusal) = refused {
+                failed.get_or_insert_with(|| format!("{INTERLOCK}: {}", refusal.text));
+                continue;
+            }
             let fault = match to {
                 Some(active) => {
                     let done = line.state.order(Wish::Level(active), None, monotonic());
@@ -462,6 +475,14 @@ impl OutputSource {
             self.commands.finish(&command.id, CommandState::Rejected, None, Some(why));
         };
         let instrument = command.target.strip_prefix("instrument/");
+        if command.action == "safe" {
+            let n = self.driven.iter().position(|driving| Some(driving.offer.id.as_str()) == instrument);
+            let outcome = match n {
+                Some(n) => self.request(n, &Request::Safe, pins),
+                None => return refuse("there is no such output"),
+            };
+            return self.commands.finish(&command.id, outcome.state, None, outcome.reason.as_deref());
+        }
         let Some(channel) = command.params.get("channel").and_then(Json::as_str) else {
             return refuse("`channel` is missing; expected the name of an output");
         };
@@ -476,6 +497,15 @@ impl OutputSource {
             let (id, why) = (&command.id, format!("{} is in use by {by}", line.config.id));
             return self.commands.finish_as(id, CommandState::Rejected, Some("in_use"), None, Some(&why));
         }
+        // An alert may stand since it was accepted, or on the pin itself.
+        let refused = self.commands.refusal(&command.target, &command.action, &command.params);
+        let value = command.params.get("value").unwrap_or(&Json::Null);
+        if let Some(refusal) =
+            refused.or_else(|| on_pin(&self.commands, &line.config.id, &command.action, value))
+        {
+            let (id, state) = (&command.id, CommandState::Rejected);
+            return self.commands.finish_as(id, state, Some(INTERLOCK), None, Some(&refusal.text));
+        }
         let wish = match wish(command, &line.output) {
             Ok(wish) => wish,
             Err(why) => return refuse(&why),
@@ -489,6 +519,13 @@ enum Came {
     Command(Command),
     Order(usize, Order),
     Asked(usize, Asked),
+}
+
+/// What keeps a pin from being driven, whichever instrument it was asked through.
+fn on_pin(commands: &Commands, id: &str, action: &str, value: &Json) -> Option<Refusal> {
+    let params =
+        Map::from_iter([("channel".to_string(), LEVEL.into()), ("value".to_string(), value.clone())]);
+    commands.refusal(&format!("instrument/{id}"), action, &params)
 }
 
 /// The instruments that outputs are: each under its own id, and those they are channels of.
@@ -796,7 +833,7 @@ mod tests {
     use crate::config::Drive;
     use crate::threads::{self, Stop};
     use proptest::prelude::*;
-    use serde_json::{Map, json};
+    use serde_json::json;
     use std::thread::JoinHandle;
     use std::time::Instant;
 
@@ -970,6 +1007,35 @@ mod tests {
                 threads::join(thread);
             }
         }
+    }
+
+    #[test]
+    fn a_pin_that_an_alert_blocks_is_left_as_it_is_whoever_asks_and_can_be_made_safe() {
+        let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+        run.ready();
+        assert_eq!(
+            run.ask("1", "set", json!({ "channel": "open", "value": true })).0,
+            CommandState::Completed
+        );
+        // The alert names the pin, the command the instrument that it is a channel of.
+        run.commands.guard(|target, action, params| {
+            let blocked = target == "instrument/valve" && action != "safe" && params["value"] == true;
+            blocked.then(|| Refusal { alert: "hot".into(), text: "valve is blocked.".into() })
+        });
+        let (state, reason) = run.ask("2", "set", json!({ "channel": "open", "value": true }));
+        assert_eq!((state, reason.as_str()), (CommandState::Rejected, "valve is blocked."));
+        assert_eq!(run.commands.lookup("2").unwrap().code.as_deref(), Some(INTERLOCK));
+        let to = Setting::Number(1.0);
+        let request =
+            Request::Set { channel: "open".into(), to, tolerance: None, within: None, arrive: true };
+        let answer = run.instruments.ask("rig", request).unwrap();
+        let outcome = answer.from.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(outcome.reason.as_deref(), Some("interlock: valve is blocked."));
+        let (state, reason) = run.ask("3", "safe", json!({}));
+        assert_eq!((state, reason.as_str()), (CommandState::Completed, ""));
+        run.until("the pin at its safe level", |r| {
+            r.state("instrument_status/rig")["channels"]["open"]["value"] == 0.0
+        });
     }
 
     #[test]

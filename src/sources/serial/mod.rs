@@ -43,7 +43,7 @@ use super::publish::Report;
 use super::reading::Reading;
 use super::{Context, monotonic};
 use crate::alerts::Alerts;
-use crate::bus::{Bus, Command, Commands};
+use crate::bus::{Bus, Command, Commands, INTERLOCK};
 use crate::clock::Wall;
 use crate::config::{Device, ProtocolConfig, SerialPort, Sink};
 use crate::limits;
@@ -459,6 +459,11 @@ impl Running {
         {
             let (state, why) = (CommandState::Rejected, format!("it is in use by {by}"));
             return commands.finish_as(&command.id, state, Some("in_use"), None, Some(&why));
+        }
+        // Or an alert stands since.
+        if let Some(refusal) = commands.refusal(&command.target, &command.action, &command.params) {
+            let (state, why) = (CommandState::Rejected, refusal.text);
+            return commands.finish_as(&command.id, state, Some(INTERLOCK), None, Some(&why));
         }
         if matches!(request, Request::Set { .. } | Request::Move { .. } | Request::Stop) {
             let settle = offer.channels.iter().map(|channel| channel.settle).max().unwrap_or_default();

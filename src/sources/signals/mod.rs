@@ -20,11 +20,15 @@ use crate::bus::{Bus, Command, Commands};
 use crate::clock::Wall;
 use crate::config;
 use crate::limits;
-use crate::model::{CommandState, SignalBatch, SignalEvent, SignalStats, SignalStatus, SignalTotals};
+use crate::model::{
+    CommandState, Draft, DraftError, PAYLOAD_BYTES, SignalBatch, SignalEvent, SignalStats, SignalStatus,
+    SignalTotals,
+};
 use crate::store::StoreError;
 use crate::threads::{self, Stop};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -211,7 +215,7 @@ impl Signals {
 
     /// Begins to take samples from outside; others wait until it is dropped, so that numbers have no gap.
     pub fn session(&self) -> Session<'_> {
-        Session { signals: self, all: self.lock(), drafts: BTreeMap::new() }
+        Session { signals: self, all: self.lock(), drafts: BTreeMap::new(), taken: 0 }
     }
 
     /// Samples of one signal, from memory where that is enough, and how many it has had; none when it is not known.
@@ -243,61 +247,92 @@ pub struct Session<'a> {
     signals: &'a Signals,
     all: MutexGuard<'a, BTreeMap<String, Signal>>,
     drafts: BTreeMap<String, Signal>,
+    /// Samples so far.
+    taken: usize,
+}
+
+/// Why samples from outside are not taken.
+#[derive(Debug)]
+pub enum NotFilled {
+    /// What is wrong, in one sentence.
+    Wrong(String),
+    /// More than [`limits::SIGNAL_POST`] in one session.
+    TooMany,
+    /// They make no event.
+    Draft(DraftError),
+}
+
+/// What a `signal_batch` has around its samples: the names of `events` and `totals`, and two counts.
+const FRAME: usize = 128;
+
+/// How long the JSON of this is.
+fn text_bytes(value: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting does not fail, and a JSON value always has a text.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 impl Session<'_> {
     /// Numbers, judges and counts the samples of a `signal_batch` from outside. Whatever the publisher said itself
-    /// (`seq`, `t`, `z`, `anomaly`, `totals`) stays.
+    /// (`seq`, `t`, `z`, `anomaly`, `totals`) stays. What does not fit into one event comes as several, in order: each
+    /// with the totals as they are after it, and with whatever else was said. They are for one step of the bus.
     ///
     /// # Errors
-    /// One sentence: a sample that is none, or too many signals.
+    /// A sample that is none or has no room in an event, too many samples, or too many signals.
     pub fn fill(
         &mut self,
         id: &str,
-        payload: &mut serde_json::Map<String, Value>,
+        mut payload: Map<String, Value>,
         now: Wall,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<Draft>, NotFilled> {
         if !self.drafts.contains_key(id) {
             let signal = match self.all.get(id) {
                 Some(signal) => signal.clone(),
                 None if self.all.len() + self.drafts.len() >= limits::SIGNALS => {
-                    return Err(format!(
+                    return Err(NotFilled::Wrong(format!(
                         "there are {} signals already; no new one is taken",
                         limits::SIGNALS
-                    ));
+                    )));
                 }
                 None => self.signals.restored(id),
             };
             self.drafts.insert(id.to_string(), signal);
         }
-        let Some(signal) = self.drafts.get_mut(id) else { return Ok(()) };
-        let Some(Value::Array(events)) = payload.get_mut("events") else { return Ok(()) };
-        for (n, event) in events.iter_mut().enumerate() {
-            if event.is_number() || event.is_null() {
-                *event = serde_json::json!({ "value": event.take() });
-            }
-            let Value::Object(members) = event else {
-                return Err(format!("sample {n} is {event}; expected a number or an object with a value"));
-            };
-            members.entry("seq").or_insert_with(|| signal.next.into());
-            members.entry("t").or_insert_with(|| now.rfc3339().into());
-            members.entry("value").or_insert(Value::Null);
-            let judged = signal.rolling.take(members.get("value").and_then(Value::as_f64));
-            members.entry("anomaly").or_insert_with(|| judged.anomaly.into());
-            if let Some(z) = judged.z {
-                members.entry("z").or_insert_with(|| round(z, 1e4).into());
-            }
-            let event: SignalEvent =
-                serde_json::from_value(event.clone()).map_err(|e| format!("sample {n}: {e}"))?;
-            if event.seq > MOST_SEQ {
-                return Err(format!("sample {n}: seq is {}; expected at most {MOST_SEQ}", event.seq));
-            }
-            signal.next = signal.next.max(event.seq + 1);
-            signal.count(event);
+        let (Some(signal), Some(Value::Array(events))) = (self.drafts.get_mut(id), payload.remove("events"))
+        else {
+            return Err(NotFilled::Wrong("events is no array; expected samples".into()));
+        };
+        self.taken += events.len();
+        if self.taken > limits::SIGNAL_POST {
+            return Err(NotFilled::TooMany);
         }
-        let totals = serde_json::to_value(&signal.totals).unwrap_or_default();
-        payload.entry("totals").or_insert(totals);
-        Ok(())
+        let room = PAYLOAD_BYTES.saturating_sub(text_bytes(&payload) + FRAME);
+        let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (n, mut event) in events.into_iter().enumerate() {
+            let judged =
+                signal.judge(&mut event, now).map_err(|why| NotFilled::Wrong(format!("sample {n}{why}")))?;
+            let size = text_bytes(&event) + 1;
+            if bytes + size > room && !part.is_empty() {
+                parts.push(signal.batch(&payload, std::mem::take(&mut part))?);
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(event);
+            signal.count(judged);
+        }
+        parts.push(signal.batch(&payload, part)?);
+        Ok(parts)
     }
 
     /// They were published: the counts hold, and the signals' status is said.
@@ -313,6 +348,39 @@ impl Session<'_> {
 }
 
 impl Signal {
+    /// Fills in what a sample from outside lacks, and judges it. An error goes on after "sample 3".
+    fn judge(&mut self, event: &mut Value, now: Wall) -> Result<SignalEvent, String> {
+        if event.is_number() || event.is_null() {
+            *event = serde_json::json!({ "value": event.take() });
+        }
+        let Value::Object(members) = event else {
+            return Err(format!(" is {event}; expected a number or an object with a value"));
+        };
+        members.entry("seq").or_insert_with(|| self.next.into());
+        members.entry("t").or_insert_with(|| now.rfc3339().into());
+        members.entry("value").or_insert(Value::Null);
+        let judged = self.rolling.take(members.get("value").and_then(Value::as_f64));
+        members.entry("anomaly").or_insert_with(|| judged.anomaly.into());
+        if let Some(z) = judged.z {
+            members.entry("z").or_insert_with(|| round(z, 1e4).into());
+        }
+        let event = SignalEvent::deserialize(&*event).map_err(|e| format!(": {e}"))?;
+        if event.seq > MOST_SEQ {
+            return Err(format!(": seq is {}; expected at most {MOST_SEQ}", event.seq));
+        }
+        self.next = self.next.max(event.seq + 1);
+        Ok(event)
+    }
+
+    /// A `signal_batch` of these samples, with what else its publisher said and the totals as they are now.
+    fn batch(&self, said: &Map<String, Value>, events: Vec<Value>) -> Result<Draft, NotFilled> {
+        let mut payload = said.clone();
+        payload.insert("events".into(), events.into());
+        let totals = serde_json::to_value(&self.totals).unwrap_or_default();
+        payload.entry("totals").or_insert(totals);
+        Draft::checked("signal_batch", None, Value::Object(payload)).map_err(NotFilled::Draft)
+    }
+
     /// Publishes `batch_size` samples, the last of them now.
     fn generate(&mut self, id: &str, bus: &Bus) {
         let Some(generator) = &self.generator else { return };
@@ -470,14 +538,60 @@ mod tests {
         event.map_or(Value::Null, |e| serde_json::from_str(e.payload()).unwrap())
     }
 
-    fn post(signals: &Signals, payload: Value, keep: bool) -> Value {
+    fn posted(signals: &Signals, payload: Value, keep: bool) -> Vec<Value> {
         let Value::Object(mut payload) = payload else { panic!() };
+        payload.insert("signal_id".into(), "t".into());
         let mut session = signals.session();
-        session.fill("t", &mut payload, Wall(1_767_799_800_000)).unwrap();
+        let drafts = session.fill("t", payload, Wall(1_767_799_800_000)).unwrap();
         if keep {
             session.keep();
         }
-        Value::Object(payload)
+        drafts.iter().map(|draft| serde_json::from_str(&draft.payload).unwrap()).collect()
+    }
+
+    fn post(signals: &Signals, payload: Value, keep: bool) -> Value {
+        let [payload] = posted(signals, payload, keep).try_into().unwrap();
+        payload
+    }
+
+    #[test]
+    fn what_does_not_fit_into_one_event_comes_as_several() {
+        let bus = bus();
+        let signals = Signals::alone(Arc::clone(&bus));
+        let samples: Vec<_> =
+            (0..5_000).map(|n| if n % 900 == 899 { 99.5 } else { f64::from(n % 4) }).collect();
+        let parts = posted(&signals, json!({ "events": samples, "note": "x".repeat(500) }), true);
+        assert!((7..=10).contains(&parts.len()), "{} events", parts.len());
+        let (mut next, mut anomalies) = (0, 0);
+        for (n, part) in parts.iter().enumerate() {
+            let bytes = part.to_string().len();
+            assert!(bytes <= PAYLOAD_BYTES, "{bytes}");
+            assert!(
+                bytes > PAYLOAD_BYTES - 400 || n + 1 == parts.len(),
+                "{bytes} bytes leave room for a sample"
+            );
+            assert_eq!((&part["signal_id"], part["note"].as_str().map(str::len)), (&json!("t"), Some(500)));
+            for event in part["events"].as_array().unwrap() {
+                assert_eq!((&event["seq"], event["value"].as_f64()), (&json!(next), Some(samples[next])));
+                next += 1;
+                anomalies += u64::from(event["anomaly"] == true);
+            }
+            assert_eq!(part["totals"], json!({ "events": next, "anomalies": anomalies }));
+        }
+        assert_eq!((next, anomalies), (5_000, 5));
+        assert_eq!(status(&bus, "t")["total_events"], 5_000);
+        // One that has no room even alone, and more than may come at a time.
+        let large = json!({ "events": [1, { "value": 2, "note": "x".repeat(PAYLOAD_BYTES) }] });
+        let many = json!({ "events": vec![1; limits::SIGNAL_POST + 1] });
+        for (bad, of_size) in [(large, true), (many, false)] {
+            let Value::Object(payload) = bad else { panic!() };
+            match signals.session().fill("t", payload, Wall(0)) {
+                Err(NotFilled::Draft(_)) => assert!(of_size),
+                Err(NotFilled::TooMany) => assert!(!of_size),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(status(&bus, "t")["total_events"], 5_000);
     }
 
     #[test]
@@ -524,9 +638,13 @@ mod tests {
             json!({ "events": ["x"] }),
             json!({ "events": [{ "value": "high" }] }),
             json!({ "events": [{ "t": 3 }] }),
+            json!({ "events": [{ "seq": -1 }] }),
         ] {
-            let Value::Object(mut payload) = bad else { panic!() };
-            assert!(signals.session().fill("t", &mut payload, Wall(0)).unwrap_err().starts_with("sample 0"));
+            let Value::Object(payload) = bad else { panic!() };
+            match signals.session().fill("t", payload, Wall(0)) {
+                Err(NotFilled::Wrong(why)) => assert!(why.starts_with("sample 0"), "{why}"),
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -535,15 +653,18 @@ mod tests {
     fn a_number_beyond_all_bounds_is_refused() {
         let bus = bus();
         let signals = Signals::alone(Arc::clone(&bus));
+        let refused = |bad: Value| {
+            let Value::Object(payload) = bad else { panic!() };
+            match signals.session().fill("t", payload, Wall(0)) {
+                Err(NotFilled::Wrong(why)) => assert!(why.contains("seq"), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        };
         for seq in [u64::MAX, MOST_SEQ + 1] {
-            let bad = json!({ "events": [{ "value": 1, "seq": seq }] });
-            let Value::Object(mut payload) = bad else { panic!() };
-            let refused = signals.session().fill("t", &mut payload, Wall(0)).unwrap_err();
-            assert!(refused.contains("seq"), "{refused}");
+            refused(json!({ "events": [{ "value": 1, "seq": seq }] }));
         }
         post(&signals, json!({ "events": [{ "value": 1, "seq": MOST_SEQ }] }), true);
-        let Value::Object(mut payload) = json!({ "events": [1] }) else { panic!() };
-        assert!(signals.session().fill("t", &mut payload, Wall(0)).is_err());
+        refused(json!({ "events": [1] }));
     }
 
     #[test]

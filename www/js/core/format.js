@@ -21,11 +21,13 @@ export function number(value, digits) {
   if (digits !== undefined) return fixed(value, digits);
   const size = Math.abs(value);
   if (size !== 0 && (size < 0.001 || size >= 1e9)) return power(value);
-  if (Number.isInteger(value)) return formatter({}).format(value);
+  if (Number.isInteger(value)) return minus(formatter({}).format(value));
   return fixed(value, places(size));
 }
 
-const fixed = (value, digits) => formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+/** A minus as wide as a plus, so that figures stay in their columns. */
+const minus = (text) => text.replace('-', '−');
+const fixed = (value, digits) => minus(formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value));
 const places = (size) => (size >= 1000 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
 
 /** A measured number: as `number`, but a whole one keeps its places, so that it does not jump about. */
@@ -59,7 +61,7 @@ export const count = (value) => (known(value) ? formatter({ maximumFractionDigit
 export const percent = (value) => (known(value) ? formatter({ style: 'percent', maximumFractionDigits: 0 }).format(value) : DASH);
 
 /** Decibels with one place. */
-export const decibel = (value) => (known(value) ? `${number(value, 1).replace('-', '−')} dB` : DASH);
+export const decibel = (value) => (known(value) ? `${number(value, 1)} dB` : DASH);
 
 /** Bytes in powers of 1000, as disks are sold. */
 export function bytes(value) {

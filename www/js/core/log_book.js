@@ -10,10 +10,10 @@ const PAGE = 200;
 const TYPED_MS = 300;
 
 export class LogBook {
-  /** `path` answers as `GET /api/log`; `mine(envelope)` says which live lines belong here; ends with `signal`. */
-  constructor(app, { path, mine, filter = {}, signal }) {
+  /** `path` answers as `GET /api/log`; `mine(envelope)` says which live lines belong here; `narrowed(filter)` is told of another filter; ends with `signal`. */
+  constructor(app, { path, mine, filter = {}, narrowed = () => {}, signal }) {
     // `wanted` is the filter as the person has it, also while it is still being typed.
-    Object.assign(this, { app, path, mine, signal, filter, wanted: filter });
+    Object.assign(this, { app, path, mine, narrowed, signal, filter, wanted: filter });
     signal.addEventListener('abort', () => clearTimeout(this.typing));
     this.book = initial();
     this.sources = new Set();
@@ -92,6 +92,7 @@ export class LogBook {
 
   /** Starts anew under another filter. */
   narrow(filter) {
+    this.narrowed(filter);
     Object.assign(this, { filter, wanted: filter, book: initial(), waiting: null, status: this.status === 'absent' ? 'absent' : 'loading' });
     this.load();
     this.app.ticker.now();

@@ -24,6 +24,7 @@ export default {
   'alerts.snooze.1w': '1 week',
   'alerts.snooze.restart': 'Until restart',
   'alerts.wake': 'End snooze',
+  'alerts.blocks': 'Blocks',
   'alert.latched': 'stays until acknowledged',
   'alerts.not_open': 'The alert {id} is not open any more. If it is still kept, it is below.',
   'alerts.history': 'History',

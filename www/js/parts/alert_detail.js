@@ -44,11 +44,12 @@ export function alert_detail(app, entry, { aimed, delivered }) {
       ${off ? item(t('alerts.snoozed'), p.snoozed_until === 'restart' ? t('alerts.until_restart') : html`<span class="num">${t('alerts.until', { time: clock(p.snoozed_until, now) })}</span>`) : nothing}
       ${item(t('alerts.occurrence'), html`<span class="num">${number(p.occurrence)}</span>`)}
       ${typeof p.count === 'number' && p.count > 1 ? item(t('alerts.count'), html`<span class="num">${number(p.count)}</span>`) : nothing}
+      ${p.blocks?.length ? item(t('alerts.blocks'), html`<span>${p.blocks.join(', ')}</span>`) : nothing}
       ${p.source ? item(t('alerts.source'), origin(app, p.source)) : nothing}
       ${delivered ? item(t('alerts.delivered'), Object.entries(delivered).map(([name, how]) => html`<span class="delivered">${name} ${chip('delivery', how, { quiet: true })}</span>`)) : nothing}
     </dl>
     <div class="actions">
-      ${known ? nothing : command_button(app, { order: orders[0], label: t('alert.ack'), shape: 'check', primary: true, name: p.message })}
+      ${known ? nothing : command_button(app, { order: orders[0], label: t(p.latch && p.state === 'cleared' ? 'alert.reset' : 'alert.ack'), shape: 'check', primary: true, name: p.message })}
       ${p.state === 'closed' ? nothing : off
         ? command_button(app, { order: orders[2], label: t('alerts.wake'), shape: 'bell', name: p.message })
         : snooze_menu(app, p)}

@@ -172,7 +172,8 @@ function options(chart, view, units, width, height) {
   const axis = (more) => ({ stroke: ink, font: FONT, labelFont: FONT, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 5 }, ...more });
   return {
     width, height, ms: 1e-3, pxAlign: 0,
-    padding: [10, units.length > 1 ? 0 : 12, 0, 0],
+    // The last time of day below the axis is wider than a number.
+    padding: [10, units.length > 1 ? 0 : view.x.time ? 32 : 12, 0, 0],
     legend: { show: false },
     cursor: {
       drag: { x: false, y: false, setScale: false }, y: false, points: { size: 9 },

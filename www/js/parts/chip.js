@@ -65,8 +65,11 @@ const LOOK = {
 /** Tone and shape of a state; a word we do not know is shown as it is, neutral. */
 export const look = (kind, value) => LOOK[kind]?.[value] ?? ['off', 'diamond'];
 
-/** The chip: `quiet` leaves out the coloured ground. */
-export function chip(kind, value, { quiet = false, text } = {}) {
+/** The chip: `quiet` leaves out the coloured ground, `pulse` marks that it has just become what it is. */
+export function chip(kind, value, { quiet = false, text, pulse = false } = {}) {
   const [tone, shape] = look(kind, value);
-  return html`<span class="chip ${quiet ? 'quiet' : ''}" data-tone=${tone}>${icon(shape)}<span>${text ?? word(kind, value)}</span></span>`;
+  return html`<span class="chip ${quiet ? 'quiet' : ''}" data-tone=${tone} ?data-pulse=${pulse}>${icon(shape)}<span>${text ?? word(kind, value)}</span></span>`;
 }
+
+/** The state of one of many, in its row: pulses once when it becomes another. */
+export const badge = (app, kind, id, value) => chip(kind, value, { quiet: true, pulse: app.changes.of(`${kind}/${id}`, value) });

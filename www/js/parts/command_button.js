@@ -4,6 +4,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { t } from '../core/i18n.js';
 import { pending } from '../state/commands.js';
+import { act_button } from './act_button.js';
 import { confirm } from './dialog.js';
 import { icon } from './icon.js';
 
@@ -14,18 +15,13 @@ import { icon } from './icon.js';
  */
 export function command_button(app, { order, label, shape, primary = false, blocked = null, destructive = null, name, pressed, held = false }) {
   const command = app.commands.of(order.target, order.action);
-  const waits = held || pending(command);
-  const reason = blocked ?? blocked_by(app);
-  const off = waits || reason !== null;
-  const tap = async () => {
-    if (off || (destructive && !(await confirm(destructive)))) return;
-    app.commands.send(order);
-  };
-  const text = waits ? t(`action.${order.verb ?? order.action}.doing`) : label;
-  return html`<button type="button" class="button ${primary ? 'primary' : ''} ${destructive ? 'danger' : ''}"
-    data-command=${order.action} aria-pressed=${pressed === undefined ? nothing : String(pressed)} data-phase=${command?.phase ?? 'none'}
-    aria-disabled=${off ? 'true' : 'false'} aria-label=${name ? `${text}: ${name}` : nothing} title=${reason ?? nothing} @click=${tap}
-    >${waits ? html`<span class="spinner" aria-hidden="true"></span>` : shape ? icon(shape) : nothing}<span>${text}</span></button>`;
+  const busy = held || pending(command);
+  const doing = t(`action.${order.verb ?? order.action}.doing`);
+  return act_button(app, {
+    busy, blocked, label, doing, shape, primary, danger: Boolean(destructive), pressed, command: order.action, phase: command?.phase ?? 'none',
+    words: name ? `${busy ? doing : label}: ${name}` : undefined,
+    tap: async () => (!destructive || (await confirm(destructive))) && app.commands.send(order),
+  });
 }
 
 /** How the last command of a button ended, if there is something to say. */
@@ -48,10 +44,4 @@ export function command_note(app, { order, held = false }) {
         <button type="button" class="button small" data-retry @click=${() => app.commands.retry(order)}>${t('action.retry')}</button>
         <button type="button" class="button small" @click=${dismiss}>${t('action.dismiss')}</button></p>`;
   }
-}
-
-/** Why nothing can be sent now, or null. */
-export function blocked_by(app) {
-  if (app.store.link.status === 'offline') return t('action.offline');
-  return app.store.may_operate() ? null : t('action.no_role');
 }

@@ -11,7 +11,7 @@ import { reading } from './lab_rows.js';
 export function dot(p, fresh) {
   const [tone] = look('instrument', p.status);
   return html`<p class="instrument-dot" data-tone=${tone} data-status=${p.status} ?data-stale=${fresh.stale}><span class="dot" aria-hidden="true"></span><strong>${word('instrument', p.status)}</strong>${
-    p.status_text ? html`<span class="muted clip">${p.status_text}</span>` : nothing}</p>`;
+    p.status_text && p.status_text !== p.status ? html`<span class="muted clip">${p.status_text}</span>` : nothing}</p>`;
 }
 
 /** A reading; while it moves, with a sign that does. */

@@ -13,12 +13,13 @@ export function job_detail(app, id, entry) {
   const p = entry.payload;
   const running = p.status === 'running';
   const waiting = p.status === 'queued';
+  const put_off = waiting && p.deferred === true;
   const fresh = app.judge(entry, running ? LIMIT_S.job : undefined);
   const kind = word('job.kind', p.kind);
   const order = { target: `job/${id}`, action: 'cancel', path: `api/jobs/${encodeURIComponent(id)}/cancel`, effect: ['cancelled'] };
   const loss = { title: t('job.cancel.title', { kind }), loss: t('job.cancel.loss', { source: p.source ?? id }), action: t('job.cancel.confirm') };
   return html`<li class="row job" data-status=${p.status} data-job=${id}>
-    <div class="row-head"><span class="row-name">${kind}</span>${p.deferred && waiting ? chip('job', 'queued', { quiet: true, text: t('job.deferred') }) : chip('job', p.status, { quiet: true })}</div>
+    <div class="row-head"><span class="row-name">${kind}</span>${chip('job', p.status, { quiet: true, text: put_off ? t('job.deferred') : undefined, pulse: app.changes.of(`job/${id}`, `${p.status}/${put_off}`) })}</div>
     <div class="row-sub"><span class="clip">${p.source ? word('job.source', p.source) : id}</span>
       ${p.message ? html`<span class="clip">${p.message}</span>` : nothing}
       ${typeof p.total === 'number' && typeof p.done === 'number' && p.total > 0 && p.total < 10_000 ? html`<span class="num">${t('job.amount', { done: count(p.done), total: count(p.total) })}</span>` : nothing}

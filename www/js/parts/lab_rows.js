@@ -5,7 +5,7 @@ import { count, measure, span } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { LIMIT_S } from '../state/freshness.js';
 import { queue_progress } from '../state/queues.js';
-import { chip } from './chip.js';
+import { badge, chip } from './chip.js';
 import { progress } from './progress.js';
 import { age_tag, value } from './value.js';
 
@@ -14,7 +14,7 @@ export function queue_row(app, id, entry, within = nothing) {
   const p = entry.payload;
   const fresh = app.judge(entry);
   return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><a class="row-name row-link" href=${`#/queue/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${chip('queue', p.status, { quiet: true })}</div>
+    <div class="row-head"><a class="row-name row-link" href=${`#/queue/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${badge(app, 'queue', id, p.status)}</div>
     ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
     <div class="row-sub"><span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>
       ${p.failed_scans ? html`<strong data-tone="bad">${t('queues.failed', { n: p.failed_scans })}</strong>` : nothing}
@@ -36,7 +36,7 @@ export function scan_row(app, id, entry) {
   const p = entry.payload;
   const fresh = app.judge(entry);
   return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${chip('scan', p.status, { quiet: true })}</div>
+    <div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${p.name ?? id}</a>${badge(app, 'scan', id, p.status)}</div>
     ${progress(p.progress, { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'warn' })}
     <div class="row-sub"><span class="num">${points(p)}</span>
       ${p.pending ? html`<strong data-tone="warn">${word('pending', p.pending)}</strong>` : p.message ? html`<span class="clip">${p.message}</span>` : nothing}

@@ -28,6 +28,13 @@ export function snoozed({ snoozed_until: until }, now_ms) {
   return Number.isNaN(ms) || now_ms === null || now_ms === undefined || ms > now_ms;
 }
 
+/** The alerts that keep commands from `target`, such as `instrument/stage`: rules of the file, while they hold, and those that latch until they are reset. */
+export function blocking(map, target) {
+  const named = (pattern) => (pattern.endsWith('/*') ? target.startsWith(pattern.slice(0, -1)) : pattern === target);
+  const stands = (p) => p.state === 'active' || p.state === 'acknowledged' || (p.latch === true && p.state === 'cleared');
+  return [...map.values()].map((e) => e.payload).filter((p) => p.raised_by === 'rule' && Array.isArray(p.blocks) && stands(p) && p.blocks.some(named));
+}
+
 /** Whether an alert asks for a person: nobody has acknowledged it or put it off. */
 export const calls = (payload, now_ms) => payload.state !== 'acknowledged' && payload.state !== 'closed' && !snoozed(payload, now_ms);
 

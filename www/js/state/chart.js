@@ -44,16 +44,6 @@ export class Points {
     this.version += 1;
   }
 
-  /** One line of values, not joined before the places that are `broken`. */
-  static line(x, y, broken) {
-    const it = new Points(1, Math.max(2, 2 * x.length));
-    x.forEach((at, i) => {
-      if (broken.has(i)) it.gap();
-      it.push(at, [y[i]]);
-    });
-    return it;
-  }
-
   /** What was before is not joined with what comes. */
   gap() {
     if (this.length && !Number.isNaN(this.arrays[0][this.end - 1])) this.push(NaN, []);
@@ -77,14 +67,20 @@ export class Points {
   }
 }
 
-/** A distance on an x axis of time above which there is a gap: three times the usual (median) one. Infinity while unknown. */
-export function gap_step(x) {
+/** What stands for the rest of a condensed line comes less evenly than values do. */
+export const CONDENSED_GAP_TIMES = 10;
+
+/** A distance on an x axis of time above which there is a gap: so many times the usual (median) one. Infinity while unknown. */
+export function gap_step(x, times = GAP_TIMES) {
   const apart = [];
   for (let i = 1; i < x.length; i += 1) if (x[i] > x[i - 1]) apart.push(x[i] - x[i - 1]);
   if (apart.length < 3) return Infinity;
   apart.sort((a, b) => a - b);
-  return GAP_TIMES * apart[apart.length >> 1];
+  return times * apart[apart.length >> 1];
 }
+
+/** One line over time as a chart takes it: {points, step}. */
+export const line_over_time = (x, y, times) => ({ points: Points.of([x, y]), step: gap_step(x, times) });
 
 /** [least, most] of the numbers in an array, or null when there is none. */
 export function extent(array) {

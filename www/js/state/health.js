@@ -19,6 +19,9 @@ export function clock_of(payload) {
   return { quality: 'unknown', source: null, offset_s: null, since: null, ...clock, steps: clock.steps ?? [] };
 }
 
+/** How many read the box by a stream at this moment: a browser is one, however many tabs; a program is one. Null when it is not told. */
+export const readers_of = (payload) => (typeof payload?.clients?.sse === 'number' ? payload.clients.sse : null);
+
 /** Used share of memory, 0..1, from whatever the host tells; null when it can't be known. */
 export function memory_used(memory = {}) {
   const total = memory.total ?? memory.total_bytes;

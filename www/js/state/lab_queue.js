@@ -55,5 +55,11 @@ export function effect(kind, action, status) {
   return ((kind === 'queue' ? QUEUE_EFFECT : SCAN_EFFECT)[action] ?? []).filter((state) => state !== status);
 }
 
+/** What a queue does when a scan fails. */
+export const ON_FAILURE = ['pause', 'continue'];
+
+/** What can be set of a queue, as it stands or, of none yet, as it is when nothing is chosen. */
+export const draft_of = ({ name, on_failure, loop, autostart }) => ({ name: name ?? '', on_failure: on_failure ?? 'pause', loop: loop === true, autostart: autostart === true });
+
 /** Whether a queue can be removed. */
 export const removable = ({ status, current_scan }) => ['idle', 'completed', 'paused'].includes(status) && !current_scan;

@@ -83,3 +83,10 @@ export function follow(book) {
 export function as_text(rows) {
   return rows.map((r) => `${r.corrected ?? r.timestamp} ${r.level.padEnd(8)} ${r.source ? `${r.source}: ` : ''}${r.message.replace(/\r?\n/g, '\n    ')}\n`).join('');
 }
+
+/** Why no line is shown: `loading`, `error`, `filter` (none matches) or `none` (there never was one). */
+export function why_empty(status, { level, source, text }) {
+  if (status === 'loading') return 'loading';
+  if (status === 'error' || status === 'denied') return 'error';
+  return level || source || text ? 'filter' : 'none';
+}

@@ -69,10 +69,3 @@ export const parse = (text) => Number(String(text).replace(',', '.'));
 /** Signals that come from `source` ('' for all), by id. */
 export const matching = (map, source) => [...map.entries()].filter(([, entry]) => !source || entry.payload.source === source)
   .map(([id, entry]) => ({ id, entry })).sort((a, b) => (a.id < b.id ? -1 : 1));
-
-/** Where a line of values at these times is broken: the places after a pause much longer than is usual. What stands for others comes less evenly. */
-export function breaks(times, condensed = false) {
-  const apart = times.slice(1).map((at, i) => at - times[i]).filter((ms) => ms > 0).sort((a, b) => a - b);
-  const most = (condensed ? 10 : 4) * (apart[Math.floor(apart.length / 2)] ?? Infinity);
-  return new Set(times.flatMap((at, i) => (i > 0 && at - times[i - 1] > most ? [i] : [])));
-}

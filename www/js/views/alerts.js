@@ -160,7 +160,7 @@ class AlertsView {
     const { rules } = this;
     const items = rules.body?.items ?? [];
     // Those that are raised or about to be; the others are many and of interest only to who looks for one.
-    const is_loud = (r) => r.enabled !== false && ['firing', 'pending'].includes(r.state);
+    const is_loud = (r) => r.enabled !== false && (r.blocking === true || ['firing', 'pending'].includes(r.state));
     const [loud, quiet] = [items.filter(is_loud), items.filter((r) => !is_loud(r))];
     return card('rules', {
       title: t('alerts.rules'),
@@ -205,6 +205,7 @@ function rule_row(app, r) {
   return html`<li class="row" data-rule=${r.rule} data-state=${state}>
     <div class="row-head"><span class="row-name">${r.rule}</span>${chip('rule', state, { quiet: true, text: word('rule', String(state).replace(' ', '_')) })}</div>
     <div class="row-sub"><span class="guidance">${r.text}</span><span>${word('alert', r.severity)}</span>${value !== null ? html`<span class="num">${t('alerts.now', { value })}</span>` : nothing}${
+      r.blocks?.length ? html`<strong data-tone=${r.blocking ? 'warn' : 'off'}>${t('alerts.blocks')}: ${r.blocks.join(', ')}</strong>` : nothing}${
       r.since ? html`<span class="num">${t('time.since', { time: clock(r.since, app.store.clock.now_ms()) })}</span>` : nothing}</div></li>`;
 }
 

@@ -10,6 +10,7 @@ import { clock, measure, unit as unit_text } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { Remote } from '../core/remote.js';
 import { ask_button } from '../parts/asked.js';
+import { blocked_note } from '../parts/blocked.js';
 import { card, empty } from '../parts/card.js';
 import { command_button, command_note } from '../parts/command_button.js';
 import { icon } from '../parts/icon.js';
@@ -67,14 +68,14 @@ class InstrumentPage {
     const { app, id } = this;
     const entry = this.entry();
     if (!entry) {
-      return html`<div class="overview lab">${lab_tabs('instruments')}${card('instrument', { title: id, body: () => (app.store.complete ? html`<p class="empty" data-empty="unknown">${t('instrument.unknown', { id })}</p>` : empty(app, '')) })}</div>`;
+      return html`<div class="overview lab">${lab_tabs('instruments', app)}${card('instrument', { title: id, body: () => (app.store.complete ? html`<p class="empty" data-empty="unknown">${t('instrument.unknown', { id })}</p>` : empty(app, '')) })}</div>`;
     }
     const p = entry.payload;
     // A new error is shown, also after one was put away.
     if (!p.error) this.hidden_error = null;
     const settable = channel_rows(p).filter((r) => r.settable);
     return html`<div class="overview lab">
-      ${lab_tabs('instruments')}
+      ${lab_tabs('instruments', app)}
       <div class="columns lab-wide">
         <div class="column">${this.state_card(entry)}${this.channels_card(entry)}</div>
         <div class="column">${settable.length ? this.set_card(p, settable) : nothing}${this.query_card(p)}${this.settings_card(p)}</div>
@@ -105,6 +106,7 @@ class InstrumentPage {
       summary: age_tag(fresh),
       body: () => html`
         ${dot(p, fresh)}
+        ${blocked_note(app, `instrument/${id}`)}
         ${p.used_by ? html`<p class="note" data-tone="busy" data-in-use>${icon('info')}<span>${/^SCAN/.test(p.used_by) || app.store.slices.scans.has(p.used_by) ? html`<a class="link" href=${`#/scan/${encodeURIComponent(p.used_by)}`}>${t('instrument.in_use', { who: p.used_by })}</a>` : t('instrument.in_use', { who: p.used_by })}</span></p>` : nothing}
         ${p.error && error_key(p) !== this.hidden_error ? html`<div class="note block" data-tone="bad" role="alert" data-error>${icon('octagon-alert')}<div><p><strong>${t('instrument.error')}</strong></p><p class="wrap">${p.error}</p>
           <div class="actions">${command_button(app, { order: clear, label: t('action.clear_error'), shape: 'check', name: p.instrument_name || id })}

@@ -14,7 +14,7 @@ export function open(app) {
 function draw(app, form) {
   const role = app.store.hello?.role;
   return html`<div class="overview narrow">${card('login', {
-    title: () => t('login.title'),
+    title: t('login.title'),
     body: () => html`<form @submit=${(event) => submit(app, form, event)}>
       <label class="field"><span>${t('login.key')}</span>
         <input type="password" name="key" autocomplete="current-password" autocapitalize="off" spellcheck="false"></label>

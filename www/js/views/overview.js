@@ -7,7 +7,7 @@ import { t, word } from '../core/i18n.js';
 import { attention } from '../parts/attention.js';
 import { box_card, services_card, sources_card } from '../parts/box.js';
 import { card, empty } from '../parts/card.js';
-import { chip } from '../parts/chip.js';
+import { badge, chip } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
 import { queue_row, reading, scan_row } from '../parts/lab_rows.js';
 import { progress } from '../parts/progress.js';
@@ -104,7 +104,7 @@ function job_row(app, id, entry) {
   const running = p.status === 'running';
   const fresh = app.judge(entry);
   return html`<li class="row" data-status=${p.status}>
-    <div class="row-head"><span class="row-name">${word('job.kind', p.kind)}</span>${chip('job', p.status, { quiet: true })}</div>
+    <div class="row-head"><span class="row-name">${word('job.kind', p.kind)}</span>${badge(app, 'job', id, p.status)}</div>
     <div class="row-sub"><span class="clip">${p.error ?? p.source ?? p.message ?? id}</span>${
       running && typeof p.eta_s === 'number' ? html`<span class="num">${t('time.left', { span: span(p.eta_s) })}</span>` : age_tag(fresh)}</div>
     ${running ? progress(p.progress, { label: `${word('job.kind', p.kind)} ${id}` }) : nothing}

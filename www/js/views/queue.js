@@ -1,17 +1,17 @@
 // One queue: how far it is, what can be asked of it, its scans in their order, its log, and a new scan for it.
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
-import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { Asking } from '../core/asking.js';
 import { DASH, clock, count, span } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
 import { LogBook } from '../core/log_book.js';
 import { Remote } from '../core/remote.js';
+import { act_button } from '../parts/act_button.js';
 import { ask_button, asked_note } from '../parts/asked.js';
+import { blocked_note } from '../parts/blocked.js';
 import { card, empty } from '../parts/card.js';
-import { chip, look } from '../parts/chip.js';
-import { blocked_by } from '../parts/command_button.js';
+import { badge, look } from '../parts/chip.js';
 import { confirm } from '../parts/dialog.js';
 import { icon } from '../parts/icon.js';
 import { lab_commands } from '../parts/lab_commands.js';
@@ -19,13 +19,12 @@ import { points } from '../parts/lab_rows.js';
 import { lab_tabs } from '../parts/lab_tabs.js';
 import { log_card } from '../parts/log_card.js';
 import { progress } from '../parts/progress.js';
+import { queue_fields } from '../parts/queue_fields.js';
 import { ScanAdd } from '../parts/scan_add.js';
 import { age_tag, fact } from '../parts/value.js';
-import { Changes } from '../state/changes.js';
-import { lists, place, removable, waiting } from '../state/lab_queue.js';
+import { draft_of, lists, place, removable, waiting } from '../state/lab_queue.js';
 import { queue_progress } from '../state/queues.js';
 
-const ON_FAILURE = ['pause', 'continue'];
 /** After this without news a move is shown as not done. */
 const MOVED_MS = 5_000;
 
@@ -45,7 +44,6 @@ class QueuePage {
       mine: ({ type, topic, payload }) => type === 'queue_log' && (topic === `queue/${id}` || payload.queue_id === id),
     });
     this.add = new ScanAdd(app, { queue_id: id, asking: this.asking, signal });
-    this.changes = new Changes();
     this.moving = null;
     this.settings = null;
     app.connection.want([`queue/${id}`], { signal });
@@ -60,7 +58,7 @@ class QueuePage {
     const { app, id } = this;
     const entry = this.entry();
     return html`<div class="overview lab">
-      ${lab_tabs('queues')}
+      ${lab_tabs('queues', app)}
       ${entry ? this.draw_queue(entry) : card('queue', { title: id, body: () => (app.store.complete ? html`<p class="empty" data-empty="unknown">${t('queue.unknown', { id })}</p>` : empty(app, '')) })}
     </div>`;
   }
@@ -111,6 +109,7 @@ class QueuePage {
         <div class="state" data-tone=${tone} data-status=${p.status} ?data-stale=${fresh.stale}>${icon(shape, 'state-icon')}
           <div><span class="state-word">${word('queue', p.status)}</span>${p.pending ? html`<strong data-tone="warn" data-pending=${p.pending}>${word('pending', p.pending)}</strong>` : nothing}
           ${p.pause_reason ? html`<span class="state-more">${word('pause_reason', p.pause_reason)}</span>` : nothing}</div></div>
+        ${blocked_note(app, `queue/${id}`)}
         ${progress(queue_progress(p), { label: p.name ?? id, tone: p.status === 'running' ? 'good' : 'off' })}
         <dl class="facts below">
           ${fact(t('queue.done'), html`<span class="num">${t('queues.scans', { done: count(p.completed_scans), total: count(p.total_scans) })}</span>`)}
@@ -149,8 +148,8 @@ class QueuePage {
     const current = id === p.current_scan;
     const fixed = scan?.status !== 'queued';
     const name = scan?.name ?? id;
-    return html`<li class="row scan-line" data-scan=${id} data-status=${scan?.status ?? 'unknown'} ?data-current=${current} ?data-changed=${this.changes.of(id, `${scan?.status}/${scan?.pending}`)} aria-current=${current ? 'step' : nothing}>
-      <div class="row-head"><span class="scan-name"><span class="muted num">${i + 1}</span><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${name}</a></span>${scan ? chip('scan', scan.status, { quiet: true }) : nothing}</div>
+    return html`<li class="row scan-line" data-scan=${id} data-status=${scan?.status ?? 'unknown'} ?data-current=${current} ?data-changed=${this.app.changes.of(`row/${id}`, `${scan?.status}/${scan?.pending}`)} aria-current=${current ? 'step' : nothing}>
+      <div class="row-head"><span class="scan-name"><span class="muted num">${i + 1}</span><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${name}</a></span>${scan ? badge(this.app, 'scan', id, scan.status) : nothing}</div>
       <div class="row-sub"><span>${id}</span>${scan ? html`<span class="num">${points(scan)}</span>` : nothing}
         ${scan?.pending ? html`<strong data-tone="warn">${word('pending', scan.pending)}</strong>` : nothing}
         ${scan?.blocked_by ? html`<strong data-tone="warn">${scan.blocked_by}</strong>` : nothing}
@@ -166,10 +165,10 @@ class QueuePage {
   mover(p, order, id, way, shape) {
     const to = place(order, id, way);
     const busy = this.moving?.focus.id === id && this.moving.focus.way === way;
-    const why = blocked_by(this.app);
-    const off = to === null || this.moving !== null || why !== null;
-    return html`<button type="button" class="button" data-way=${way} aria-disabled=${off ? 'true' : 'false'} title=${why ?? nothing} aria-label=${`${t(`queue.move.${way}`)}: ${id}`}
-      @click=${() => !off && this.move(p, id, way, to)}>${busy ? html`<span class="spinner" aria-hidden="true"></span>` : icon(shape)}${way === 'front' ? html`<span>${t('queue.move.front')}</span>` : nothing}</button>`;
+    return act_button(this.app, {
+      way, shape, busy, label: way === 'front' ? t('queue.move.front') : undefined, words: `${t(`queue.move.${way}`)}: ${id}`,
+      blocked: this.moving ? t('queue.move.goes_on') : to === null ? t('queue.move.there') : null, tap: () => this.move(p, id, way, to),
+    });
   }
 
   async move(p, id, way, to) {
@@ -202,8 +201,8 @@ class QueuePage {
   }
 
   ended(id, scan) {
-    return html`<li class="row ended" data-scan=${id} data-status=${scan.status} ?data-changed=${this.changes.of(id, `${scan.status}/${scan.pending}`)}>
-      <div class="row"><div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${chip('scan', scan.status, { quiet: true })}</div>
+    return html`<li class="row ended" data-scan=${id} data-status=${scan.status} ?data-changed=${this.app.changes.of(`row/${id}`, `${scan.status}/${scan.pending}`)}>
+      <div class="row"><div class="row-head"><a class="row-name row-link" href=${`#/scan/${encodeURIComponent(id)}`}>${scan.name ?? id}</a>${badge(this.app, 'scan', id, scan.status)}</div>
         <div class="row-sub"><span>${id}</span><span class="num">${points(scan)}</span>${scan.ended_at ? html`<span class="num">${clock(scan.ended_at, this.app.store.clock.now_ms())}</span>` : nothing}
           ${scan.error ? html`<span class="clip">${scan.error}</span>` : nothing}</div></div>
       <div class="row-acts">${ask_button(this.app, this.asking, { name: `requeue-${id}`, label: t('scan.requeue'), doing: t('scan.requeueing'), shape: 'rotate-cw', words: `${t('scan.requeue')}: ${id}`, tap: () => this.requeue(id) })}</div>
@@ -224,7 +223,7 @@ class QueuePage {
 
   settings_card(p, order) {
     const { app, asking, id } = this;
-    const draft = this.settings ?? { name: p.name ?? '', on_failure: p.on_failure ?? 'pause', loop: p.loop === true, autostart: p.autostart === true };
+    const draft = this.settings ?? draft_of(p);
     const set = (changes) => { this.settings = { ...draft, ...changes }; app.ticker.now(); };
     const save = async () => {
       if (await asking.send('settings', 'PATCH', this.path, draft, { words: () => t('queue.saved') })) this.settings = null;
@@ -235,11 +234,7 @@ class QueuePage {
       if (await asking.send('delete', 'DELETE', this.path)) location.hash = '#/queues';
     };
     return html`<details class="card fold" id="card-queue-settings"><summary><h2>${t('queue.settings')}</h2></summary><div class="card-body lab-form">
-      <label class="field"><span>${t('queues.name')}</span><input type="text" name="queue-name" maxlength="200" autocomplete="off" .value=${live(draft.name)} @input=${(e) => set({ name: e.target.value })}></label>
-      <label class="field"><span>${t('queues.on_failure')}</span><select name="queue-on_failure" @change=${(e) => set({ on_failure: e.target.value })}>${
-        ON_FAILURE.map((value) => html`<option value=${value} .selected=${draft.on_failure === value}>${t(`queues.on_failure.${value}`)}</option>`)}</select></label>
-      <div class="choice-options"><label class="option"><input type="checkbox" .checked=${live(draft.loop)} @change=${(e) => set({ loop: e.target.checked })}><span>${t('queues.loop')}</span></label>
-        <label class="option"><input type="checkbox" .checked=${live(draft.autostart)} @change=${(e) => set({ autostart: e.target.checked })}><span>${t('queues.autostart')}</span></label></div>
+      ${queue_fields(draft, set)}
       <div class="actions">${ask_button(app, asking, { name: 'settings', label: t('queue.save'), shape: 'check', primary: this.settings !== null, blocked: this.settings === null ? t('queue.unchanged') : null, tap: save })}</div>
       ${asked_note(asking, 'settings')}
       <div class="actions apart">${ask_button(app, asking, { name: 'delete', label: t('queue.delete'), shape: 'trash-2', danger: true, blocked: removable(p) ? null : t('action.not_now', { state: word('queue', p.status) }), tap: remove })}</div>

@@ -1,7 +1,6 @@
 // Every queue with how far it is, and a form for a new one.
 
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
-import { live } from '../../vendor/lit-html/directives/live.js';
 import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { Asking } from '../core/asking.js';
 import { t } from '../core/i18n.js';
@@ -9,12 +8,12 @@ import { ask_button, asked_note } from '../parts/asked.js';
 import { card, empty } from '../parts/card.js';
 import { queue_row, scan_row } from '../parts/lab_rows.js';
 import { lab_tabs } from '../parts/lab_tabs.js';
+import { queue_fields } from '../parts/queue_fields.js';
+import { draft_of } from '../state/lab_queue.js';
 import { top_queues } from '../state/queues.js';
 
-const ON_FAILURE = ['pause', 'continue'];
-
 export function open(app, _route, signal) {
-  const page = { asking: new Asking(app), draft: { name: '', on_failure: 'pause', loop: false } };
+  const page = { asking: new Asking(app), draft: draft_of({}) };
   app.connection.want(['queue/*'], { signal });
   return { title: () => t('nav.queues'), draw: () => draw(app, page) };
 }
@@ -23,7 +22,7 @@ function draw(app, page) {
   const { queues, scans } = app.store.slices;
   const rows = top_queues(queues, Infinity);
   return html`<div class="overview lab">
-    ${lab_tabs('queues')}
+    ${lab_tabs('queues', app)}
     <div class="columns lab-wide">
       <div class="column">${card('queues', {
         title: t('queues.title'),
@@ -50,10 +49,7 @@ function form(app, page) {
     if (made?.queue_id) location.hash = `#/queue/${encodeURIComponent(made.queue_id)}`;
   };
   return html`<form class="lab-form" @submit=${create}>
-    <label class="field"><span>${t('queues.name')}</span><input type="text" name="name" maxlength="200" autocomplete="off" .value=${live(draft.name)} @input=${(e) => set({ name: e.target.value })}></label>
-    <label class="field"><span>${t('queues.on_failure')}</span><select name="on_failure" @change=${(e) => set({ on_failure: e.target.value })}>${
-      ON_FAILURE.map((value) => html`<option value=${value} .selected=${draft.on_failure === value}>${t(`queues.on_failure.${value}`)}</option>`)}</select></label>
-    <label class="option"><input type="checkbox" name="loop" .checked=${live(draft.loop)} @change=${(e) => set({ loop: e.target.checked })}><span>${t('queues.loop')}</span></label>
+    ${queue_fields(draft, set)}
     <div class="actions">${ask_button(app, asking, { name: 'create', label: t('queues.create'), doing: t('queues.creating'), shape: 'plus', primary: true, tap: create })}</div>
     ${asked_note(asking, 'create')}
   </form>`;

@@ -6,6 +6,7 @@ import { repeat } from '../../vendor/lit-html/directives/repeat.js';
 import { read } from '../core/api.js';
 import { DASH, bytes, clock, count, decibel, duration, number, span } from '../core/format.js';
 import { t, word } from '../core/i18n.js';
+import { blocked_note } from '../parts/blocked.js';
 import { card, empty } from '../parts/card.js';
 import { chip } from '../parts/chip.js';
 import { command_button } from '../parts/command_button.js';
@@ -99,6 +100,7 @@ function state_card(app, id, entry, fresh, known, known_fresh) {
     summary: age_tag(fresh),
     body: () => html`
       ${recorder_state(app, entry, fresh, file)}
+      ${blocked_note(app, `recorder/${id}`)}
       ${typeof known.payload.level_db === 'number' ? recorder_level(known.payload, known_fresh) : nothing}
       ${levels(app, known, known_fresh)}
       ${recorder_actions(app, id, entry, fresh, auto(app, id, p, name))}

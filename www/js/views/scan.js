@@ -11,6 +11,7 @@ import { LogBook } from '../core/log_book.js';
 import { Replay } from '../core/replay.js';
 import { ScanData } from '../core/scan_data.js';
 import { ask_button, asked_note } from '../parts/asked.js';
+import { blocked_note } from '../parts/blocked.js';
 import { card, empty } from '../parts/card.js';
 import '../parts/chart.js';
 import { chip, look } from '../parts/chip.js';
@@ -68,13 +69,13 @@ class ScanPage {
     data.take();
     const p = this.payload();
     if (!p) {
-      return html`<div class="overview lab">${lab_tabs('scans')}${card('scan', { title: id, body: () => (data.status === 'loading' || !app.store.complete ? html`<p class="empty" data-empty="loading">${t('empty.loading')}</p>`
+      return html`<div class="overview lab">${lab_tabs('scans', app)}${card('scan', { title: id, body: () => (data.status === 'loading' || !app.store.complete ? html`<p class="empty" data-empty="loading">${t('empty.loading')}</p>`
         : data.status === 'error' || data.status === 'denied' ? html`<div class="empty" data-empty="error"><p>${t('empty.error', { reason: data.reason })}</p><button type="button" class="button small" @click=${() => data.load()}>${t('page.retry')}</button></div>`
           : html`<p class="empty" data-empty="unknown">${t('scan.unknown', { id })}</p>`) })}</div>`;
     }
     const said = this.replay?.it.status ?? p;
     return html`<div class="overview lab" ?data-replay=${this.replay !== null}>
-      ${lab_tabs('scans')}
+      ${lab_tabs('scans', app)}
       ${this.replay ? this.banner() : nothing}
       <div class="columns lab-wide">
         <div class="column">${this.state_card(this.replay ? { ...said, allowed_actions: [], pending: null } : p)}${this.chart_card(p)}${this.table_card()}</div>
@@ -103,6 +104,7 @@ class ScanPage {
           ${p.exit_reason ? html`<span class="state-time">${word('exit', p.exit_reason)}</span>` : nothing}
           <span class="state-more" data-step>${p.current_step ?? p.message ?? nothing}</span></div></div>
         ${p.error ? html`<p class="note" data-tone="bad" data-error>${icon('octagon-alert')}<span>${p.error}</span></p>` : nothing}
+        ${replay || !is_live(p.status) ? nothing : blocked_note(app, `scan/${id}`, ...(p.instruments ?? []).map((one) => `instrument/${one}`))}
         ${p.blocked_by ? html`<p class="note" data-tone="warn">${icon('clock')}<span>${t('scan.blocked', { by: p.blocked_by })}</span></p>` : nothing}
         ${progress(p.progress, { label: p.name ?? id, tone: p.status === 'running' ? 'good' : p.status === 'completed' ? 'good' : 'warn' })}
         <dl class="facts below">

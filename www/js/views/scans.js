@@ -8,14 +8,13 @@ import { t, word } from '../core/i18n.js';
 import { Remote } from '../core/remote.js';
 import { rewrite } from '../core/router.js';
 import { card } from '../parts/card.js';
-import { chip } from '../parts/chip.js';
+import { badge } from '../parts/chip.js';
 import { icon } from '../parts/icon.js';
 import { points } from '../parts/lab_rows.js';
 import { lab_tabs } from '../parts/lab_tabs.js';
 import { panel_fault } from '../parts/panel_clock.js';
 import { progress } from '../parts/progress.js';
 import { remote_empty } from '../parts/remote.js';
-import { Changes } from '../state/changes.js';
 import { is_live } from '../state/lab_queue.js';
 import { NONE, PAGE, STATUSES, filter_of, fresh, narrowed, overlaid, query_of } from '../state/scan_list.js';
 
@@ -35,7 +34,6 @@ class ScansView {
     this.asked = new Remote(app, 'api/scans', { query: () => ({ ...this.filter, limit: PAGE, cursor: this.cursors.at(-1) }), signal });
     this.forget();
     this.seen = new Set();
-    this.changes = new Changes();
     signal.addEventListener('abort', () => clearTimeout(this.typing));
     this.load();
   }
@@ -78,7 +76,7 @@ class ScansView {
     const rows = overlaid(this.items, scans);
     const newer = this.cursors.length === 1 && this.asked.status === 'ok' ? fresh(this.items, scans, this.filter, this.seen).length : 0;
     return html`<div class="overview lab">
-      ${lab_tabs('scans')}
+      ${lab_tabs('scans', this.app)}
       ${card('scan-list', {
         title: t('scan_list.title'),
         summary: this.total === null ? null : html`<span class="num" data-total>${t('scan_list.total', { n: this.total, total: count(this.total) })}</span>`,
@@ -110,9 +108,9 @@ class ScansView {
     const now = this.app.store.clock.now_ms();
     const running = s.status === 'running' || s.status === 'paused';
     const when = s.ended_at ?? s.started_at ?? s.created_at ?? s.timestamp;
-    return html`<tr data-scan=${s.scan_id} data-status=${s.status} ?data-changed=${this.changes.of(s.scan_id, s.status)}>
+    return html`<tr data-scan=${s.scan_id} data-status=${s.status} ?data-changed=${this.app.changes.of(`row/${s.scan_id}`, s.status)}>
       <th scope="row"><a class="row-link" href=${`#/scan/${encodeURIComponent(s.scan_id)}`}>${s.name ?? s.scan_id}</a><span class="scan-id">${s.scan_id}</span></th>
-      <td data-label=${t('scan_list.status')}>${chip('scan', s.status, { quiet: true })}</td>
+      <td data-label=${t('scan_list.status')}>${badge(this.app, 'scan', s.scan_id, s.status)}</td>
       <td class="num">${points(s)}${running ? progress(s.progress, { label: s.name ?? s.scan_id, figure: false }) : nothing}</td>
       <td data-label=${t('scan_list.time')} class="num">${clock(when, now)}${typeof s.elapsed_s === 'number' && !is_live(s.status) ? html` · ${duration(s.elapsed_s)}` : nothing}</td>
       <td data-label=${t('scan_list.queue')} class=${s.queue_id ? '' : 'none'}>${s.queue_id ?? nothing}</td>

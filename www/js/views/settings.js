@@ -22,14 +22,14 @@ function draw(app) {
         ${choice(app, 'mode', t('settings.mode.hint'))}
         ${choice(app, 'poll_ms')}`,
     })}
-    ${card('calling', {
+    ${card('calling-door', {
       title: t('settings.calling'),
-      body: () => html`<p class="hint">${t('settings.calling.hint')}</p><p><a class="button" href="#/alerts">${t('nav.alerts')}</a></p>`,
+      body: () => html`<p class="hint">${t('settings.calling.hint')}</p><div class="actions"><a class="button" href="#/alerts">${t('nav.alerts')}</a></div>`,
     })}
     ${card('access', {
       title: t('settings.access'),
       body: () => html`${role ? html`<p>${t('settings.role', { role: word('role', role) })}</p>` : nothing}
-        <p><a class="button" href="#/login">${t('login.title')}</a></p>`,
+        <div class="actions"><a class="button" href="#/login">${t('login.title')}</a></div>`,
     })}
   </div>`;
 }

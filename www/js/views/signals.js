@@ -17,15 +17,17 @@ import { icon } from '../parts/icon.js';
 import { panel_fault } from '../parts/panel_clock.js';
 import { remote_empty } from '../parts/remote.js';
 import { age_tag, age_text, fact, value } from '../parts/value.js';
-import { Points } from '../state/chart.js';
+import { CONDENSED_GAP_TIMES, line_over_time } from '../state/chart.js';
 import { limit_s } from '../state/signals.js';
-import { BOUNDS, PADS, WINDOWS, anomalies, back, breaks, fault, follow, follows, forward, freeze, in_range, matching, newest_rows, parse, range, recentre, start } from '../state/signal_view.js';
+import { BOUNDS, PADS, WINDOWS, anomalies, back, fault, follow, follows, forward, freeze, in_range, matching, newest_rows, parse, range, recentre, start } from '../state/signal_view.js';
 
 const ROWS = 12;
 const MARKERS = 300;
 /** A condensed chart that moves on is asked for again this often. */
 const AGAIN_MS = 10_000;
 const CHOSEN = 'signal';
+/** Batches do not follow each other quite evenly: only a longer pause than usual is a gap. */
+const GAP_TIMES = 4;
 
 export function open(app, route, signal) {
   const page = new Signals(app, signal, route.parts[0] ?? recall(CHOSEN));
@@ -268,9 +270,12 @@ class OneSignal {
       return html`<p class="empty" data-empty="filter">${t('signals.none_in_range')}</p>`;
     }
     const key = `${samples.length}/${samples.at(-1)?.seq}/${this.kept ? 'kept' : this.samples.version}/${span}`;
-    if (this.drawn?.key !== key) this.drawn = { key, points: to_points(shown, this.samples.condensed), markers: anomalies(shown).slice(-MARKERS).map((s) => ({ x: s.at / 1_000, y: s.value, tone: 'bad' })) };
+    if (this.drawn?.key !== key) {
+      const line = line_over_time(shown.map((s) => s.at / 1_000), shown.map((s) => s.value), this.samples.condensed ? CONDENSED_GAP_TIMES : GAP_TIMES);
+      this.drawn = { key, line, markers: anomalies(shown).slice(-MARKERS).map((s) => ({ x: s.at / 1_000, y: s.value, tone: 'bad' })) };
+    }
     return html`<live-chart .view=${{
-      label: t('signals.chart', { name: p.name ?? this.id, n: anomalies(shown).length }), points: this.drawn.points, x: { name: t('signals.time'), time: true }, series: [{ name: p.name ?? this.id }],
+      label: t('signals.chart', { name: p.name ?? this.id, n: anomalies(shown).length }), ...this.drawn.line, x: { name: t('signals.time'), time: true }, series: [{ name: p.name ?? this.id }],
       x_range: span.map((ms) => ms / 1_000), markers: this.drawn.markers,
     }}></live-chart>
     <p class="chart-note"><span class="ring" aria-hidden="true"></span>${t('signals.ring')}${this.samples.condensed ? ` · ${t('signals.condensed')}` : ''}</p>`;
@@ -292,6 +297,3 @@ class OneSignal {
     });
   }
 }
-
-/** What is drawn of samples. */
-const to_points = (samples, condensed) => Points.line(samples.map((s) => s.at / 1_000), samples.map((s) => s.value), breaks(samples.map((s) => s.at), condensed));

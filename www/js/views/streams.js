@@ -16,10 +16,9 @@ import { panel_clock, panel_fault } from '../parts/panel_clock.js';
 import { remote_empty } from '../parts/remote.js';
 import { sparkline } from '../parts/sparkline.js';
 import { age_tag, fact, value } from '../parts/value.js';
-import { Points } from '../state/chart.js';
+import { CONDENSED_GAP_TIMES, line_over_time } from '../state/chart.js';
 import { LIMIT_S } from '../state/freshness.js';
 import { PACES, limit_of } from '../state/panel_clock.js';
-import { breaks } from '../state/signal_view.js';
 import { bands, history_columns, limit_bar, limit_lines, matching, reading, with_reading } from '../state/stream_panel.js';
 
 /** Ranges of the history, s. */
@@ -195,7 +194,7 @@ class Panel {
     const span_of = this.range_s;
     const body = await this.history.load();
     if (!body || span_of !== this.range_s) return;
-    this.history_kept = { body, span: this.span, points: chart_points(body.items), lines: null };
+    this.history_kept = { body, span: this.span, line: line_over_time(...history_columns(body.items), CONDENSED_GAP_TIMES), lines: null };
     this.app.ticker.now();
   }
 
@@ -214,7 +213,7 @@ class Panel {
       <div class="choices" role="group" aria-label=${t('streams.range')}>${RANGES.map((seconds) => html`<button type="button" class="button small" data-range=${seconds} aria-pressed=${String(seconds === this.range_s)} @click=${choose(seconds)}>${span(seconds)}</button>`)}</div>
       ${kept && status === 'error' ? panel_fault(reason) : nothing}
       ${kept?.body.items.length ? html`<live-chart .view=${{
-        label: t('streams.chart', { name, range: span(this.range_s) }), points: kept.points, x: { name: t('streams.time'), time: true },
+        label: t('streams.chart', { name, range: span(this.range_s) }), ...kept.line, x: { name: t('streams.time'), time: true },
         series: [{ name, unit: p?.unit }], x_range: kept.span.map((ms) => ms / 1_000), lines: (kept.lines ??= limit_lines(bands(p?.limits), (level) => t(`streams.level.${level}`))),
       }}></live-chart>
         <p class="hint">${t('streams.kept', { ticks: count(kept.body.ticks), from: moment(kept.body.oldest) })}</p>`
@@ -222,11 +221,6 @@ class Panel {
       ${panel_clock(this.history_clock, `${t('streams.history')} ${name}`)}
     </div>`;
   }
-}
-
-function chart_points(items) {
-  const [x, y] = history_columns(items);
-  return Points.line(x, y, breaks(x, true));
 }
 
 /** The limits as a bar with the value in it. */

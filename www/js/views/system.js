@@ -14,7 +14,7 @@ import { command_button, command_note } from '../parts/command_button.js';
 import { icon } from '../parts/icon.js';
 import { services_panel } from '../parts/services.js';
 import { age_tag, fact } from '../parts/value.js';
-import { clock_of } from '../state/health.js';
+import { clock_of, readers_of } from '../state/health.js';
 import { silent_s } from '../state/source.js';
 import { shown_sources } from '../state/sources.js';
 import { ConfigView } from './config.js';
@@ -88,7 +88,7 @@ function source_row(app, id, entry) {
     <th scope="row"><a class="link" href=${`#/system/sources/${encodeURIComponent(id)}`}>${id}</a></th>
     ${cell('state', chip('source', p.status, { quiet: true }))}
     ${cell('kind', p.kind)}
-    ${cell('heard', html`${silent === null ? t('source.never') : t('source.ago', { span: span(silent) })}${fresh.stale ? html` ${age_tag(fresh)}` : nothing}`, 'num')}
+    ${cell('heard', html`<span class="num">${silent === null ? t('source.never') : t('source.ago', { span: span(silent) })}</span>${fresh.stale ? html` ${age_tag(fresh)}` : nothing}`, 'num')}
     ${cell('errors', number(p.errors), 'num')}
     ${cell('reconnects', number(p.reconnects), 'num')}
     ${p.last_error ? cell('last_error', html`<span class="wrap">${p.last_error}</span>`, 'long') : html`<td class="long none"></td>`}
@@ -199,6 +199,7 @@ function config_door() {
 function connection_card(app) {
   const link = app.store.link;
   const counters = link.counters ?? {};
+  const readers = readers_of(app.store.slices.health.box?.payload);
   const rows = ['events', 'repeats', 'reconnects', 'drops', 'stalls', 'gaps', 'lost', 'catch_ups', 'polls', 'poll_failures'];
   return card('connection', {
     title: t('system.connection'),
@@ -208,6 +209,7 @@ function connection_card(app) {
       ${fact(t('system.mode'), t(`settings.mode.${link.mode ?? 'auto'}`))}
       ${fact(t('system.transport'), t(`system.transport.${link.transport ?? 'tab'}`))}
       ${fact(t('system.tabs'), num(count(link.tabs)))}
+      ${readers === null ? nothing : fact(t('system.readers'), html`<span class="num" data-readers>${count(readers)}</span>`)}
       ${fact(t('system.heartbeat'), num(span((link.heartbeat_ms ?? NaN) / 1_000)))}
       ${fact(t('system.cursor'), html`<code>${link.cursor ?? '–'}</code>`)}
       ${fact(t('system.topics'), (link.topics ?? []).map((topic) => html`<span class="tag">${topic}</span>`))}

@@ -74,6 +74,8 @@ pub(super) enum Rows {
 
 pub(super) struct One {
     pub(super) kept: Kept,
+    /// How long its description is, as text.
+    pub(super) bytes: usize,
     pub(super) lease: Lease,
     pub(super) progress: Progress,
     pub(super) eta: Eta,
@@ -120,6 +122,7 @@ impl One {
             dirty: false,
             rows: Rows::Kept,
             progress,
+            bytes: kept.description.to_string().len(),
             kept,
         };
         if one.kept.machine.is_ended() {

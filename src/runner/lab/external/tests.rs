@@ -521,3 +521,32 @@ fn ids_of_alerts_are_ids() {
     assert_eq!(alert("S1", "silent"), "scan.S1.silent");
     assert_eq!(alert(&"x".repeat(64), "silent").len(), 64);
 }
+
+#[test]
+fn descriptions_are_bounded_one_by_one_and_together() {
+    let world = World::over(tempfile::tempdir().unwrap(), 1_000);
+    let register = |id: &str, bytes: usize| {
+        let description = json!("x".repeat(bytes - 2));
+        let wish = NewExternal { scan_id: Some(id.into()), description, ..NewExternal::default() };
+        world.external.register(wish, || Ok("SCAN_001".into()), |_| false)
+    };
+    let too_large = register("large", limits::DESCRIPTION_BYTES + 1);
+    assert!(matches!(too_large, Err(LabError::Invalid("description", _))), "{too_large:?}");
+    let fits = limits::DESCRIPTIONS_BYTES / limits::DESCRIPTION_BYTES;
+    for n in 0..fits {
+        register(&format!("a{n:03}"), limits::DESCRIPTION_BYTES).unwrap();
+    }
+    let too_many = register("more", limits::DESCRIPTION_BYTES);
+    assert!(matches!(too_many, Err(LabError::Full(_))), "{too_many:?}");
+    assert!(register("a000", 1_000).is_ok_and(|r| !r.is_new), "its program came back");
+    for n in 0..fits {
+        world.say(&format!("a{n:03}"), ScanState::Completed);
+    }
+    world.external.tick();
+    assert!(world.external.has("a000"), "there is as much room for those that have ended");
+    register("b000", limits::DESCRIPTION_BYTES).unwrap();
+    world.say("b000", ScanState::Completed);
+    world.external.tick();
+    assert!(!world.external.has("a000"), "the one that ended first goes");
+    assert!(world.external.has("a001") && world.external.has("b000"));
+}

@@ -15,7 +15,7 @@
 //! keys    access keys: made, stored hashed, checked       -> model
 //! config  what may be set, checked                        -> model
 //! model   the vocabulary: plain types, no I/O
-//! base    open to all: clock, limits, logging, metrics, sheet, threads, tls
+//! base    open to all: clock, limits, logging, metrics, random, sheet, threads, tls
 //! ```
 
 pub mod alerts;
@@ -31,6 +31,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod push;
+pub mod random;
 pub mod runner;
 pub mod sheet;
 pub mod sources;

@@ -3,9 +3,9 @@
 //! SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, with
 //! the constants of S. Vigna's public-domain reference. Good enough for test signals, and not for anything else.
 
-/// One sequence of numbers.
+/// One sequence of numbers, from a seed.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     /// The sequence of `name` under `seed`: devices draw from their own, so that none disturbs another.
@@ -19,7 +19,9 @@ impl Random {
         random
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    #[allow(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,15 +1,13 @@
 //! `telltale capture`: what comes over a port into a file, without a daemon.
 
-use super::{CaptureArgs, DONE, FAILED, UNAVAILABLE, USAGE, complain};
+use super::{CaptureArgs, DONE, FAILED, UNAVAILABLE, USAGE, complain, interrupted};
 use crate::config::{
     self, Capture, Device, Flags, LineConfig, LineFormat, Overrides, ProtocolConfig, SerialPort, Sink,
 };
 use crate::limits;
 use crate::sources::hardware::{BoardPorts, OpenPort, Port};
 use crate::sources::serial::{Tape, Way};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,13 +31,7 @@ pub(super) fn capture(args: CaptureArgs) -> u8 {
             return UNAVAILABLE;
         }
     };
-    let until = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        if let Err(e) = signal_hook::flag::register(signal, Arc::clone(&until)) {
-            complain(&format!("failed to listen for signals: {e}"));
-            return FAILED;
-        }
-    }
+    let Some(until) = interrupted() else { return FAILED };
     let begun = Instant::now();
     let capture = Capture { file: args.out.clone(), limit: limits::CAPTURE_BYTES };
     let done = Tape::open(&capture, &port, Duration::ZERO)

@@ -19,6 +19,8 @@ use crate::config::Flags;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Exit code: everything was done; `status`: healthy.
 pub const DONE: u8 = 0;
@@ -471,6 +473,19 @@ fn say(text: &str) -> bool {
 fn complain(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr().lock(), "telltale: {text}");
+}
+
+/// Turns true at SIGINT and SIGTERM. None, and said so, when they can't be listened for.
+fn interrupted() -> Option<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let until = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        if let Err(e) = signal_hook::flag::register(signal, Arc::clone(&until)) {
+            complain(&format!("failed to listen for signals: {e}"));
+            return None;
+        }
+    }
+    Some(until)
 }
 
 #[cfg(test)]

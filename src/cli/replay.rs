@@ -1,11 +1,10 @@
 //! `telltale replay`: plays a capture, or any file of bytes, to standard output or as a tty.
 
-use super::{DONE, FAILED, ReplayArgs, UNAVAILABLE, USAGE, complain};
+use super::{DONE, FAILED, ReplayArgs, UNAVAILABLE, USAGE, complain, interrupted};
 use crate::config::Replay;
 use crate::sources::serial::{Play, Player};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +12,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,13 +32,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
             return UNAVAILABLE;
         }
     };
-    let until = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        if let Err(e) = signal_hook::flag::register(signal, Arc::clone(&until)) {
-            complain(&format!("failed to listen for signals: {e}"));
-            return FAILED;
-        }
-    }
+    let Some(until) = interrupted() else { return FAILED };
     let done = match &args.to {
         None => play(player, &mut io::stdout(), &until),
         Some(link) => match Tty::new(link) {

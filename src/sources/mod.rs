@@ -14,7 +14,6 @@ mod jobs;
 mod outlets;
 mod posted;
 mod publish;
-mod random;
 pub mod reading;
 mod recorder;
 pub mod recordings;

@@ -6,6 +6,7 @@ use crate::bus::{Bus, Published};
 use crate::config;
 use crate::metrics::Metrics;
 use crate::model::{Draft, TopicFilter};
+use crate::random::Random;
 use redb::StorageBackend;
 use std::collections::BTreeMap;
 use std::io;
@@ -127,19 +128,6 @@ impl Backend {
             }
         }
         Backend(Arc::new(Mutex::new(Disk { seen: image.clone(), synced: image, ..Disk::default() })))
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough to choose with.
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

@@ -5,7 +5,8 @@ use super::tests::json_row;
 use super::*;
 use crate::config;
 use crate::metrics::Metrics;
-use crate::store::crash::{Backend, Random};
+use crate::random::Random;
+use crate::store::crash::Backend;
 use serde_json::json;
 use std::collections::BTreeMap;
 

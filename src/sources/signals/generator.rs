@@ -4,7 +4,7 @@
 //! drift (two sines of odd periods), noise, and now and then an anomaly. Time is cut into slots of 250 samples, each
 //! with at most one anomaly well inside it, so that two never share a window of the usual size.
 
-use super::super::random::Random;
+use crate::random::Random;
 use std::f64::consts::TAU;
 
 /// Samples in a slot.

@@ -1,11 +1,11 @@
 //! A vision process that looks at one shelf after the other and says what it sees.
 
 use super::super::detections::planogram::Row;
-use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
 use super::{Device, Moment, STEPS_PER_S, compact, round};
 use crate::model::{BoundingBox, Detection};
+use crate::random::Random;
 
 /// What should stand where: location, SKU, label, how many.
 const PLANOGRAM: [(&str, &str, &str, u32); 8] = [

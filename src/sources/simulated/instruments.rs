@@ -3,11 +3,11 @@
 //! The supply's output follows at once what it is set to; the multimeter measures what is at the diode and goes through it
 //! at the moment it is asked.
 
-use super::super::random::Random;
 use super::out::Out;
 use super::scpi::{Commands, Front, Refused, number, unknown};
 use super::{At, Moment, STALE, STEP_S, Wired, World, round};
 use crate::config::{ProtocolConfig, Scpi, ScpiChannel, SerialPort, Sink};
+use crate::random::Random;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

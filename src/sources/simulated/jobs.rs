@@ -1,9 +1,9 @@
 //! The recorder's work behind the scenes: encoding its recordings, taking in files that were dropped.
 
-use super::super::random::Random;
 use super::out::Out;
 use super::{Moment, STEP_S, STEPS_PER_S, compact, round};
 use crate::model::{JobState, JobStatus};
+use crate::random::Random;
 use std::collections::VecDeque;
 
 /// Jobs that wait; a recording beyond them is kept as it is.

@@ -2,12 +2,12 @@
 //!
 //! The device behind it goes on whatever happens here, as a real one does; the daemon only knows what arrived.
 
-use super::super::random::Random;
 use super::fault::Faults;
 use super::out::Out;
 use super::{Moment, STEPS_PER_S};
 use crate::clock::Wall;
 use crate::model::{Level, Quality, QualityReason, SourceState, SourceStatus};
+use crate::random::Random;
 
 /// Of samples under the fault `drop`, this share is lost.
 const LOST: f64 = 0.3;

@@ -2,13 +2,13 @@
 //!
 //! It says its status in a line of JSON four times a second and hears `START`, `STOP`, `SPLIT`, `AUTO 1` and `AUTO 0`.
 
-use super::super::random::Random;
 use super::jobs::Jobs;
 use super::out::Out;
 use super::takes::{self, Takes};
 use super::{At, Moment, STALE, STEP_S, Wired, World, round};
 use crate::config::{self, Effect, LineConfig, LineFormat, ProtocolConfig, SerialPort, Sink};
 use crate::model::RecorderState;
+use crate::random::Random;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::f64::consts::TAU;

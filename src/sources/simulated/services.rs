@@ -1,11 +1,11 @@
 //! Two services that the bench pretends to watch; now and then one is restarted.
 
-use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
 use super::{Device, Moment, STEPS_PER_S};
 use crate::clock::Wall;
 use crate::model::{Level, ServiceStatus};
+use crate::random::Random;
 
 /// See the module above.
 pub(super) struct Services {

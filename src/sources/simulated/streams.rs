@@ -1,11 +1,11 @@
 //! Two value streams: the mains frequency and the level of a tank.
 
-use super::super::random::Random;
 use super::link::Link;
 use super::out::Out;
 use super::{Device, Moment, STEP_S, STEPS_PER_S, round};
 use crate::clock::Wall;
 use crate::model::{Quality, Severity, SourceState, StreamState, StreamStatus, StreamValue};
+use crate::random::Random;
 use serde_json::json;
 
 /// What makes one stream differ from another.

@@ -4,10 +4,10 @@
 //! Their header says no length until the end, as with real recorders. Bounded: what can't be written at once is left out, and
 //! old ones go by the retention of the folder. A full disk costs the files, never the bench.
 
-use super::super::random::Random;
 use super::{STEPS_PER_S, compact};
 use crate::clock::Wall;
 use crate::limits;
+use crate::random::Random;
 use crate::sources::recordings::pcm16_header;
 use crate::threads;
 use crossbeam::channel::{Receiver, Sender, bounded};

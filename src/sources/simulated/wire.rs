@@ -3,9 +3,9 @@
 //! Promises: bounded, whatever comes; the same seed and the same steps lose the same lines. A device goes on whatever
 //! happens here, as a real one does.
 
-use super::super::random::Random;
 use super::fault::Faults;
 use crate::limits;
+use crate::random::Random;
 
 /// Of lines under the fault `drop`, this share is lost.
 const LOST: f64 = 0.3;

@@ -8,7 +8,7 @@ use super::definition::{Asked, Channels, Commands, Definition, Random as Drawn, 
 use super::template::Found;
 use super::value::{Kind, Value};
 use crate::limits;
-use crate::sources::random::Random;
+use crate::random::Random;
 use std::sync::Arc;
 
 /// See the module above.

@@ -1,7 +1,7 @@
 //! The wiring diagram: what is made in which order, and taken apart in the reverse one.
 //!
-//! Start: store, bus, writer, push pool, HTTP, sources. Stop: sources, HTTP, push pool (which says `bye`), bus, writer:
-//! what was accepted is on the disk before the process ends, within two seconds.
+//! The order of both is in docs/architecture.md ("Start and stop"). What was accepted is on the disk before the process
+//! ends, within two seconds.
 
 use crate::alerts::Alerts;
 use crate::bus::{Bus, Commands};

@@ -167,7 +167,12 @@ pub(crate) static ROUTES: &[Route] = &[
     get("/api/signals", VIEW, resources::list, "Every signal"),
     get("/api/signals/{id}", VIEW, resources::one, "One signal"),
     get("/api/signals/{id}/events", VIEW, signals::events, "Samples of a signal, one by one or condensed"),
-    post("/api/signals/{id}/{action}", OPERATE, commands::submit, "Command a signal: live, batch"),
+    post(
+        "/api/signals/{id}/{action}",
+        OPERATE,
+        commands::submit,
+        "Command a signal: live, batch, settings, reset",
+    ),
     get(
         "/api/streams",
         VIEW,

@@ -103,7 +103,7 @@ pub fn run(loaded: Loaded) -> u8 {
             return UNAVAILABLE;
         }
     };
-    daemon.announce();
+    daemon.announce(&loaded);
     let mut loaded = loaded;
     let asked = daemon.asked.clone();
     let code = loop {
@@ -334,12 +334,14 @@ impl Daemon {
     }
 
     /// Prints the one line that says where, and tells systemd.
-    fn announce(&self) {
+    fn announce(&self, loaded: &Loaded) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "listening on http://{}", self.addr());
         let _ = out.flush();
         log::info!(
-            "data in {}{}",
+            "telltale {} with {}; data in {}{}",
+            env!("CARGO_PKG_VERSION"),
+            loaded.file.as_ref().map_or("no configuration file".into(), |file| file.display().to_string()),
             self.config.data.display(),
             if self.config.bench { ", with the simulated bench" } else { "" }
         );
@@ -416,9 +418,6 @@ impl Daemon {
                     log::warn!("{warning}");
                 }
                 let changes = config::compare(&self.config, &new.config);
-                if changes.sections.is_empty() {
-                    log::info!("the configuration is as it was");
-                }
                 for key in &changes.needs_restart {
                     log::warn!("{key} has changed and takes effect at the next start");
                 }

@@ -42,7 +42,7 @@ Examples:
   telltale tail --topics global,stream/temp    what happens, as it happens
   telltale publish --topic app/door '{\"open\": true}'
   telltale key make --role publish --name \"vision box\"
-  telltale capture --device /dev/ttyUSB0 --out gps.capture     what comes over a serial port, to be played again
+  telltale capture --device /dev/ttyUSB0 --out gps.capture      a port, to be played again
 
 Environment:
   TELLTALE_CONFIG   the configuration file, as --config
@@ -100,8 +100,8 @@ Examples:
   telltale run --listen 127.0.0.1:0            a free port; the printed line names it
   telltale run --config telltale.toml --data /var/lib/telltale
 
-Exit codes: 0 stopped by a signal, 1 failed while running, 2 the configuration has faults and there is no last good
-one, 3 the port, the data folder or the database is not available")]
+Exit codes: 0 stopped by a signal, 1 failed while running, 2 the configuration has faults and
+there is no last good one, 3 the port, the data folder or the database is not available")]
 struct RunArgs {
     /// Configuration file [env: TELLTALE_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -205,7 +205,13 @@ struct FolderArgs {
 #[derive(Debug, Args)]
 struct ServerArgs {
     /// The telltale to talk to
-    #[arg(long, value_name = "URL", env = "TELLTALE_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TELLTALE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
     url: String,
     /// Access key; better given by the variable, as other users can see arguments
     #[arg(long, value_name = "KEY", env = "TELLTALE_KEY", hide_env_values = true)]
@@ -221,12 +227,11 @@ struct ServerArgs {
 #[command(after_help = "\
 Examples:
   telltale publish --topic app/door '{\"open\": true}'
-  telltale publish '{\"type\": \"stream_value\", \"payload\": {\"stream_id\": \"temp\", \"value\": 21.5, \"unit\": \"degC\",
-      \"timestamp\": \"2026-01-07T15:30:00.000Z\", \"quality\": \"good\"}}'
+  telltale publish '{\"type\": \"reading\", \"topic\": \"app/shed\", \"payload\": {\"celsius\": 21.5}}'
   sensor | telltale publish --topic app/sensor --durable -
 
-Prints the id of the last event. Exit codes: 0 accepted (with --durable: on the disk), 1 refused, 2 not JSON,
-3 the server can't be reached")]
+Prints the id of the last event. Exit codes: 0 accepted (with --durable: on the disk), 1 refused,
+2 not JSON, 3 the server can't be reached")]
 struct PublishArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -256,7 +261,8 @@ Examples:
   telltale tail --topics scan/SCAN_001,queue/q1
   telltale tail --since earliest --types alert,recorder_status --json | jq .payload
 
-Exit codes: 0 ended (--count, or its output was closed), 1 refused, 2 usage, 3 the server can't be reached")]
+Exit codes: 0 ended (--count, or its output was closed), 1 refused, 2 usage,
+3 the server can't be reached")]
 struct TailArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -295,10 +301,11 @@ struct StatusArgs {
 #[command(after_help = "\
 Examples:
   telltale export --topics 'scan/SCAN_001' --types data_point > points.jsonl
-  telltale export --format csv --types stream_value --topics 'stream/*' --columns stream_id,value,unit -o values.csv
+  telltale export --format csv --types stream_value --columns stream_id,value,unit -o values.csv
   telltale export --topics log --since 2026-01-07
 
-Exit codes: 0 everything was written, 1 refused or not written, 2 usage, 3 the server can't be reached")]
+Exit codes: 0 everything was written, 1 refused or not written, 2 usage,
+3 the server can't be reached")]
 struct ExportArgs {
     #[command(flatten)]
     server: ServerArgs,
@@ -317,7 +324,7 @@ struct ExportArgs {
     /// With csv: members of the payload that get a column each, with commas; else the payload is one column of JSON
     #[arg(long, value_name = "NAMES")]
     columns: Option<String>,
-    /// Write to this file
+    /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -354,8 +361,8 @@ Examples:
   telltale capture --config telltale.toml --source gps --out gps.capture --for 60s
   telltale capture --device /dev/ttyUSB0 --baud 4800 --out gps.capture
 
-Ends with Ctrl-C. Exit codes: 0 ended as asked, 1 the device went away or the file can't be written, 2 usage or configuration,
-3 the port can't be opened")]
+Ends with Ctrl-C. Exit codes: 0 ended as asked, 1 the device went away or the file can't be written,
+2 usage or configuration, 3 the port can't be opened")]
 struct CaptureArgs {
     /// Configuration file that has the port [env: TELLTALE_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -388,7 +395,8 @@ Examples:
   telltale replay gps.nmea --baud 4800 --loop --to /tmp/gps
   telltale replay gps.capture --rate 10 --to /tmp/gps
 
-Exit codes: 0 played or ended by Ctrl-C, 1 failed while playing, 2 usage, 3 the file or the tty is not available")]
+Exit codes: 0 played or ended by Ctrl-C, 1 failed while playing, 2 usage,
+3 the file or the tty is not available")]
 struct ReplayArgs {
     /// The file
     #[arg(value_name = "FILE")]

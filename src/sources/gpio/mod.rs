@@ -217,7 +217,7 @@ impl GpioSource {
                 Err(PinsError::NoBoard) => {
                     let n = self.lines.len();
                     log::warn!(
-                        "gpio is absent: {}; {n} configured inputs are reported absent",
+                        "gpio is absent: {}; all inputs ({n}) are reported absent",
                         PinsError::NoBoard
                     );
                     self.all(SourceState::Absent, &PinsError::NoBoard.to_string());

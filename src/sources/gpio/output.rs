@@ -197,7 +197,10 @@ impl OutputSource {
                 Err(PinsError::NoBoard) => {
                     if !self.lines.is_empty() {
                         let n = self.lines.len();
-                        log::warn!("gpio is absent: {}; {n} outputs are not driven", PinsError::NoBoard);
+                        log::warn!(
+                            "gpio is absent: {}; none of the outputs ({n}) is driven",
+                            PinsError::NoBoard
+                        );
                     }
                     self.all(SourceState::Absent, &PinsError::NoBoard.to_string());
                     break;

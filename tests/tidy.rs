@@ -57,7 +57,7 @@ fn read(path: &Path) -> String {
 
 /// The program's own code in a source file: without comments and tests, at its end or in a file of their own.
 fn code(path: &Path) -> String {
-    if path.ends_with("tests.rs") {
+    if path.ends_with("tests.rs") || path.iter().any(|part| part == "tests") {
         return String::new();
     }
     let text = read(path);

@@ -1446,3 +1446,72 @@ fn a_queue_is_cleared_of_what_waits_and_nothing_else() {
     assert_eq!(world.lab.scans(&ScanFilter::default(), None, 10).total, 2);
     world.end();
 }
+
+/// The lab's thread may be at the disk while somebody ends a scan: what was stopped is not set off again meanwhile.
+#[test]
+fn nothing_is_sent_between_the_wish_to_abort_and_the_abort() {
+    let world = world();
+    let (queue, other) = (world.queue(), world.queue());
+    let scan = world.add(
+        &queue,
+        json!({
+            "axes": [{"set": "psu.voltage", "start": 0, "stop": 6, "points": 5000}],
+            "measure": ["dmm.voltage"],
+        }),
+    );
+    let clock =
+        world.add(&other, json!({"axes": [], "measure": ["stage.x"], "interval_s": 0.02, "duration_s": 600}));
+    world.start(&queue);
+    world.start(&other);
+    world.until_points(&scan, 1);
+    // A lab that does not come to it.
+    let inbox = world.context.commands.own(&format!("queue/{queue}"), &["abort"]);
+    world.tell(&format!("queue/{queue}"), "abort", json!({}));
+    // One may be on its way.
+    let sent = world.fakes.asked_of("psu set").len() + 1;
+    let points = world.status(&clock).points_done.unwrap_or(0);
+    world.until_points(&clock, points + 5);
+    assert!(world.fakes.asked_of("psu set").len() <= sent, "{:?}", world.fakes.asked_of("psu set").last());
+    assert_eq!(world.status(&scan).status, ScanState::Running);
+    world.lab.command(&inbox.try_recv().unwrap());
+    world.until_scan(&scan, ScanState::Aborted);
+    assert!(world.fakes.asked_of("psu set").len() <= sent);
+    world.tell(&format!("scan/{clock}"), "abort", json!({}));
+    world.until_scan(&clock, ScanState::Aborted);
+    world.end();
+}
+
+#[test]
+fn what_is_blocked_pauses_also_where_its_source_says_so_and_where_points_are_left_out() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(
+        &queue,
+        json!({
+            "before": [{"gpio": "relay1", "value": 1}],
+            "steps": [{"loop": {"set": "psu.voltage", "values": [1, 2]}, "do": [
+                {"gpio": "relay1", "value": 0},
+                {"measure": ["dmm.voltage"]},
+            ]}],
+            "on_error": "skip_point",
+        }),
+    );
+    for level in ["on", "off"] {
+        let begins = format!("relay1 set level {level}");
+        world.fakes.rule(&begins, Reply::Fail("interlock: relay1 is blocked by the alert hot."), 1);
+    }
+    world.start(&queue);
+    let paused = || {
+        let status = world.until_scan(&scan, ScanState::Paused);
+        assert_eq!(status.error.as_deref(), Some("relay1 is blocked by the alert hot"));
+        world.fakes.asked_of("relay1").len()
+    };
+    assert_eq!(paused(), 1);
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    world.until_asked("relay1 set level off", 1);
+    paused();
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    let status = world.until_scan(&scan, ScanState::Completed);
+    assert_eq!((status.points_done, status.more.skipped.unwrap_or(0)), (Some(2), 0));
+    world.end();
+}

@@ -38,7 +38,7 @@ stale_after = "3s"
 [serial.scpi]
 errors = ""
 poll = "50ms"
-timeout = "300ms"
+timeout = "1s"
 channels = [{{ name = "current", get = "MEAS:CURR?", set = "LOAD {{:.3f}}", unit = "A" }}]
 
 [[serial]]
@@ -50,7 +50,7 @@ stale_after = "3s"
 [serial.scpi]
 errors = ""
 poll = "50ms"
-timeout = "300ms"
+timeout = "1s"
 stop = "HALT"
 channels = [
     {{ name = "x", get = "X?", set = "X {{:.3f}}", unit = "mm", min = 0, max = 100, tolerance = 0.01 }},

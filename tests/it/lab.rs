@@ -123,7 +123,7 @@ instrument = "psu"
 stale_after = "2s"
 [serial.scpi]
 expect = "PSU"
-timeout = "300ms"
+timeout = "1s"
 poll = "500ms"
 channels = [{{ name = "voltage", get = "VOLT?", set = "VOLT {{:.3f}}", unit = "V", min = 0, max = 6, tolerance = 0.002, settle = "8s" }}]
 [[serial]]
@@ -134,7 +134,7 @@ instrument = "dmm"
 stale_after = "30s"
 [serial.scpi]
 expect = "DMM"
-timeout = "300ms"
+timeout = "1s"
 poll = "10s"
 channels = [{{ name = "voltage", get = "MEAS:VOLT?", unit = "V" }}]
 "#,

@@ -271,7 +271,7 @@ impl Detections {
             );
         }
         for id in &clear {
-            self.alerts.clear(id, "It is as planned again.");
+            self.alerts.clear(id, &format!("{id}: as planned again."));
         }
         true
     }

@@ -388,6 +388,9 @@ pub const SHELF_GATHERS: Duration = Duration::from_millis(200);
 pub const SHELF_AGAIN: Duration = Duration::from_secs(2);
 /// How often a scan whose instruments are not free tries again, besides whenever one is given back.
 pub const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+/// A scan sends nothing while its end or its pause was asked for and the lab's thread has not come to that, which may be at
+/// the disk; at most for this long, as what it waits for may never be decided.
+pub const LAB_BEHIND: Duration = Duration::from_secs(5);
 /// A wait of a scan that nothing else bounds looks for what was asked of it this often, besides when it is poked.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often `wait_until` reads its channel.

@@ -282,11 +282,16 @@ impl Desk {
         }
     }
 
-    /// The rule of this id is there: it will say when it is over.
-    pub fn confirm(&mut self, id: &str) {
-        if let Some(entry) = self.open.get_mut(id).filter(|entry| entry.by_rule) {
-            entry.orphan = false;
+    /// The rule of this id is there: it will say when it is over. What it blocks is what it says now.
+    pub fn confirm(&mut self, id: &str, blocks: &[String], latch: bool) -> Vec<Effect> {
+        let Some(entry) = self.open.get_mut(id).filter(|entry| entry.by_rule) else { return Vec::new() };
+        entry.orphan = false;
+        if entry.alert.blocks == blocks && entry.alert.latch == latch {
+            return Vec::new();
         }
+        entry.alert.blocks = blocks.to_vec();
+        entry.alert.latch = latch;
+        vec![Effect::Publish(entry.alert.clone())]
     }
 
     /// A condition holds.
@@ -298,7 +303,9 @@ impl Desk {
             return effects;
         }
         let listed = self.open.contains_key(id);
-        if !listed && self.open.len() >= limits::ALERTS_OPEN && id != FULL {
+        // What keeps commands from something is always listed: it may latch. There are as many as the rules find.
+        let counts = id != FULL && condition.blocks.is_empty();
+        if !listed && counts && self.open.len() >= limits::ALERTS_OPEN {
             self.refused += 1;
             if !std::mem::replace(&mut self.full, true) {
                 effects = self.raise(
@@ -339,6 +346,15 @@ impl Desk {
             memory.wake();
         }
         let (occurrence, snoozed_until) = (memory.occurrence, memory.snoozed_until.clone());
+        // A latch that waits for its reset goes on, whoever raises the same again.
+        let waits = |alert: &&Alert| {
+            alert.state == AlertState::Cleared && alert.latch && alert.raised_by == Some(RaisedBy::Rule)
+        };
+        let latched = self.alert(id).filter(waits).filter(|_| condition.by == RaisedBy::Telltale);
+        let (by, blocks, latch) = match latched {
+            Some(alert) => (RaisedBy::Rule, alert.blocks.clone(), true),
+            None => (condition.by, condition.blocks, condition.latch),
+        };
         let chatters = times > limits::CHATTER;
         let mut message = condition.message;
         if chatters {
@@ -367,9 +383,9 @@ impl Desk {
             latched: condition.latched,
             rule: condition.rule,
             count: 1,
-            raised_by: Some(condition.by),
-            blocks: condition.blocks,
-            latch: condition.latch,
+            raised_by: Some(by),
+            blocks,
+            latch,
         };
         let level = if condition.severity > Severity::Minor { Level::Error } else { Level::Warning };
         effects.push(Effect::Publish(alert.clone()));
@@ -397,6 +413,16 @@ impl Desk {
         entry.orphan = false;
         let alert = &mut entry.alert;
         let mut changed = false;
+        // Whoever said it first: what its rule blocks is blocked.
+        if condition.by == RaisedBy::Rule
+            && (alert.blocks != condition.blocks || alert.latch != condition.latch)
+        {
+            (alert.blocks, alert.latch) = (condition.blocks, condition.latch);
+            alert.rule = condition.rule.or(alert.rule.take());
+            // Only what a rule has raised blocks after a restart as well.
+            alert.raised_by = Some(RaisedBy::Rule);
+            changed = true;
+        }
         if entry.chatter.is_some_and(|over| over.is_some()) {
             entry.chatter = Some(None);
             alert.count += 1;
@@ -459,8 +485,8 @@ impl Desk {
         let mut effects = Vec::new();
         let Some(entry) = self.open.get_mut(id) else { return effects };
         // What latches is reset after it is over, however well it was known before.
-        let seen = entry.alert.state == AlertState::Acknowledged && !entry.alert.latch;
-        let known = seen || !entry.alert.latched;
+        let seen = entry.alert.state == AlertState::Acknowledged || !entry.alert.latched;
+        let known = seen && !entry.alert.latch;
         entry.alert.state = if known { AlertState::Closed } else { AlertState::Cleared };
         entry.alert.cleared_at = Some(at.wall);
         entry.by_rule = false;

@@ -1,7 +1,7 @@
 //! Interlocks: which commands the rules of the file keep from whom, and what is said then.
 //!
-//! A target is blocked while an alert with `blocks` stands, while it is not known whether it does, and for a `set` or a
-//! `move` that would itself raise it. What ends something (`stop`, `abort`, `safe`, `pause` and the like) is never
+//! A target is blocked while an alert with `blocks` stands, while it is not known whether it does, and for a `set`, a
+//! `move` or a `pulse` that would itself raise it. What ends something (`stop`, `abort`, `safe`, `pause` and the like) is never
 //! refused, and neither is a move that leads out of a rule that holds. Pure: it only reads the watch and the desk.
 
 use super::desk::Desk;
@@ -38,6 +38,11 @@ impl<'a> Wish<'a> {
                 .map(|(channel, value)| (channel.to_string(), setting(value)))
                 .into_iter()
                 .collect(),
+            // It is on for its time, whatever comes after.
+            "pulse" => {
+                let channel = params.get("channel").and_then(Value::as_str);
+                channel.map(|channel| (channel.to_string(), Heeded::Number(1.0))).into_iter().collect()
+            }
             "move" => {
                 let of = |(channel, value): (&String, &Value)| (channel.clone(), setting(value));
                 params.get("target").and_then(Value::as_object).into_iter().flatten().map(of).collect()
@@ -190,7 +195,12 @@ mod tests {
 
     fn status(id: &str, channels: &[(&str, Value)]) -> Event {
         let at = "2026-01-07T15:30:00.000Z";
-        let channel = |value: &Value| json!({"value": value, "quality": if value.is_null() { "bad" } else { "good" }, "last_changed": at, "last_updated": at});
+        let channel = |value: &Value| {
+            let (number, text) =
+                if value.is_string() { (&Value::Null, value) } else { (value, &Value::Null) };
+            let quality = if value.is_null() { "bad" } else { "good" };
+            json!({"value": number, "text": text, "quality": quality, "last_changed": at, "last_updated": at})
+        };
         let channels: Map<String, Value> =
             channels.iter().map(|(name, value)| (name.to_string(), channel(value))).collect();
         let payload = json!({"instrument_id": id, "instrument_name": id, "status": "idle", "timestamp": at, "channels": channels});
@@ -325,7 +335,7 @@ mod tests {
         world.now = 6 * S;
         let found = world.watch.tick(world.now, &world.desk);
         assert_eq!(world.heed(found), ["psu.over.unknown"]);
-        assert!(world.watch.has("psu.over.unknown") && world.watch.wake().is_none());
+        assert!(world.watch.says("psu.over.unknown").is_some() && world.watch.wake().is_none());
         assert_eq!(world.hear("psu", &[("current", json!(1.0))]), ["psu.over.unknown over"]);
         assert_eq!(world.set("x", 1.0), None);
         world.hear("psu", &[("current", Value::Null)]);
@@ -393,6 +403,8 @@ mod tests {
             ("instrument/laser", "output", json!("on"), true),
             ("instrument/laser", "output", json!(true), true),
             ("instrument/laser", "output", json!(1), true),
+            ("instrument/laser", "output", json!("ON"), true),
+            ("instrument/laser", "output", json!("OFF"), false),
             ("instrument/laser", "output", json!("off"), false),
             ("instrument/heater", "level", json!("on"), true),
             ("instrument/heater", "level", json!(true), true),
@@ -402,5 +414,29 @@ mod tests {
             let asked = world.asks(target, "set", json!({"channel": channel, "value": value}));
             assert_eq!(asked.is_some(), refused, "{target} {value}");
         }
+        let pulse =
+            |channel: &str| world.asks("instrument/heater", "pulse", json!({"channel": channel, "ms": 50}));
+        assert!(
+            pulse("level").is_some_and(|text| text.starts_with("level = 1 would raise")),
+            "it is on for a while"
+        );
+        assert_eq!(pulse("other"), None);
+    }
+
+    #[test]
+    fn a_number_may_stand_for_any_word() {
+        let fast = AlertRule {
+            blocks: vec!["instrument/stage".into()],
+            ..AlertRule::new(
+                "stage.fast",
+                Selector::parse("instrument/stage/speed").unwrap(),
+                AlertTest::Is(vec!["fast".into()]),
+            )
+        };
+        let mut world = Box::new(vec![fast]);
+        world.hear("stage", &[("speed", json!("slow"))]);
+        assert_eq!(world.set("speed", "slow"), None);
+        assert!(world.set("speed", "Fast").is_some_and(|text| text.contains("would raise")));
+        assert!(world.set("speed", 2.0).is_some_and(|text| text.contains("might raise")));
     }
 }

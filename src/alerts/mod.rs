@@ -308,19 +308,29 @@ impl Alerts {
         let mut inner = self.lock();
         let at = self.moment();
         let rules = rules::all(config, more);
-        let before = std::mem::take(&mut inner.watch);
-        inner.watch = Watch::new(rules, &config.alerts.off, at.now, &inner.desk).learnt(before);
+        let mut before = std::mem::take(&mut inner.watch);
+        inner.watch = Watch::new(rules, &config.alerts.off, at.now, &inner.desk).learnt(&mut before);
         for event in &state {
             self.judge(&mut inner, event);
         }
+        let findings = {
+            let Inner { watch, desk, .. } = &mut *inner;
+            watch.grow_as_old_as(&before, at.now, desk)
+        };
+        self.heed(&mut inner, findings);
         for id in inner.desk.held_by_rules() {
-            if inner.watch.has(&id) {
-                inner.desk.confirm(&id);
-            } else if !first {
-                let message = format!("{id} is over: its rule is gone");
-                let effects = inner.desk.clear(&id, RaisedBy::Rule, &message, at);
-                self.perform(&mut inner, effects);
-            }
+            let effects = {
+                let Inner { watch, desk, .. } = &mut *inner;
+                match watch.says(&id) {
+                    Some((blocks, latch)) => desk.confirm(&id, blocks, latch),
+                    None if first => Vec::new(),
+                    None => {
+                        let message = format!("{id} is over: its rule is gone");
+                        desk.clear(&id, RaisedBy::Rule, &message, at)
+                    }
+                }
+            };
+            self.perform(&mut inner, effects);
         }
         self.quick.store(inner.watch.has_interlocks(), Ordering::Relaxed);
         drop(inner);

@@ -161,6 +161,8 @@ pub struct Machine {
     /// When it was last within limits and then beyond: for `count`.
     begins: VecDeque<Duration>,
     since: Duration,
+    /// When it was last judged: what was too old then is nothing to wait for.
+    judged: Duration,
 }
 
 impl Machine {
@@ -179,6 +181,19 @@ impl Machine {
             began: now,
             begins: VecDeque::new(),
             since: now,
+            judged: now,
+        }
+    }
+
+    /// Values that were heard by this one, before a reload, are as old as they were.
+    pub fn grow_as_old_as(&mut self, before: &Machine) {
+        if before.heard.is_some() && self.heard.is_some() {
+            self.heard = before.heard;
+        }
+        for (n, (_, at)) in &mut self.also {
+            if let Some((_, then)) = before.also.get(n) {
+                *at = *then;
+            }
         }
     }
 
@@ -217,6 +232,7 @@ impl Machine {
             _ => None,
         };
         let verdict = self.judge(rule, now, firing.is_some());
+        self.judged = now;
         let before = std::mem::replace(&mut self.verdict, verdict);
         let begins = matches!(verdict, Verdict::Beyond(..)) && !matches!(before, Verdict::Beyond(..));
         if begins && rule.count > 1 {
@@ -301,12 +317,15 @@ impl Machine {
             _ if self.verdict == Verdict::Unknown => None,
             _ => rule.stale_after.and_then(|time| Some(self.heard? + time)),
         };
-        let oldest = self.also.values().map(|(_, at)| *at).min();
         let also = match rule.stale_after {
-            Some(time) if self.verdict != Verdict::Unknown => oldest.map(|at| at + time),
+            Some(time) if self.verdict != Verdict::Unknown => {
+                self.also.values().map(|(_, at)| *at + time).filter(|at| *at >= self.judged).min()
+            }
             _ => None,
         };
-        // One more, so that what is over by then is over.
+        // One more, so that what is over by then is over. With `and` what is too old may change nothing: once judged it is
+        // not waited for again.
+        let age = age.filter(|at| *at >= self.judged);
         let late = [age, also].into_iter().flatten().map(|at| at + Duration::from_millis(1));
         phase.into_iter().chain(late).min()
     }
@@ -342,7 +361,9 @@ impl Machine {
                 0 => self.judge_own(rule, now, false),
                 n => self.judge_also(rule, n - 1, test, now),
             };
+            // Instruments take their words in any case.
             let one = |value: Heeded, held| {
+                let value = as_written(value, test);
                 let heard = Heard { value, good: true, live: true, heading: None };
                 judge_value(test, rule, &heard, held)
             };
@@ -360,6 +381,10 @@ impl Machine {
             let passes = heading.map_or(known, |heading| known.or(heading));
             is.push(known);
             match to(selector).filter(|_| !matches!(test, AlertTest::Stale(_) | AlertTest::Absent(_))) {
+                Some(value) if may_be_any(&value, test) => {
+                    way.push(passes.or(Verdict::Unknown));
+                    there.push(Verdict::Unknown);
+                }
                 Some(value) => {
                     way.push(passes.or(at(value.clone(), false)));
                     there.push(at(value, true));
@@ -471,12 +496,36 @@ fn judge_value(test: &AlertTest, rule: &AlertRule, heard: &Heard, held: bool) ->
 /// `on` and 1, `off` and 0: what else a switch may be called.
 fn other_name(value: &Heeded) -> Option<Heeded> {
     Some(match value {
-        Heeded::Word(word) if word.eq_ignore_ascii_case("on") || word == "true" => Heeded::Number(1.0),
-        Heeded::Word(word) if word.eq_ignore_ascii_case("off") || word == "false" => Heeded::Number(0.0),
+        Heeded::Word(word) if is_word(word, ["on", "true"]) => Heeded::Number(1.0),
+        Heeded::Word(word) if is_word(word, ["off", "false"]) => Heeded::Number(0.0),
         Heeded::Number(n) if *n == 1.0 => Heeded::Word("on".into()),
         Heeded::Number(n) if *n == 0.0 => Heeded::Word("off".into()),
         _ => return None,
     })
+}
+
+fn is_word(word: &str, any: [&str; 2]) -> bool {
+    any.iter().any(|one| word.eq_ignore_ascii_case(one))
+}
+
+/// Instruments take the number that they are sent for a word as well; which word that is nobody knows here.
+fn may_be_any(value: &Heeded, test: &AlertTest) -> bool {
+    let (Heeded::Number(_), AlertTest::Is(words) | AlertTest::IsNot(words)) = (value, test) else {
+        return false;
+    };
+    let is_number = |word: &String| word.parse::<f64>().is_ok();
+    !words.iter().any(|word| is_number(word) || other_name(&Heeded::Word(word.clone())).is_some())
+}
+
+/// A word as the test has it.
+fn as_written(value: Heeded, test: &AlertTest) -> Heeded {
+    match (&value, test) {
+        (Heeded::Word(word), AlertTest::Is(words) | AlertTest::IsNot(words)) => {
+            let same = words.iter().find(|known| known.eq_ignore_ascii_case(word)).cloned();
+            same.map_or(value, Heeded::Word)
+        }
+        _ => value,
+    }
 }
 
 /// How long it must be over: what is counted in a time has not come back in that time.

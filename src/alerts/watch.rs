@@ -146,17 +146,37 @@ impl Watch {
     }
 
     /// Takes over what has been learnt from events so far.
-    pub fn learnt(mut self, before: Watch) -> Self {
-        self.facts = before.facts;
+    pub fn learnt(mut self, before: &mut Watch) -> Self {
+        self.facts = std::mem::take(&mut before.facts);
         self
     }
 
-    /// Whether a rule watches something under this alert's id.
-    pub fn has(&self, id: &str) -> bool {
+    /// What was heard before a reload is as old as it was: reading the file again makes nothing current.
+    pub fn grow_as_old_as(&mut self, before: &Watch, now: Duration, open: &impl Open) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for rule in &mut self.rules {
+            let same =
+                |old: &&Rule| old.rule.id == rule.rule.id && looks_at(&old.rule).eq(looks_at(&rule.rule));
+            let Some(old) = before.rules.iter().find(same) else { continue };
+            for (id, instance) in &mut rule.instances {
+                if let Some(old) = old.instances.get(id) {
+                    instance.machine.grow_as_old_as(&old.machine);
+                }
+            }
+            rule.judge_all(now, open, &mut findings);
+        }
+        findings
+    }
+
+    /// What the alert of this id blocks, and whether it latches, as its rule says; none: no rule watches anything under it.
+    pub fn says(&self, id: &str) -> Option<(&[String], bool)> {
         let plain = id.strip_suffix(UNKNOWN);
-        self.rules.iter().any(|rule| {
-            let of_unknown = || plain.is_some_and(|id| rule.instances.contains_key(id));
-            rule.instances.contains_key(id) || (blocks_unknown(&rule.rule) && of_unknown())
+        self.rules.iter().find_map(|Rule { rule, instances, .. }| {
+            if instances.contains_key(id) {
+                return Some((&rule.blocks[..], rule.latch));
+            }
+            let of_unknown = blocks_unknown(rule) && plain.is_some_and(|id| instances.contains_key(id));
+            of_unknown.then_some((&rule.blocks[..], false))
         })
     }
 
@@ -456,6 +476,11 @@ impl Rule {
             if let Some(change) = instance.machine.gone(now) {
                 findings.push(finding(&self.rule, id, instance, change));
             }
+            // What is not there is not unknown: nobody else would end that alert.
+            if is_any && matches!(instance.unknown, Some((_, true))) {
+                let message = format!("what {id} looks at is not there any more");
+                findings.push(Finding::Over { id: format!("{id}{UNKNOWN}"), message });
+            }
             !is_any
         });
     }
@@ -492,6 +517,11 @@ fn heard(picked: &Picked<'_>, payload: &Value, live: bool) -> Heard {
     Heard { value: Heeded::of(picked.value), good: is_good(picked, payload), live, heading }
 }
 
+/// The values a rule looks at.
+fn looks_at(rule: &AlertRule) -> impl Iterator<Item = &str> {
+    std::iter::once(&rule.value).chain(rule.and.iter().map(|when| &when.value)).map(|value| value.text())
+}
+
 /// Whether a value that is not known blocks.
 pub(super) fn blocks_unknown(rule: &AlertRule) -> bool {
     rule.unknown_blocks && !rule.blocks.is_empty()
@@ -504,8 +534,7 @@ fn unknown_at(rule: &AlertRule, id: &str, now: Duration, open: &impl Open) -> Op
 
 /// What is said while something is blocked because nobody knows.
 fn unknown(rule: &AlertRule, id: &str, name: &str) -> Told {
-    let what: Vec<&str> =
-        std::iter::once(&rule.value).chain(rule.and.iter().map(|w| &w.value)).map(|v| v.text()).collect();
+    let what: Vec<&str> = looks_at(rule).collect();
     Told {
         id: format!("{id}{UNKNOWN}"),
         rule: rule.id.clone(),

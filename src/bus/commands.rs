@@ -269,6 +269,15 @@ impl Commands {
         newest.is_some_and(|known| known.result.action == action && known.params == *params)
     }
 
+    /// Whether this was asked of `target` and has not ended, whatever else was asked with it.
+    pub fn awaits(&self, target: &str, action: &str) -> bool {
+        let open = |known: &Known| {
+            let result = &known.result;
+            result.state == CommandState::Accepted && result.action == action && result.target == target
+        };
+        self.lock().known.values().any(open)
+    }
+
     /// Ends what nobody finished in time; called about once a second.
     pub fn expire(&self) {
         let late: Vec<String> = self
@@ -322,10 +331,15 @@ mod tests {
             !commands.is_asked("recorder/r", "stop", &none)
                 && !commands.is_asked("recorder/x", "start", &none)
         );
+        let awaits = |target: &str, action: &str| commands.awaits(target, action);
+        assert!(
+            awaits("recorder/r", "start") && !awaits("recorder/x", "start") && !awaits("recorder/r", "stop")
+        );
         commands.finish("1", CommandState::Completed, Some("recording"), None);
         commands.finish("1", CommandState::Failed, None, Some("too late"));
         assert_eq!(bus.head().seq, 1);
         assert_eq!(commands.lookup("1").unwrap().state, CommandState::Completed);
+        assert!(!awaits("recorder/r", "start"));
         assert!(commands.lookup("2").is_none() && !commands.is_asked("recorder/r", "start", &none));
     }
 

@@ -14,6 +14,7 @@ use super::data::ColumnRole;
 use super::lab::{Halted, Job, Lab, Orders};
 use super::machine::{Ask, ExitReason};
 use super::plan::{After, ChannelRef, Condition, Instruction, OnError, Plan, Step, Walk, level, level_of};
+use crate::bus::INTERLOCK;
 use crate::limits;
 use crate::model::{CommandState, Level};
 use crate::sources::reading::Value;
@@ -142,6 +143,7 @@ struct Execution<'a> {
     lab: &'a Lab,
     instruments: &'a Instruments,
     scan: &'a str,
+    queue: &'a str,
     plan: &'a Plan,
     poke: &'a Receiver<()>,
     stop: &'a Stop,
@@ -194,6 +196,7 @@ impl<'a> Execution<'a> {
             lab,
             instruments,
             scan: &job.scan,
+            queue: &job.queue,
             plan,
             poke,
             stop,
@@ -320,7 +323,7 @@ impl<'a> Execution<'a> {
             loop {
                 match self.attempt(step) {
                     Ok(()) | Err(Halt::Skip) => break,
-                    Err(Halt::Failed(trouble)) if self.pauses() => self.trouble(trouble, &[])?,
+                    Err(Halt::Failed(trouble)) if self.pauses_for(&trouble) => self.trouble(trouble, &[])?,
                     Err(other) => return Err(other),
                 }
             }
@@ -360,11 +363,8 @@ impl<'a> Execution<'a> {
                 {
                     Some(trouble.text)
                 }
-                // What is blocked stays so for the next point as well: it waits, whatever else it would leave out.
                 Err(Halt::Failed(trouble))
-                    if (trouble.reason != ExitReason::Limit && self.pauses())
-                        || (trouble.reason == ExitReason::Interlock
-                            && self.plan.on_error == OnError::SkipPoint) =>
+                    if trouble.reason != ExitReason::Limit && self.pauses_for(&trouble) =>
                 {
                     match self.trouble(trouble, &walk.set_points()) {
                         Ok(()) => {
@@ -391,9 +391,14 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Whether an error that is left after all retries pauses the scan.
-    fn pauses(&self) -> bool {
-        matches!(self.plan.on_error, OnError::Pause | OnError::Retry(_, false))
+    /// Whether an error that is left after all retries pauses the scan. What is blocked stays so for the next point as
+    /// well: it waits, whatever else it would leave out.
+    fn pauses_for(&self, trouble: &Trouble) -> bool {
+        match self.plan.on_error {
+            OnError::Pause | OnError::Retry(_, false) => true,
+            OnError::SkipPoint => trouble.reason == ExitReason::Interlock,
+            _ => false,
+        }
     }
 
     /// What was not set with its point is set before the next one.
@@ -583,6 +588,9 @@ impl<'a> Execution<'a> {
             Request::Move { .. } => Some(true),
             _ => None,
         };
+        if !matches!(request, Request::Read { .. }) {
+            self.hold()?;
+        }
         if let Some(refusal) = self.interlock(id, &request) {
             return Err(Halt::Failed(Trouble { reason: ExitReason::Interlock, text: refusal }));
         }
@@ -648,11 +656,38 @@ impl<'a> Execution<'a> {
         if self.stop.is_stopped() {
             return Err(Halt::Quit);
         }
+        self.hold()?;
+        let said = outcome.reason.unwrap_or_else(|| format!("{what} did not work"));
+        // Its source was the one to see that it is blocked.
+        let refusal = said.strip_prefix(INTERLOCK).and_then(|text| text.strip_prefix(": "));
+        if let Some(text) = refusal.map(|text| text.trim_end_matches('.').to_string()) {
+            return Err(Halt::Failed(Trouble { reason: ExitReason::Interlock, text }));
+        }
         let reason =
             if outcome.state == CommandState::TimedOut { ExitReason::Timeout } else { ExitReason::Error };
-        let said = outcome.reason.unwrap_or_else(|| format!("{what} did not work"));
         let text = if said.contains(id) { said } else { format!("{id}: {said}") };
         Err(Halt::Failed(Trouble { reason, text }))
+    }
+
+    /// Waits while somebody has asked for its end or its pause and the lab has not come to that: its thread may be at the
+    /// disk, while the instruments have been stopped already. Nothing is sent off meanwhile.
+    fn hold(&self) -> Result<(), Halt> {
+        let commands = &self.lab.context().commands;
+        let (scan, queue) = (format!("scan/{}", self.scan), format!("queue/{}", self.queue));
+        let until = Instant::now() + limits::LAB_BEHIND;
+        while self.mode != Mode::CleaningUp && Instant::now() < until {
+            let abort = commands.awaits(&scan, "abort") || commands.awaits(&queue, "abort");
+            if !abort && !commands.awaits(&scan, "pause") {
+                break;
+            }
+            let orders = self.orders();
+            self.obey(&orders)?;
+            if !abort && orders.ask == Some(Ask::Pause) {
+                break;
+            }
+            self.poked(Some(Instant::now() + limits::LAB_TICK))?;
+        }
+        Ok(())
     }
 
     /// What an instrument does not do when telltale ends is no failure of the scan: it has gone first.

@@ -128,6 +128,51 @@ fn what_latches_is_reset_after_it_is_over() {
 }
 
 #[test]
+fn a_latch_goes_on_whoever_else_says_the_same() {
+    let stage = "instrument/stage";
+    let wish =
+        || Condition { by: RaisedBy::Rule, blocks: vec![stage.into()], latch: true, ..condition(Major) };
+    let blocked = |desk: &Desk| desk.blocking(stage).next().is_some();
+    // Telltale said it first.
+    let mut desk = Desk::default();
+    up(&mut desk, Major, 0);
+    assert!(!blocked(&desk));
+    let told = desk.raise("x", wish(), at(1));
+    assert!(blocked(&desk) && matches!(&told[..], [Effect::Publish(a)] if a.latch), "{told:?}");
+    down(&mut desk, 2);
+    desk.clear("x", RaisedBy::Rule, "over", at(3));
+    assert!(blocked(&desk), "it waits for its reset");
+    // Telltale says it again meanwhile.
+    up(&mut desk, Major, 4);
+    assert!(blocked(&desk));
+    down(&mut desk, 5);
+    assert!(blocked(&desk));
+    let occurrence = desk.alert("x").unwrap().occurrence;
+    assert_eq!(ack(&mut desk, occurrence, 6), Ok(Closed));
+    assert!(!blocked(&desk));
+    // The file says something else while it stands.
+    desk.raise("x", Condition { latch: false, blocks: Vec::new(), ..wish() }, at(7));
+    let told = desk.confirm("x", &[stage.into()], true);
+    assert!(matches!(&told[..], [Effect::Publish(a)] if a.latch && a.blocks == [stage]), "{told:?}");
+    assert_eq!(desk.confirm("x", &[stage.into()], true), []);
+    desk.clear("x", RaisedBy::Rule, "over", at(8));
+    assert!(blocked(&desk));
+}
+
+#[test]
+fn a_full_list_loses_no_latch() {
+    let mut desk = Desk::default();
+    for n in 0..limits::ALERTS_OPEN {
+        desk.raise(&format!("a{n}"), condition(Minor), at(1));
+    }
+    let blocks = vec!["instrument/stage".to_string()];
+    let wish = Condition { by: RaisedBy::Rule, blocks, latch: true, ..condition(Major) };
+    desk.raise("x", wish, at(2));
+    desk.clear("x", RaisedBy::Rule, "over", at(3));
+    assert!(desk.blocking("instrument/stage").next().is_some());
+}
+
+#[test]
 fn what_is_not_latched_closes_by_itself() {
     let mut desk = Desk::default();
     desk.raise("x", Condition { latched: false, ..condition(Minor) }, at(0));
@@ -237,7 +282,7 @@ fn a_restart_goes_on_and_never_doubles() {
     assert!(desk.alert("h").unwrap().snoozed_until.is_some());
     assert_eq!(up(&mut desk, Major, 51), [], "it goes on");
     assert_eq!(desk.raised_by_rule("r"), Some(Minor));
-    desk.confirm("r");
+    assert_eq!(desk.confirm("r", &[], false), []);
     desk.raise("gone", condition(Minor), at(52));
     assert_eq!(desk.alert("gone").unwrap().occurrence, 2, "occurrences count on");
     let late = desk.tick(at(111));

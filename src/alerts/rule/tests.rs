@@ -213,6 +213,26 @@ fn a_value_that_is_too_old_is_no_data() {
 }
 
 #[test]
+fn what_is_too_old_and_changes_nothing_is_not_waited_for() {
+    let low = AlertTest::Limits(AlertLimits { below: Some(5.0), ..AlertLimits::default() });
+    let when = AlertWhen { value: Selector::parse("stream/y").unwrap(), test: low };
+    let tests = [limits(Some(1.0), None, None), AlertTest::Stale(s(5.0))];
+    for test in tests {
+        let stale_after = matches!(test, AlertTest::Limits(_)).then_some(s(5.0));
+        let rule = AlertRule { stale_after, and: vec![when.clone()], ..rule(test) };
+        let mut machine = Machine::new(s(0.0), None);
+        machine.hear(number(0.0), s(0.0));
+        machine.hear_also(0, Some(number(9.0)), s(3.0));
+        machine.settle(&rule, s(3.0), false);
+        for _ in 0..4 {
+            let Some(at) = machine.wake(&rule) else { break };
+            machine.settle(&rule, at, false);
+            assert!(machine.wake(&rule).is_none_or(|next| next > at), "{rule:?}: at once again");
+        }
+    }
+}
+
+#[test]
 fn one_cause_one_alert() {
     let rule = rule(limits(Some(1.0), None, None));
     let mut machine = Machine::new(s(0.0), None);

@@ -119,7 +119,7 @@ fn a_star_makes_one_alert_of_each_and_those_that_go_are_over() {
     assert_eq!(desk.take(found), ["disk.root MINOR: /: 80 B free", "disk.data MAJOR: /data: 40 B free"]);
     let found = watch.event(&health(json!([disk("/", 500)])), true, S, &desk);
     assert_eq!(desk.take(found), ["disk.root over", "disk.data over"]);
-    assert!(watch.has("disk.root") && !watch.has("disk.data"));
+    assert!(watch.says("disk.root").is_some() && watch.says("disk.data").is_none());
 }
 
 #[test]
@@ -201,4 +201,43 @@ fn own_events_are_selected_by_topic() {
     assert!(watch.event(&door("app/field/gate"), true, S, &desk).is_empty());
     let found = watch.event(&door("app/field/door"), true, S, &desk);
     assert_eq!(desk.take(found), ["door MINOR: open is true."]);
+}
+
+#[test]
+fn what_is_not_there_any_more_is_not_unknown() {
+    let mut desk = Desk::default();
+    let lost = AlertRule {
+        blocks: vec!["instrument/*".into()],
+        ..AlertRule::new("lost", Selector::parse("source/*").unwrap(), AlertTest::Is(vec!["lost".into()]))
+    };
+    let mut watch = Watch::new(vec![lost], &[], S, &desk);
+    let unsure = json!({"source_id": "psu", "kind": "serial", "status": "ok", "quality": "uncertain", "last_seen": null});
+    watch.event(&event("source_status", None, unsure.clone()), true, S, &desk);
+    let found = watch.tick(7 * S, &desk);
+    assert_eq!(
+        desk.take(found),
+        ["lost.psu.unknown MINOR: psu: source/* is not known, so instrument/* takes no commands."]
+    );
+    let found = watch.event(&retired("source_status", unsure), true, 8 * S, &desk);
+    assert_eq!(desk.take(found), ["lost.psu.unknown over"]);
+}
+
+#[test]
+fn what_is_too_old_is_so_after_a_reload() {
+    let desk = Desk::default();
+    let rules = || {
+        let rule = AlertRule { stale_after: Some(5 * S), ..above("hot", "stream/temp", 30.0) };
+        vec![AlertRule { blocks: vec!["instrument/oven".into()], ..rule }]
+    };
+    let mut before = Watch::new(rules(), &[], S, &desk);
+    let said = stream("temp", json!(20.0), "good");
+    before.event(&said, true, S, &desk);
+    before.tick(7 * S, &desk);
+    assert!(before.rows()[0].blocking);
+    let mut watch = Watch::new(rules(), &[], 10 * S, &desk).learnt(&mut before);
+    watch.event(&said, true, 10 * S, &desk);
+    watch.grow_as_old_as(&before, 10 * S, &desk);
+    assert!(watch.rows()[0].blocking, "reading the file again makes nothing current");
+    watch.event(&said, true, 11 * S, &desk);
+    assert!(!watch.rows()[0].blocking);
 }

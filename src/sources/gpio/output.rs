@@ -437,9 +437,9 @@ impl OutputSource {
                 failed.get_or_insert_with(|| format!("device_error: {}: {why}", line.config.id));
                 continue;
             }
-            // Its instrument is free, but the pin may not be.
+            // What it was asked through is free, but the pin under its other id may not be.
             let refused = match to {
-                Some(active) if !goes_on => on_pin(&self.commands, &line.config.id, "set", &active.into()),
+                Some(active) if !goes_on => line.refusal(&self.commands, "set", &active.into()),
                 _ => None,
             };
             if let Some(refusal) = refused {
@@ -500,12 +500,9 @@ impl OutputSource {
             let (id, why) = (&command.id, format!("{} is in use by {by}", line.config.id));
             return self.commands.finish_as(id, CommandState::Rejected, Some("in_use"), None, Some(&why));
         }
-        // An alert may stand since it was accepted, or on the pin itself.
-        let refused = self.commands.refusal(&command.target, &command.action, &command.params);
+        // An alert may stand since it was accepted, or on the pin under its other id.
         let value = command.params.get("value").unwrap_or(&Json::Null);
-        if let Some(refusal) =
-            refused.or_else(|| on_pin(&self.commands, &line.config.id, &command.action, value))
-        {
+        if let Some(refusal) = line.refusal(&self.commands, &command.action, value) {
             let (id, state) = (&command.id, CommandState::Rejected);
             return self.commands.finish_as(id, state, Some(INTERLOCK), None, Some(&refusal.text));
         }
@@ -522,13 +519,6 @@ enum Came {
     Command(Command),
     Order(usize, Order),
     Asked(usize, Asked),
-}
-
-/// What keeps a pin from being driven, whichever instrument it was asked through.
-fn on_pin(commands: &Commands, id: &str, action: &str, value: &Json) -> Option<Refusal> {
-    let params =
-        Map::from_iter([("channel".to_string(), LEVEL.into()), ("value".to_string(), value.clone())]);
-    commands.refusal(&format!("instrument/{id}"), action, &params)
 }
 
 /// The instruments that outputs are: each under its own id, and those they are channels of.
@@ -659,6 +649,16 @@ impl Line {
 
     fn channel(&self) -> &str {
         self.config.active.as_deref().unwrap_or(&self.config.id)
+    }
+
+    /// What keeps the pin from being driven, under its own id or as a channel of its instrument, whichever was asked.
+    fn refusal(&self, commands: &Commands, action: &str, value: &Json) -> Option<Refusal> {
+        let of = |id: &str, channel: &str| {
+            let params = [("channel".to_string(), channel.into()), ("value".to_string(), value.clone())];
+            commands.refusal(&format!("instrument/{id}"), action, &Map::from_iter(params))
+        };
+        let own = of(&self.config.id, LEVEL);
+        own.or_else(|| of(&self.instrument()?, self.channel()))
     }
 
     /// Takes the pin: with its initial level, or as it is when it was ours before a reload.

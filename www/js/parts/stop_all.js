@@ -12,24 +12,28 @@ const LOOK_FOR_MS = 20_000;
 const TONES = { completed: 'good', accepted: 'busy' };
 const SHAPES = { good: 'check', busy: 'clock', warn: 'triangle-alert', bad: 'circle-x' };
 
+/** Past this nobody waits to see whether it went out: the daemon answers within half a second. */
+const ANSWER_MS = 3_000;
+
 /** How the last one went; one for all pages. */
 let last = null;
 
 export function stop_all(app) {
   const may = app.store.may_operate();
   return html`<div class="stop-all">
-    <button type="button" class="button stop-button" data-stop-all aria-disabled=${may ? 'false' : 'true'} title=${may ? t('stop_all.hint') : t('action.no_role')} @click=${() => may && stop(app)}>
+    <button type="button" class="button stop-button" data-stop-all aria-disabled=${may ? 'false' : 'true'} title=${may ? t('stop_all.hint') : t('action.no_role')} @click=${() => stop(app, may)}>
       ${icon('octagon-alert')}<span>${last?.state === 'sending' ? t('stop_all.doing') : t('stop_all')}</span></button>
     ${last && last.state !== 'sending' ? outcome(app) : nothing}
   </div>`;
 }
 
-async function stop(app) {
-  const mine = { state: 'sending', items: [] };
+async function stop(app, may) {
+  const mine = may ? { state: 'sending', items: [] } : { state: 'failed', items: [], reason: t('action.no_role') };
   last = mine;
   app.ticker.now();
+  if (!may) return;
   try {
-    const { body } = await post('api/stop', {});
+    const { body } = await post('api/stop', {}, { limit_ms: ANSWER_MS });
     Object.assign(mine, { state: 'told', items: body?.items ?? [] });
     app.ticker.now();
     await follow(app, mine);

@@ -158,3 +158,37 @@ fn what_is_not_waited_for_is_stopped_by_an_abort_and_not_by_a_stop() {
         world.end();
     }
 }
+
+/// The lab's thread may be at the disk while somebody ends a scan: what was stopped is not set off again meanwhile.
+#[test]
+fn nothing_is_sent_between_the_wish_to_abort_and_the_abort() {
+    let world = world();
+    let (queue, other) = (world.queue(), world.queue());
+    let scan = world.add(
+        &queue,
+        json!({
+            "axes": [{"set": "psu.voltage", "start": 0, "stop": 6, "points": 5000}],
+            "measure": ["dmm.voltage"],
+        }),
+    );
+    let clock =
+        world.add(&other, json!({"axes": [], "measure": ["stage.x"], "interval_s": 0.02, "duration_s": 600}));
+    world.start(&queue);
+    world.start(&other);
+    world.until_points(&scan, 1);
+    // A lab that does not come to it.
+    let inbox = world.context.commands.own(&format!("queue/{queue}"), &["abort"]);
+    world.tell(&format!("queue/{queue}"), "abort", json!({}));
+    // One may be on its way.
+    let sent = world.fakes.asked_of("psu set").len() + 1;
+    let points = world.status(&clock).points_done.unwrap_or(0);
+    world.until_points(&clock, points + 5);
+    assert!(world.fakes.asked_of("psu set").len() <= sent, "{:?}", world.fakes.asked_of("psu set").last());
+    assert_eq!(world.status(&scan).status, ScanState::Running);
+    world.lab.command(&inbox.try_recv().unwrap());
+    world.until_scan(&scan, ScanState::Aborted);
+    assert!(world.fakes.asked_of("psu set").len() <= sent);
+    world.tell(&format!("scan/{clock}"), "abort", json!({}));
+    world.until_scan(&clock, ScanState::Aborted);
+    world.end();
+}

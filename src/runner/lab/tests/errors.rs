@@ -216,3 +216,38 @@ fn a_pin_that_fails_after_a_point_is_set_when_it_goes_on_and_again_after_a_pause
     );
     world.end();
 }
+
+#[test]
+fn what_is_blocked_pauses_also_where_its_source_says_so_and_where_points_are_left_out() {
+    let world = world();
+    let queue = world.queue();
+    let scan = world.add(
+        &queue,
+        json!({
+            "before": [{"gpio": "relay1", "value": 1}],
+            "steps": [{"loop": {"set": "psu.voltage", "values": [1, 2]}, "do": [
+                {"gpio": "relay1", "value": 0},
+                {"measure": ["dmm.voltage"]},
+            ]}],
+            "on_error": "skip_point",
+        }),
+    );
+    for level in ["on", "off"] {
+        let begins = format!("relay1 set level {level}");
+        world.fakes.rule(&begins, Reply::Fail("interlock: relay1 is blocked by the alert hot."), 1);
+    }
+    world.start(&queue);
+    let paused = || {
+        let status = world.until_scan(&scan, ScanState::Paused);
+        assert_eq!(status.error.as_deref(), Some("relay1 is blocked by the alert hot"));
+        world.fakes.asked_of("relay1").len()
+    };
+    assert_eq!(paused(), 1);
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    world.until_asked("relay1 set level off", 1);
+    paused();
+    world.tell(&format!("scan/{scan}"), "resume", json!({}));
+    let status = world.until_scan(&scan, ScanState::Completed);
+    assert_eq!((status.points_done, status.more.skipped.unwrap_or(0)), (Some(2), 0));
+    world.end();
+}

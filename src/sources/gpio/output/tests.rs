@@ -211,6 +211,21 @@ fn a_pin_that_an_alert_blocks_is_left_as_it_is_whoever_asks_and_can_be_made_safe
 }
 
 #[test]
+fn a_pin_of_an_instrument_that_an_alert_blocks_is_blocked_under_its_own_id() {
+    let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
+    run.ready();
+    run.commands.guard(|target, _, params| {
+        let blocked = target == "instrument/rig" && params["channel"] == "open" && params["value"] == true;
+        blocked.then(|| Refusal { alert: "hot".into(), text: "rig is blocked.".into() })
+    });
+    let (to, channel) = (Setting::Word("on".into()), LEVEL.to_string());
+    let request = Request::Set { channel, to, tolerance: None, within: None, arrive: true };
+    let answer = run.instruments.ask("valve", request).unwrap();
+    let outcome = answer.from.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert_eq!(outcome.reason.as_deref(), Some("interlock: rig is blocked."));
+}
+
+#[test]
 fn an_output_is_an_instrument_under_its_own_id() {
     let run = Running::start(&[valve(Drive::Low, Drive::Low)]);
     run.ready();

@@ -12,6 +12,7 @@ use crate::model::{CommandState, Draft, Level, QueueStatus, ScanState, ScanStatu
 use crate::runner::machine::{Ask, Executor, QueueEffect, QueueEvent, Verdict};
 use crate::runner::plan::{Fault, Plan};
 use serde_json::Value;
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -198,18 +199,19 @@ impl Lab {
         self: &Arc<Self>,
         inner: &mut Inner,
         queue_id: &str,
-        plans: Vec<(Value, Plan)>,
+        plans: Vec<(impl Into<Arc<Value>>, Plan)>,
         front: bool,
         change: impl Fn(usize, &mut Scan),
     ) -> Vec<String> {
         let mut ids = Vec::new();
         let busy = inner.queues.get(queue_id).is_some_and(Queue::is_busy);
         for (n, (description, plan)) in plans.into_iter().enumerate() {
+            let description = description.into();
             let id = self.new_scan_id(inner);
             let mut scan = Scan::new(id.clone(), Some(queue_id.into()), Executor::Builtin, &plan.name);
             scan.take_plan(&plan);
             scan.bytes = description.to_string().len();
-            scan.description = Arc::new(description);
+            scan.description = description;
             scan.startable = !busy;
             change(n, &mut scan);
             inner.scans.insert(id.clone(), scan);
@@ -388,7 +390,8 @@ impl Lab {
         let mut causes = Vec::new();
         for id in pass {
             let Some(scan) = inner.scans.get(&id) else { continue };
-            let description = scan.description.as_ref().clone();
+            // One for all passes: in memory it takes many times what the rest of a scan does.
+            let description = Arc::clone(&scan.description);
             match self.validate(&description) {
                 Ok(plan) => {
                     plans.push((description, plan));
@@ -729,8 +732,9 @@ fn as_seen(queue: &Queue, order_version: u64) -> Result<(), LabError> {
 }
 
 /// Whether there is room for the descriptions of these beside those that wait or run.
-fn has_room(inner: &Inner, plans: &[(Value, Plan)]) -> Result<(), LabError> {
-    let new: usize = plans.iter().map(|(description, _)| description.to_string().len()).sum();
+fn has_room(inner: &Inner, plans: &[(impl Borrow<Value>, Plan)]) -> Result<(), LabError> {
+    let new: usize =
+        plans.iter().map(|(description, _)| Borrow::<Value>::borrow(description).to_string().len()).sum();
     let held: usize =
         inner.scans.values().filter(|scan| !scan.machine.is_ended()).map(|scan| scan.bytes).sum();
     if held + new <= limits::DESCRIPTIONS_BYTES {

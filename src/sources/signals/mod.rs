@@ -264,6 +264,8 @@ pub enum NotFilled {
 
 /// What a `signal_batch` has around its samples: the names of `events` and `totals`, and two counts.
 const FRAME: usize = 128;
+/// What else is said in an event whose samples need several: each of them repeats it.
+const SAID: usize = PAYLOAD_BYTES / 2;
 
 /// How long the JSON of this is.
 fn text_bytes(value: &impl Serialize) -> usize {
@@ -317,13 +319,19 @@ impl Session<'_> {
         if self.taken > limits::SIGNAL_POST {
             return Err(NotFilled::TooMany);
         }
-        let room = PAYLOAD_BYTES.saturating_sub(text_bytes(&payload) + FRAME);
+        let said = text_bytes(&payload) + FRAME;
+        let room = PAYLOAD_BYTES.saturating_sub(said);
         let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
         for (n, mut event) in events.into_iter().enumerate() {
             let judged =
                 signal.judge(&mut event, now).map_err(|why| NotFilled::Wrong(format!("sample {n}{why}")))?;
             let size = text_bytes(&event) + 1;
             if bytes + size > room && !part.is_empty() {
+                if said > SAID {
+                    return Err(NotFilled::Wrong(format!(
+                        "do not fit into one event, and what is said besides them takes {said} bytes; expected at most {SAID}"
+                    )));
+                }
                 parts.push(signal.batch(&payload, std::mem::take(&mut part))?);
                 bytes = 0;
             }
@@ -580,6 +588,11 @@ mod tests {
         }
         assert_eq!((next, anomalies), (5_000, 5));
         assert_eq!(status(&bus, "t")["total_events"], 5_000);
+        // What is said besides is in each of them: 200 KB became events of 3 GB.
+        let besides = json!({ "events": vec![1; 40_000], "note": "x".repeat(PAYLOAD_BYTES - 400) });
+        let Value::Object(besides) = besides else { panic!() };
+        let refused = signals.session().fill("t", besides, Wall(0));
+        assert!(matches!(&refused, Err(NotFilled::Wrong(why)) if why.contains("besides")));
         // One that has no room even alone, and more than may come at a time.
         let large = json!({ "events": [1, { "value": 2, "note": "x".repeat(PAYLOAD_BYTES) }] });
         let many = json!({ "events": vec![1; limits::SIGNAL_POST + 1] });

@@ -114,22 +114,14 @@ impl Feed {
         let mut pinged = monotonic();
         self.say_status();
         loop {
-            let mut input = match &mut socket {
-                Some(open) => self.listen(open, &mut pinged),
-                None => None,
-            };
-            if matches!(input, Some(Input::Closed { .. })) {
-                socket = None;
-            }
-            input = input.or_else(|| self.hear(&news, &mut socket));
-            self.act(input.unwrap_or(Input::Time), &tell, &mut socket);
+            self.turn(&mut socket, &mut pinged, &tell, &news);
             self.publish_due();
             self.say_status();
             let rest = match socket {
                 Some(_) => Duration::ZERO,
                 None => self.machine.wake().saturating_sub(monotonic()).clamp(READ, limits::FEED_REST),
             };
-            if news.is_empty() && until.wait(rest.min(READ * 5)) {
+            if until.wait(if news.is_empty() { rest.min(READ * 5) } else { Duration::ZERO }) {
                 break;
             }
         }
@@ -140,6 +132,33 @@ impl Feed {
                 line.mark(QualityReason::NotConnected, &self.bus, &self.streams);
                 self.streams.unfed(line.id());
             }
+        }
+    }
+
+    /// Hears what has come and does what follows from it: what the socket says first, as that is newer than what anybody else
+    /// has brought, who is heard also when the socket never rests.
+    fn turn(
+        &mut self,
+        socket: &mut Option<Socket>,
+        pinged: &mut Duration,
+        tell: &Sender<News>,
+        news: &Receiver<News>,
+    ) {
+        let said = match socket {
+            Some(open) => self.listen(open, pinged),
+            None => None,
+        };
+        if matches!(said, Some(Input::Closed { .. })) {
+            *socket = None;
+        }
+        let is_quiet = said.is_none();
+        if let Some(input) = said {
+            self.act(input, tell, socket);
+        }
+        match self.hear(news, socket) {
+            Some(input) => self.act(input, tell, socket),
+            None if is_quiet => self.act(Input::Time, tell, socket),
+            None => {}
         }
     }
 
@@ -470,6 +489,82 @@ fn ask(url: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alerts::Alerts;
+    use crate::config;
+    use crate::model::Bands;
+    use crate::store::Store;
+    use crate::store::crash::Backend;
+    use tungstenite::protocol::Role;
+
+    /// A server that sends ticks without a pause.
+    struct Endless;
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            // One short text, as RFC 6455, 5.2 has it.
+            let whole = buffer.len() / 3 * 3;
+            buffer.iter_mut().zip(b"\x81\x011".iter().cycle()).take(whole).for_each(|(to, from)| *to = *from);
+            Ok(whole)
+        }
+    }
+
+    impl Write for Endless {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// More than 50 ticks a second kept an answer of REST that came late waiting for ever, and with it the end of the feed.
+    #[test]
+    fn a_socket_that_never_rests_keeps_no_dialler_waiting() {
+        let opened = Store::open_backend(Backend::default(), &config::Store::default()).unwrap();
+        let bus = Arc::new(Bus::new(opened.start, Arc::default()));
+        let streams = Arc::new(Streams {
+            bus: Arc::clone(&bus),
+            store: Arc::new(opened.store),
+            alerts: Arc::new(Alerts::new(Arc::clone(&bus))),
+            inner: std::sync::Mutex::default(),
+        });
+        let source = config::Feed {
+            url: "ws://127.0.0.1:1/".into(),
+            subscribe: Vec::new(),
+            value: String::new(),
+            time: None,
+            only: None,
+            rest: Some("http://127.0.0.1:1/".into()),
+            rest_value: None,
+            rest_interval: Duration::from_secs(1),
+            every_tick: false,
+            interval: Duration::from_secs(1),
+        };
+        let rule = StreamRule {
+            id: "a".into(),
+            name: None,
+            unit: None,
+            limits: Bands::default(),
+            stale_after: None,
+            expire_after: None,
+            feed: Some(source),
+        };
+        let mut feed = Feed::new("feed-1".into(), vec![rule], bus, streams).unwrap();
+        let wire: Box<dyn Wire> = Box::new(Endless);
+        let mut socket = Some(WebSocket::from_raw_socket(wire, Role::Client, None));
+        feed.machine.step(Input::Opened, monotonic());
+        let (tell, news) = bounded(3);
+        feed.asking = true;
+        tell.send(News::Rest(0, Ok(json!(2.0)), true)).unwrap();
+        feed.turn(&mut socket, &mut monotonic(), &tell, &news);
+        assert!(news.is_empty() && !feed.asking && socket.is_some());
+        // The tick was first: what REST says is older.
+        assert_eq!((feed.machine.status(), feed.machine.reason.clone()), (StreamState::Live, None));
+        feed.lines[0].publish_due(monotonic(), &feed.bus, &feed.streams);
+        let value = feed.bus.state_of("stream_value/a").unwrap();
+        assert_eq!(serde_json::from_str::<Value>(value.payload()).unwrap()["value"], 1.0);
+    }
 
     /// A server that talks a byte at a time held the connection in its handshake for hours: each byte began the time anew.
     #[test]

@@ -132,6 +132,14 @@ fn a_loop_starts_over_and_a_queue_may_start_by_itself() {
     let copies: Vec<_> = page.items.iter().filter(|s| s.more.caused_by.is_some()).collect();
     assert!(copies.len() >= 2);
     assert_eq!(page.items.last().unwrap().scan_id, scan);
+    {
+        let inner = world.lab.lock();
+        let of = |id: &str| &inner.scans[id].description;
+        assert!(
+            copies.iter().all(|copy| Arc::ptr_eq(of(&copy.scan_id), of(&scan))),
+            "one description for all"
+        );
+    }
     assert!(matches!(
         world.lab.create_queue(NewQueue { queue_id: Some("night".into()), ..NewQueue::default() }),
         Err(LabError::Conflict(_))

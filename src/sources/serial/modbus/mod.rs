@@ -68,6 +68,8 @@ pub struct Modbus {
     /// Read-backs that are looked at again later, at most one of each register; the line is free meanwhile.
     looks: Vec<Request>,
     units: BTreeMap<u8, Standing>,
+    /// What we send comes back before its answer, as it did with the last read.
+    hears_itself: bool,
     lost: bool,
     exceptions: BTreeMap<String, String>,
 }
@@ -105,6 +107,8 @@ struct Request {
     purpose: Purpose,
     tries: u32,
     not_before: Duration,
+    /// Its echo has come.
+    echoed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -184,6 +188,7 @@ impl Modbus {
             catching_up: false,
             next: None,
             looks: Vec::new(),
+            hears_itself: false,
             lost: false,
             exceptions: BTreeMap::new(),
         }
@@ -218,8 +223,9 @@ impl Modbus {
                         return actions;
                     }
                     match self.next_request(now, &mut actions) {
-                        Some(request) => {
+                        Some(mut request) => {
                             self.input.clear();
+                            request.echoed = false;
                             actions.push(Action::Send(request.frame.clone()));
                             // It has to be sent before it can be answered.
                             let sending = self.character * request.frame.len() as u32;
@@ -431,17 +437,22 @@ impl Modbus {
 
     /// Looks at what has come so far.
     fn look(&mut self, now: Duration) -> Vec<Action> {
-        let State::Waiting { request, .. } = &self.state else { return Vec::new() };
+        let State::Waiting { request, .. } = &mut self.state else { return Vec::new() };
         let mut actions = Vec::new();
-        // Two-wire adapters may hear themselves.
-        if request.codec.function <= 4 && self.input.starts_with(&request.frame) {
+        // Two-wire adapters may hear themselves. The echo of a write is the same as its answer: whether there is one, a read tells.
+        let reads = request.codec.function <= 4;
+        let mut may_echo = (reads || self.hears_itself) && !request.echoed;
+        if may_echo && self.input.starts_with(&request.frame) {
             self.input.drain(..request.frame.len());
             actions.push(Action::Count("echoes", 1));
+            (request.echoed, may_echo) = (true, false);
         }
         let said = match request.codec.read(&self.input) {
             Said::More => return actions,
             Said::Data(data) => Ok(data.to_vec()),
             Said::Exception(code) => Err(code),
+            // An echo in pieces.
+            Said::Nonsense { .. } if may_echo && request.frame.starts_with(&self.input) => return actions,
             Said::Nonsense { counter, why } => {
                 let line = hex(&self.input);
                 let quiet = State::Resync { request: None, until: now + self.gap.max(RESYNC) };
@@ -458,6 +469,9 @@ impl Modbus {
         let free = State::Free { from: now + self.gap };
         let State::Waiting { request, .. } = std::mem::replace(&mut self.state, free) else { return actions };
         self.input.clear();
+        if reads {
+            self.hears_itself = request.echoed;
+        }
         actions.extend([Action::Count("answers", 1), Action::Heard]);
         self.lost = false;
         let standing = self.units.entry(request.codec.unit).or_default();
@@ -641,7 +655,7 @@ impl Protocol for Modbus {
 
 impl Request {
     fn of(frame: Vec<u8>, codec: Codec, purpose: Purpose) -> Request {
-        Request { frame, codec, purpose, tries: 0, not_before: Duration::ZERO }
+        Request { frame, codec, purpose, tries: 0, not_before: Duration::ZERO, echoed: false }
     }
 
     /// It goes before all else.

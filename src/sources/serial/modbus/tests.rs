@@ -650,6 +650,39 @@ fn an_order_is_written_to_its_end_whatever_becomes_of_a_part() {
     );
 }
 
+/// A stop that no device had heard was told to be done: its echo looks like its answer.
+#[test]
+fn an_echo_is_no_answer_to_a_write() {
+    let mut axis = Axis::new();
+    let mut dead = false;
+    // In pieces, as adapters hand it over.
+    let hear = |axis: &mut Axis, dead: bool, sent: &[u8]| -> Replies {
+        let (begin, rest) = sent.split_at(3);
+        let mut heard = vec![(ms(1), begin.to_vec()), (ms(2), rest.to_vec())];
+        if !dead {
+            heard.extend(axis.hear(sent));
+        }
+        heard
+    };
+    let mut rig = Rig::new(Modbus::new(&Axis::config(), 9600));
+    rig.open(&mut |s| hear(&mut axis, dead, s));
+    rig.run(ms(500), &mut |s| hear(&mut axis, dead, s));
+    let log = rig.took();
+    assert!(log.iter().any(|l| l.contains("position=Number(100.0)")), "{log:#?}");
+    assert!(!log.iter().any(|l| l.starts_with("bad")), "{log:#?}");
+    rig.ask("1", &Wanted::Safe, &mut |s| hear(&mut axis, dead, s));
+    rig.run(ms(1000), &mut |s| hear(&mut axis, dead, s));
+    let log = rig.took();
+    assert!(log.contains(&"finish 1 completed".to_string()), "{log:#?}");
+    assert!(!log.iter().any(|l| l.starts_with("count stray")), "{log:#?}");
+    dead = true;
+    rig.ask("2", &Wanted::Safe, &mut |s| hear(&mut axis, dead, s));
+    rig.run(ms(3000), &mut |s| hear(&mut axis, dead, s));
+    let log = rig.took();
+    let why = "unit 1 coil 3 = 1: no answer; unit 1 holding 1 = 0: no answer";
+    assert!(log.contains(&format!("finish 2 failed: {why}")), "{log:#?}");
+}
+
 #[test]
 fn silences() {
     assert_eq!(silence(115_200), Duration::from_micros(1750));

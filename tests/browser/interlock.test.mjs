@@ -134,5 +134,5 @@ test('a stop that nobody answers is soon said not to have got through', { skip }
 
 test('in German too', { skip }, async () => {
   const { page } = await page_at('instruments', { preferences: { language: 'de' } });
-  assert.match(await page.locator('[data-stop-all]').innerText(), /ALLES stoppen/);
+  assert.match(await page.locator('[data-stop-all]').innerText(), /Alle Geräte STOPPEN/);
 });

@@ -271,7 +271,16 @@ impl Alerts {
     /// Every rule and how it stands: the items of `GET /api/alerts/rules`.
     pub fn rules(&self) -> Vec<Value> {
         let (now, wall) = (self.began.elapsed(), Wall::now());
-        let rows = self.lock().watch.rows();
+        let rows = {
+            let inner = self.lock();
+            let mut rows = inner.watch.rows();
+            // A latch that waits for its reset blocks still.
+            for row in rows.iter_mut().filter(|row| !row.blocking) {
+                let alert = inner.desk.alert(&row.rule);
+                row.blocking = alert.is_some_and(|alert| alert.blocks.iter().any(|one| alert.blocks(one)));
+            }
+            rows
+        };
         let item = |row: RuleRow| {
             let since =
                 row.since.map(|at| Wall(wall.0.saturating_sub(now.saturating_sub(at).as_millis() as u64)));

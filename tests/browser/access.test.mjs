@@ -49,6 +49,10 @@ test('an open box: everyone sees, and is told what acting needs', { skip }, () =
   assert.equal(await page.locator('[data-command]').count(), await page.locator('[data-command][aria-disabled="true"]').count());
   const reasons = await page.locator('[data-command]').evaluateAll((all) => all.map((b) => b.title));
   assert.ok(reasons.some((r) => /key that may operate/.test(r)), reasons.join());
+  // A finger sees no title: a stop that may not be given is told where it was tapped.
+  await visit(page, 'instruments');
+  await page.locator('[data-stop-all]').dispatchEvent('click');
+  assert.match(await page.locator('[data-stopped="failed"]').innerText({ timeout: 5_000 }), /refused: Needs a key that may operate/);
   await visit(page, 'login');
   await page.fill('input[name=key]', make_key(box, 'operate'));
   await page.keyboard.press('Enter');

@@ -162,9 +162,16 @@ fn a_supply_over_its_limit_blocks_and_stops_the_stage_until_somebody_resets_it()
     let (id, why) = refused(&daemon, SET, json!({"channel": "x", "value": 30}));
     assert_eq!(id, "psu.over");
     assert!(why.ends_with("That is over: reset the alert (acknowledge it) to free it."), "{why}");
+    let blocking = || {
+        let rules = daemon.get("/api/alerts/rules").json();
+        let rule = rules["items"].as_array().unwrap().iter().find(|r| r["rule"] == "psu.over").cloned();
+        rule.unwrap()["blocking"].clone()
+    };
+    assert_eq!(blocking(), true, "the latch blocks still");
     refused(&daemon, "/api/queues/Q/start", json!({}));
     let ack = json!({"occurrence": over["occurrence"], "by": "eva"}).to_string();
     assert_eq!(daemon.post("/api/alerts/psu.over/ack", &ack).status, 202);
+    until("the latch to be reset", || (blocking() == false).then_some(()));
     until("the alert to be closed", || alert(&daemon, "psu.over").is_none().then_some(()));
     moves(&daemon, "x", 30.0);
     let history = daemon.get("/api/alerts?history=true").json();

@@ -132,7 +132,7 @@ test('no word for 10 s: no confirmation, and a retry; but what the queue itself 
   });
   await page.waitForFunction(() => document.querySelector('#card-queue [data-command="start"]').getAttribute('aria-disabled') === 'false');
   await page.click('#card-queue [data-command="start"]');
-  await page.waitForSelector('#card-queue .note[data-tone="warn"] [data-retry]', { timeout: 14_000 });
+  await page.waitForSelector('#card-queue .note[data-tone="warn"] [data-retry]', { timeout: 20_000 });
   assert.match(await page.innerText('#card-queue .note[data-tone="warn"]'), /Start: No confirmation/);
   await page.click('#card-queue [data-retry]');
   await until('the retry', () => sent === 2);

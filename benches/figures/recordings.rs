@@ -21,7 +21,8 @@ fn header(length: u32) -> Vec<u8> {
 
 fn start(root: &Path, data: &Path) -> Daemon {
     let config = format!("[recordings]\nfolder = {root:?}\n");
-    let daemon = Options::default().config(&config).start_in(data);
+    // As the unit in systemd/ starts it.
+    let daemon = Options::default().config(&config).env("MALLOC_ARENA_MAX", "2").start_in(data);
     until("the folder to be read", || daemon.log().contains("read in").then_some(()));
     daemon
 }
@@ -87,12 +88,13 @@ pub fn list(table: &mut Table) {
         );
     }
     let now = memory(daemon.pid());
-    let each = now.0.saturating_sub(before.0) as f64 / FILES as f64;
+    let (text, anonymous) = more(before, now);
+    let each = anonymous / FILES as f64;
     table.goal(
-        "10,000 recordings: resident memory more than with none",
-        format!("{:.1} MB, {each:.0} bytes each", now.0.saturating_sub(before.0) as f64 / 1e6),
-        "< 20 MB",
-        now.0.saturating_sub(before.0) < 20_000_000,
+        "10,000 recordings: memory more than with none",
+        format!("{text}, {each:.0} bytes each"),
+        "< 20 MB anonymous",
+        anonymous < 20e6,
     );
     let cpu = cpu_s(daemon.pid());
     std::thread::sleep(Duration::from_secs(20));
@@ -167,13 +169,8 @@ pub fn gigabyte(table: &mut Table) {
     assert_eq!(daemon.get(&format!("{path}/waveform?points=1000")).status, 200);
     table.note("1 GB WAV: the stored waveform", format!("{:.1} ms", ms(begun.elapsed())));
     let now = memory(daemon.pid());
-    let more = now.0.saturating_sub(before.0) as f64 / 1e6;
-    table.goal(
-        "1 GB WAV: resident memory more after all that",
-        format!("{more:.1} MB"),
-        "< 20 MB",
-        more < 20.0,
-    );
+    let (text, anonymous) = more(before, now);
+    table.goal("1 GB WAV: memory more after all that", text, "< 20 MB anonymous", anonymous < 20e6);
     let begun = Instant::now();
     let whole = daemon.get(&format!("{path}/audio"));
     assert_eq!(whole.body.len(), GIGABYTE as usize + 44);
@@ -181,4 +178,11 @@ pub fn gigabyte(table: &mut Table) {
         "1 GB WAV: all of it",
         format!("{:.0} MB/s", f64::from(GIGABYTE) / 1e6 / begun.elapsed().as_secs_f64()),
     );
+}
+
+/// What came: in words, and the anonymous bytes: the rest is the program itself.
+fn more(before: (u64, u64, u64), now: (u64, u64, u64)) -> (String, f64) {
+    let (resident, anonymous) =
+        (now.0.saturating_sub(before.0) as f64, now.2.saturating_sub(before.2) as f64);
+    (format!("{:.1} MB anonymous, {:.1} MB resident", anonymous / 1e6, resident / 1e6), anonymous)
 }

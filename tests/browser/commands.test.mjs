@@ -26,15 +26,16 @@ const accepted = (route, { command_id, action }) => route.fulfill({ status: 202,
 test('pending within 100 ms, one request for two taps, ended only by the state', { skip }, async () => {
   const it = await overview('idle');
   await it.answer(accepted);
-  const ms = await it.page.evaluate(async (id) => {
+  // Counted in frames, which a busy machine stretches as it does the page: eight are 130 ms.
+  const frames = await it.page.evaluate(async (id) => {
     const button = document.querySelector(`#card-recorder-${id} [data-command="start"]`);
-    const start = performance.now();
     button.click();
     button.click();
-    while (!button.textContent.includes('Starting')) await new Promise((ok) => setTimeout(ok, 5));
-    return performance.now() - start;
+    let frames = 0;
+    for (; !button.textContent.includes('Starting') && frames < 300; frames += 1) await new Promise(requestAnimationFrame);
+    return frames;
   }, it.name);
-  assert.ok(ms <= 130, `pending after ${ms} ms`);
+  assert.ok(frames <= 8, `pending after ${frames} frames`);
   assert.equal(await it.button('start').getAttribute('aria-disabled'), 'true');
   // Nothing may happen now, and nothing tells that it did not: several draws have passed by then.
   await it.page.waitForTimeout(1_000);
